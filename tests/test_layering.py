@@ -40,8 +40,6 @@ def test_imports_run_down(path):
     own = path.relative_to(ROOT).parts[0].removesuffix(".py")
     assert own in LAYERS, f"{own} has no layer; give it one in the table above"
     wrong = [
-        room
-        for room in imported_rooms(path)
-        if room != own and LAYERS.get(room, 99) >= LAYERS[own]
+        room for room in imported_rooms(path) if room != own and LAYERS.get(room, 99) >= LAYERS[own]
     ]
     assert not wrong, f"{path.name} in layer {LAYERS[own]} imports {wrong}"

@@ -1,0 +1,129 @@
+"""The detector: backbone, neck and head as one Linen module.
+
+model = build("yolor_csp", num_classes=80)
+variables = model.init(jax.random.key(0), jnp.zeros((1, 640, 640, 3)))
+logits = model.apply(variables, images).detect      # per level [B, h, w, A, 5 + K]
+"""
+
+import difflib
+import functools
+from typing import NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from yolor_jax.models.backbone import Backbone
+from yolor_jax.models.neck import Neck
+from yolor_jax.models.spec import ModelSpec
+from yolor_jax.models.zoo import MODELS
+from yolor_jax.nn.blocks import ConvUnit
+from yolor_jax.nn.heads import DetectionHead
+
+
+class Outputs(NamedTuple):
+    """What the network says: logits without decoding.
+
+    Attributes:
+        detect: per pyramid level, finest first, ``[B, h, w, A, 5 + K]``: x y w h objectness classes.
+    """
+
+    detect: tuple[Array, ...]
+
+
+class Detector(nn.Module):
+    """A YOLOR detector.
+
+    Attributes:
+        spec: the model.
+        num_classes: K.
+        dtype: of the activations (float32 or bfloat16); parameters stay float32.
+        fused: the parameters are those of `models.fold.fold`.
+    """
+
+    spec: ModelSpec
+    num_classes: int = 80
+    dtype: jnp.dtype = jnp.float32
+    fused: bool = False
+
+    @nn.compact
+    def __call__(self, images: Float[Array, "B H W 3"], *, train: bool = False) -> Outputs:
+        """Images in 0..1, RGB, to logits.
+
+        Raises:
+            ValueError: H or W is not a multiple of the largest stride.
+        """
+        require_multiple(images.shape[1:3], self.spec.strides[-1])
+        conv = functools.partial(
+            ConvUnit,
+            activation=self.spec.activation,
+            epsilon=self.spec.bn_epsilon,
+            momentum=self.spec.bn_momentum,
+            fused=self.fused,
+            dtype=self.dtype,
+        )
+        maps = Backbone(self.spec, conv, name="backbone")(images.astype(self.dtype), train=train)
+        levels = Neck(self.spec, conv, name="neck")(maps, train=train)
+        head = DetectionHead(
+            anchors=len(self.spec.anchors[0]),
+            num_classes=self.num_classes,
+            strides=self.spec.strides,
+            conv=conv,
+            alignment=self.spec.alignment,
+            refinement=self.spec.refinement,
+            name="head",
+        )
+        return Outputs(detect=head(levels))
+
+
+def require_multiple(size: tuple[int, ...], stride: int) -> None:
+    """Raises a ValueError that names the next sizes unless all sides are multiples of stride."""
+    for side in size:
+        if side % stride:
+            below, above = side // stride * stride, -(-side // stride) * stride
+            near = f"{below} or {above}" if below else f"{above}"
+            raise ValueError(
+                f"image side {side} is not a multiple of the largest stride {stride}; use {near}"
+            )
+
+
+def build(
+    model: str | ModelSpec,
+    num_classes: int = 80,
+    *,
+    dtype: jnp.dtype = jnp.float32,
+    fused: bool = False,
+) -> Detector:
+    """A detector by its name in the zoo, or by a spec of one's own.
+
+    Raises:
+        ValueError: no model of that name.
+    """
+    return Detector(find_spec(model), num_classes, dtype, fused)
+
+
+def find_spec(model: str | ModelSpec) -> ModelSpec:
+    """The spec of a zoo name; a spec is returned as it is.
+
+    Raises:
+        ValueError: no model of that name; the sentence names the nearest and all others.
+    """
+    if isinstance(model, ModelSpec):
+        return model
+    if model not in MODELS:
+        near = difflib.get_close_matches(model, MODELS, n=1)
+        meant = f"; did you mean {near[0]!r}?" if near else ""
+        raise ValueError(f"no model {model!r}{meant} There are: {', '.join(MODELS)}")
+    return MODELS[model]
+
+
+def variable_shapes(module: Detector) -> dict:
+    """Shapes and dtypes of a detector's variables, without computing anything.
+
+    Returns:
+        The tree of ``module.init`` with a ``jax.ShapeDtypeStruct`` at each leaf.
+    """
+    side = module.spec.strides[-1]
+    image = jax.ShapeDtypeStruct((1, side, side, 3), jnp.float32)
+    return jax.eval_shape(module.init, jax.random.key(0), image)
