@@ -1,0 +1,64 @@
+"""Example and Batch: the one format between host and device.
+
+A source hands out `Example`s (encoded image, boxes in pixels of the original image); the pipeline
+turns them into `Batch`es of static shape; augmentation, training step, prediction and evaluation
+read `Batch`es and nothing else. Axis names: ``B`` images, ``T`` padded targets, ``H W`` canvas.
+
+    batch = next(train_batches(source, image_size=640, batch_size=16, max_targets=128, seed=0))
+    batch.image.shape  # (16, 640, 640, 3)
+    batch.boxes[batch.mask]  # all targets of the batch, [n, 4]
+"""
+
+from typing import NamedTuple
+
+import jax
+import numpy as np
+from jaxtyping import Bool, Float32, Int32, UInt8
+
+Array = np.ndarray | jax.Array
+"""NumPy on the host, JAX on the device."""
+
+
+class Example(NamedTuple):
+    """One image of a data set as it is stored, with its objects.
+
+    Attributes:
+        jpeg: Encoded image, JPEG as a rule (any format that OpenCV decodes). Its stored pixels are
+            what the boxes refer to: an EXIF orientation in it is to be ignored.
+        boxes_xyxy: Left, top, right, bottom in pixels of the original image, inside the image.
+        labels: Class of each object, 0 .. K - 1.
+        is_crowd: True where a box stands for a group of objects.
+        index: Position in the split.
+    """
+
+    jpeg: bytes
+    boxes_xyxy: Float32[np.ndarray, "n 4"]
+    labels: Int32[np.ndarray, " n"]
+    is_crowd: Bool[np.ndarray, " n"]
+    index: int
+
+
+class Batch(NamedTuple):
+    """Images of static size with padded targets. Host and device agree on nothing else.
+
+    Attributes:
+        image: RGB, letterboxed.
+        boxes: Left, top, right, bottom in pixels of the network input; zeros where `mask` is false.
+        labels: Class of each target; 0 where `mask` is false.
+        mask: True where there is a target, crowd or not.
+        is_crowd: True where the target stands for a group of objects.
+        index: Position of the image in its split; -1 where `valid` is false.
+        original_size: Height, width of the original image in pixels.
+        letterbox: ``(scale, pad_x, pad_y)``; network_x = original_x * scale + pad_x.
+        valid: False for the images that fill up the last batch of an evaluation.
+    """
+
+    image: UInt8[Array, "B H W 3"]
+    boxes: Float32[Array, "B T 4"]
+    labels: Int32[Array, "B T"]
+    mask: Bool[Array, "B T"]
+    is_crowd: Bool[Array, "B T"]
+    index: Int32[Array, " B"]
+    original_size: Int32[Array, "B 2"]
+    letterbox: Float32[Array, "B 3"]
+    valid: Bool[Array, " B"]
