@@ -1,0 +1,191 @@
+"""Schedule, groups, Nesterov and moving average against the original's trajectories."""
+
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from yolor_jax.models import detector
+from yolor_jax.training import optim
+
+ORIGINAL = optim.OptimConfig(lag_one_epoch=True, drop_gradients_at_epoch_start=True)
+PLAIN = optim.OptimConfig()
+
+
+def schedule(steps, config, run):
+    """All hyper-parameters of many steps, compiled once."""
+    return jax.jit(jax.vmap(lambda step: optim.hyperparameters(step, config, run)))(steps)
+
+
+@pytest.mark.parametrize("batch", [8, 16, 64])
+@pytest.mark.parametrize("batches", [50, 500])
+def test_schedule_is_the_original(golden, batches, batch):
+    name = f"nb{batches}_bs{batch}"
+    facts = json.loads((golden / "schedule" / "lr.json").read_text())[name]
+    rows = np.load(golden / "schedule" / "lr.npz")[name]
+    run = optim.RunLength(batch_size=batch, steps_per_epoch=batches, total_steps=batches * 300)
+    with jax.enable_x64(True):
+        got = jax.tree.map(np.asarray, schedule(jnp.arange(run.total_steps), ORIGINAL, run))
+    index = rows[:, 0].astype(int)
+    np.testing.assert_allclose(got.learning_rate[index], rows[:, 2], rtol=1e-12)
+    np.testing.assert_allclose(got.learning_rate[index], rows[:, 3], rtol=1e-12)
+    np.testing.assert_allclose(got.bias_learning_rate[index], rows[:, 4], rtol=1e-12)
+    np.testing.assert_allclose(got.momentum[index], rows[:, 5], rtol=1e-12)
+    np.testing.assert_array_equal(got.accumulate[index], rows[:, 6])
+    flag = np.arange(run.total_steps) % got.accumulate == 0
+    np.testing.assert_array_equal(flag[index], rows[:, 7])
+    np.testing.assert_array_equal(np.cumsum(flag)[index], rows[:, 8])
+    assert flag.sum() == facts["total_optimizer_steps"]
+    assert optim.warmup_steps(ORIGINAL, run) == facts["warmup_iters"]
+    assert optim.scaled_weight_decay(ORIGINAL, batch) == pytest.approx(
+        facts["weight_decay_scaled"], rel=1e-12
+    )
+    # In float32, as it runs in training, no optimiser step moves.
+    float32 = schedule(jnp.arange(run.total_steps), ORIGINAL, run)
+    assert float32.learning_rate.dtype == jnp.float32
+    np.testing.assert_array_equal(np.asarray(float32.accumulate), got.accumulate)
+
+
+def test_without_the_lag_every_epoch_has_its_own_rate():
+    run = optim.RunLength(batch_size=64, steps_per_epoch=10, total_steps=100)
+    config = optim.OptimConfig(warmup_epochs=1.0, warmup_min_steps=0)
+    rate = np.asarray(schedule(jnp.arange(100), config, run).learning_rate)[11:]
+    lf = (1 + np.cos(np.pi * np.arange(10) / 10)) / 2 * 0.8 + 0.2
+    np.testing.assert_allclose(rate, 0.01 * np.repeat(lf, 10)[11:], rtol=1e-6)
+
+
+def test_short_run_with_a_warmup_in_steps_and_a_smooth_cosine():
+    run = optim.RunLength(batch_size=16, steps_per_epoch=7, total_steps=40)
+    config = optim.OptimConfig(
+        optimizer="adamw", warmup_epochs=0.0, warmup_min_steps=10, cosine_per_step=True,
+        warmup_bias_learning_rate=0.0, final_ratio=0.0, nominal_batch=16,
+    )  # fmt: skip
+    got = schedule(jnp.arange(41), config, run)
+    steps = np.arange(41)
+    expected = 0.01 * np.minimum(steps / 10, 1) * (1 + np.cos(np.pi * steps / 40)) / 2
+    np.testing.assert_allclose(got.learning_rate, expected, rtol=1e-5, atol=1e-9)
+    np.testing.assert_array_equal(np.asarray(got.accumulate), 1)
+    no_warmup = optim.OptimConfig(warmup_epochs=0.0, warmup_min_steps=0)
+    first = optim.hyperparameters(0, no_warmup, run)
+    assert float(first.learning_rate) == pytest.approx(0.01)
+    assert float(first.momentum) == pytest.approx(0.937)
+
+
+def test_nesterov_trajectory_is_pytorch_s(golden):
+    z = np.load(golden / "schedule" / "optim.npz")
+    run = optim.RunLength(batch_size=16, steps_per_epoch=50, total_steps=50 * 300)
+    names = ("bn/scale", "plain/kernel", "conv/bias")
+
+    def tree(rows):
+        return {a: {b: rows[i]} for i, (a, b) in enumerate(n.split("/") for n in names)}
+
+    optimizer = optim.make_optimizer(ORIGINAL, run)
+    scale, centre = tree(z["A"]), tree(z["C"])
+
+    def micro_step(carry, step):
+        params, opt_state, waiting = carry
+        phase = 1.0 + 0.5 * jnp.sin(0.05 * step.astype(jnp.float32))
+        grads = jax.tree.map(lambda p, a, c: 0.05 * a * (p - c * phase), params, scale, centre)
+        kept = jnp.where(step % run.steps_per_epoch == 0, 0.0, 1.0)
+        waiting = jax.tree.map(lambda w, g: kept * w + g, waiting, grads)
+        now = optim.hyperparameters(step, ORIGINAL, run)
+
+        def apply(carry):
+            params, opt_state, waiting = carry
+            updates, opt_state = optimizer.update(waiting, opt_state, params, hyperparameters=now)
+            params = optax.apply_updates(params, updates)
+            return params, opt_state, jax.tree.map(jnp.zeros_like, waiting)
+
+        carry = (params, opt_state, waiting)
+        carry = jax.lax.cond(step % now.accumulate == 0, apply, lambda c: c, carry)
+        return carry, carry[0]
+
+    params = tree(jnp.asarray(z["P0"]))
+    start = (params, optimizer.init(params), jax.tree.map(jnp.zeros_like, params))
+    _, history = jax.jit(lambda s: jax.lax.scan(micro_step, s, jnp.arange(3000)))(start)
+    got = np.stack([history[a][b] for a, b in (n.split("/") for n in names)], axis=1)
+    np.testing.assert_allclose(got[z["ni"]], z["params"], atol=1e-5, rtol=0)
+
+
+def test_adamw_by_hand():
+    config = optim.OptimConfig(
+        optimizer="adamw", momentum=0.9, weight_decay=0.1, warmup_bias_learning_rate=0.0
+    )
+    run = optim.RunLength(batch_size=64, steps_per_epoch=10, total_steps=100)
+    params = {"conv": {"kernel": jnp.array([2.0, -1.0]), "bias": jnp.array([0.5])}}
+    grads = {"conv": {"kernel": jnp.array([0.3, -4.0]), "bias": jnp.array([-0.2])}}
+    optimizer = optim.make_optimizer(config, run)
+    now = optim.Hyperparameters(*jnp.array([0.01, 0.02, 0.9]), jnp.array(1))
+    updates, _ = jax.jit(optimizer.update)(
+        grads, optimizer.init(params), params, hyperparameters=now
+    )
+    # The first Adam step is the sign of the gradient, whatever its size.
+    np.testing.assert_allclose(
+        updates["conv"]["kernel"], -0.01 * (np.array([1.0, -1.0]) + 0.1 * np.array([2.0, -1.0])),
+        rtol=1e-5,
+    )  # fmt: skip
+    np.testing.assert_allclose(updates["conv"]["bias"], [0.02], rtol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
+def test_moving_average_is_the_original_s(golden, dtype):
+    z = np.load(golden / "schedule" / "ema.npz")
+
+    def update(average, given):
+        t, values = given
+        decay = optim.ema_decay(t, PLAIN)
+        average = optim.ema_update({"x": average}, {"x": values}, decay)["x"]
+        return average, (decay, average)
+
+    with jax.enable_x64(dtype == jnp.float64):
+        given = (jnp.arange(1, 2001), jnp.asarray(z["source"], dtype))
+        start = jnp.array([0.5, -1.0], dtype)
+        _, (decay, average) = jax.jit(lambda s, g: jax.lax.scan(update, s, g))(start, given)
+    np.testing.assert_allclose(decay, z["decay"], rtol=1e-6)
+    np.testing.assert_allclose(average, z["ema"], atol=1e-6, rtol=0)
+
+
+def test_groups_of_a_small_tree():
+    z = np.zeros(1)
+    unit = {"conv": {"kernel": z}, "bn": {"scale": z, "bias": z}}
+    head = {"implicit_before": {"z": z}, "conv": {"kernel": z, "bias": z},
+            "implicit_after": {"dense": {"kernel": z, "bias": z}}}  # fmt: skip
+    assert optim.parameter_groups({"backbone": {"stem": unit}, "head": head}) == {
+        "backbone": {
+            "stem": {"conv": {"kernel": "kernel"}, "bn": {"scale": "scale", "bias": "bias"}}
+        },
+        "head": {
+            "implicit_before": {"z": "scale"},
+            "conv": {"kernel": "kernel", "bias": "bias"},
+            "implicit_after": {"dense": {"kernel": "scale", "bias": "scale"}},
+        },
+    }
+
+
+def test_every_parameter_must_have_a_group():
+    run = optim.RunLength(batch_size=8, steps_per_epoch=1, total_steps=1)
+    for name in ("sgd", "adamw"):
+        config = optim.OptimConfig(optimizer=name, warmup_bias_learning_rate=0.0)
+        with pytest.raises(ValueError, match="head/table"):
+            optim.make_optimizer(config, run).init({"head": {"table": jnp.zeros(3)}})
+
+
+def test_bad_choices_are_refused():
+    with pytest.raises(ValueError, match=r"'lion'.*adamw.*sgd"):
+        optim.OptimConfig(optimizer="lion")
+    with pytest.raises(ValueError, match="not both"):
+        optim.OptimConfig(cosine_per_step=True, lag_one_epoch=True)
+    with pytest.raises(ValueError, match="warmup_bias_learning_rate=0"):
+        optim.OptimConfig(optimizer="adamw")
+    with pytest.raises(ValueError, match="steps_per_epoch is 0"):
+        optim.RunLength(batch_size=8, steps_per_epoch=0, total_steps=1)
+
+
+def test_groups_of_yolor_csp_are_the_original_s(golden):
+    facts = json.loads((golden / "schedule" / "param_groups_main_yolor_csp.json").read_text())
+    params = detector.variable_shapes(detector.build("yolor_csp"))["params"]
+    groups = jax.tree.leaves(optim.parameter_groups(params))
+    assert [groups.count(name) for name in ("scale", "kernel", "bias")] == facts["counts"]
