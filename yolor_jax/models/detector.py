@@ -12,6 +12,7 @@ from typing import NamedTuple
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from yolor_jax.models.backbone import Backbone
@@ -26,7 +27,8 @@ class Outputs(NamedTuple):
     """What the network says: logits without decoding.
 
     Attributes:
-        detect: per pyramid level, finest first, ``[B, h, w, A, 5 + K]``: x y w h objectness classes.
+        detect: per pyramid level, finest first, ``[B, h, w, A, 5 + K]`` in the order
+            x y w h objectness classes.
     """
 
     detect: tuple[Array, ...]
@@ -44,7 +46,7 @@ class Detector(nn.Module):
 
     spec: ModelSpec
     num_classes: int = 80
-    dtype: jnp.dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
     fused: bool = False
 
     @nn.compact
@@ -92,7 +94,7 @@ def build(
     model: str | ModelSpec,
     num_classes: int = 80,
     *,
-    dtype: jnp.dtype = jnp.float32,
+    dtype: DTypeLike = jnp.float32,
     fused: bool = False,
 ) -> Detector:
     """A detector by its name in the zoo, or by a spec of one's own.

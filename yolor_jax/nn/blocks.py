@@ -1,6 +1,6 @@
 """Convolution unit and the cross-stage-partial (CSP) blocks of CSPDarknet.
 
-A unit holds all that belongs to one convolution, so that folding is one local rule (models/fold.py):
+A unit holds all that belongs to one convolution, so folding is one local rule (models/fold.py):
 
     y = act(after * (BN(conv(before * x))))          `*` an implicit's operator, each part optional
 
@@ -16,6 +16,7 @@ from collections.abc import Callable
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from yolor_jax.nn.implicit import Implicit
@@ -42,7 +43,7 @@ class BatchNorm(nn.Module):
 
     Attributes:
         epsilon: added to the variance.
-        momentum: weight of the new batch, ``running = (1 - momentum) * running + momentum * batch``.
+        momentum: weight of the new batch in the running statistics.
     """
 
     epsilon: float
@@ -56,7 +57,7 @@ class BatchNorm(nn.Module):
         bias = self.param("bias", nn.initializers.zeros, channels)
         running_mean = self.variable("batch_stats", "mean", jnp.zeros, channels)
         running_var = self.variable("batch_stats", "var", jnp.ones, channels)
-        wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+        wide = x.astype(scale.dtype)
         if train:
             mean = wide.mean((0, 1, 2))
             var = jnp.square(wide - _per_channel(mean)).mean((0, 1, 2))
@@ -106,7 +107,7 @@ class ConvUnit(nn.Module):
     epsilon: float = 1e-4
     momentum: float = 0.03
     fused: bool = False
-    dtype: jnp.dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, x: Float[Array, "B H W C"], *, train: bool) -> Float[Array, "B h w F"]:

@@ -1,0 +1,69 @@
+"""The golden models: weights drawn by name (golden/README.md, 1.2) and outputs of the original."""
+
+import json
+import pathlib
+import zlib
+from typing import NamedTuple
+
+import numpy as np
+
+from yolor_jax.models.spec import ModelSpec
+from yolor_jax.weights.names import darknet_names, from_torch_layout
+
+DRAW = {
+    "conv_weight": lambda g, s, c: g.standard_normal(s) * np.sqrt(2 / np.prod(s[1:])),
+    "conv_bias": lambda g, s, c: 0.1 * g.standard_normal(s),
+    "bn_bias": lambda g, s, c: 0.1 * g.standard_normal(s),
+    "bn_weight": lambda g, s, c: g.uniform(0.5, 1.5, s),
+    "implicit_mul": lambda g, s, c: g.uniform(0.5, 1.5, s),
+    "implicit_add": lambda g, s, c: 0.5 * g.standard_normal(s),
+    "bn_mean": lambda g, s, c: np.sqrt(c) * (0.1 * g.standard_normal(s)),
+    "bn_var": lambda g, s, c: c * g.uniform(0.5, 1.5, s),
+}
+
+
+class GoldenModel(NamedTuple):
+    """Facts, arrays and state dict of one golden model."""
+
+    facts: dict
+    arrays: dict[str, np.ndarray]
+    state_dict: dict[str, np.ndarray]
+
+
+def load(golden: pathlib.Path, name: str) -> GoldenModel:
+    """Reads a golden model and draws its weights, checked by their crc32."""
+    facts = json.loads((golden / "models" / f"{name}.json").read_text())
+    state_dict, crc = {}, 0
+    for tensor, shape, kind in facts["state_dict"]:
+        generator = np.random.Generator(np.random.PCG64(zlib.crc32(tensor.encode())))
+        scale = facts["bn_scale"].get(tensor.rpartition(".")[0])
+        value = DRAW[kind](generator, shape, scale).astype(np.float32)
+        crc = zlib.crc32(value.tobytes(), crc)
+        state_dict[tensor] = value
+    assert crc == facts["weights_crc32"], "NumPy draws another stream: nothing can match"
+    return GoldenModel(facts, dict(np.load(golden / "models" / f"{name}.npz")), state_dict)
+
+
+def variables(spec: ModelSpec, state_dict: dict[str, np.ndarray]) -> dict:
+    """A state dict as our variables; every tensor is used and every name is present."""
+    names = darknet_names(spec)
+    assert names.keys() == state_dict.keys()
+    tree = {}
+    for theirs, (collection, path) in names.items():
+        node = tree.setdefault(collection, {})
+        *parents, leaf = path.split("/")
+        for parent in parents:
+            node = node.setdefault(parent, {})
+        node[leaf] = from_torch_layout(path, state_dict[theirs])
+    return tree
+
+
+def images(shape: list[int]) -> np.ndarray:
+    """The golden input, NHWC float32."""
+    x = np.random.Generator(np.random.PCG64(20210510)).random(shape).astype(np.float32)
+    return x.transpose(0, 2, 3, 1)
+
+
+def to_golden_layout(logits: np.ndarray) -> np.ndarray:
+    """``[B, h, w, A, 5 + K] -> [B, A, h, w, 5 + K]``."""
+    return np.moveaxis(np.asarray(logits), 3, 1)
