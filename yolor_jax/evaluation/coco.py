@@ -1,0 +1,203 @@
+"""The twelve numbers of the COCO detection protocol, by either of two libraries.
+
+AP is the mean over classes and over the IoU thresholds 0.50, 0.55 ... 0.95 of the precision at 101
+recalls; AR is the mean of the highest recalls with 1, 10 or 100 detections per image. Boxes of a
+crowd (``iscrowd``) are regions to ignore: what lies in them is neither right nor wrong. Small
+means an area (of the object's outline, where known) below 32^2 pixels, large one above 96^2.
+
+``faster-coco-eval`` and ``pycocotools`` give the same numbers; the first is about ten times
+faster, the second is the one that papers name.
+
+Example:
+    >>> metrics = coco_metrics(source.ground_truth(), results)
+    >>> print(format_table({"trained": metrics}))
+
+References:
+    T.-Y. Lin et al., "Microsoft COCO: Common Objects in Context", 2014, and
+    https://cocodataset.org/#detection-eval
+"""
+
+import contextlib
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+Metrics = dict[str, float | None]
+
+# Name, and what the table says about it.
+NUMBERS = (
+    ("AP", "IoU 0.50:0.95  all     100 per image"),
+    ("AP50", "IoU 0.50       all     100 per image"),
+    ("AP75", "IoU 0.75       all     100 per image"),
+    ("APs", "IoU 0.50:0.95  small   100 per image"),
+    ("APm", "IoU 0.50:0.95  medium  100 per image"),
+    ("APl", "IoU 0.50:0.95  large   100 per image"),
+    ("AR1", "IoU 0.50:0.95  all       1 per image"),
+    ("AR10", "IoU 0.50:0.95  all      10 per image"),
+    ("AR100", "IoU 0.50:0.95  all     100 per image"),
+    ("ARs", "IoU 0.50:0.95  small   100 per image"),
+    ("ARm", "IoU 0.50:0.95  medium  100 per image"),
+    ("ARl", "IoU 0.50:0.95  large   100 per image"),
+)
+
+
+def coco_metrics(
+    ground_truth: Mapping[str, Any],
+    results: Sequence[Mapping[str, Any]],
+    *,
+    backend: str = "faster-coco-eval",
+) -> Metrics:
+    """Compares detections with ground truth.
+
+    Args:
+        ground_truth: in COCO's format: ``images`` (id), ``categories`` (id), ``annotations``
+            (image_id, category_id, bbox as left, top, width, height in pixels; ``iscrowd`` is 0 and
+            ``area`` that of the box if missing). Annotation ids are not used, so they may start at
+            0 or be missing. It is not changed.
+        results: detections in COCO's format: image_id, category_id, bbox, score. All images of the
+            ground truth count, also those without a detection. They are not changed.
+        backend: "faster-coco-eval" or "pycocotools".
+
+    Returns:
+        The twelve numbers, 0..1, by the names in ``NUMBERS``. None where the ground truth has
+        nothing to measure (no object of that size; pycocotools says -1 there), so that the dict
+        is valid JSON and no mean is taken over a number that is none.
+
+    Raises:
+        ValueError: unknown backend, or an image or category which the ground truth does not have.
+        ImportError: the library is not installed.
+    """
+    if backend not in BACKENDS:
+        raise ValueError(f"got backend {backend!r}, expected one of {', '.join(BACKENDS)}")
+    images = [{"id": image["id"]} for image in ground_truth["images"]]
+    categories = [{"id": category["id"]} for category in ground_truth["categories"]]
+    _check_ids(images, categories, ground_truth["annotations"], "an annotation")
+    _check_ids(images, categories, results, "a detection")
+
+    frame = {"images": images, "categories": categories}
+    true = {**frame, "annotations": _true_boxes(ground_truth["annotations"])}
+    detected = {**frame, "annotations": _detected_boxes(results)}
+    numbers = BACKENDS[backend](true, detected)
+    names = [name for name, _ in NUMBERS]
+    return {
+        name: number if number >= 0 else None for name, number in zip(names, numbers, strict=True)
+    }
+
+
+def format_table(columns: Mapping[str, Metrics]) -> str:
+    """Several results side by side, for the terminal.
+
+    Args:
+        columns: by the heading of each column, what ``coco_metrics`` returned.
+
+    Returns:
+        Lines of text; numbers in percent with one decimal, as in papers, and "-" for None.
+
+    Example:
+        >>> print(format_table({"trained": metrics, "folded": folded_metrics}))
+    """
+    widths = [max(8, len(name)) for name in columns]
+    indent = " " * (7 + len(NUMBERS[0][1]))
+    heading = indent + "".join(f"  {c:>{w}}" for c, w in zip(columns, widths, strict=True))
+    lines = [heading]
+    for name, meaning in NUMBERS:
+        cells = [metrics[name] for metrics in columns.values()]
+        texts = ["-" if cell is None else f"{100 * cell:.1f}" for cell in cells]
+        row = "".join(f"  {text:>{w}}" for text, w in zip(texts, widths, strict=True))
+        lines.append(f"{name:<5}  {meaning}{row}")
+    return "\n".join(lines)
+
+
+def by_faster_coco_eval(true: dict, detected: dict) -> list[float]:
+    """The twelve numbers by faster-coco-eval; -1 where there is nothing to measure."""
+    try:
+        from faster_coco_eval import COCO, COCOeval_faster
+    except ImportError as error:
+        raise ImportError(
+            "evaluation needs faster-coco-eval: pip install faster-coco-eval, "
+            "or evaluate with backend='pycocotools'"
+        ) from error
+
+    silence = {"print_function": lambda *_: None}
+    evaluator = COCOeval_faster(
+        COCO(true, **silence), COCO(detected, **silence), iouType="bbox", **silence
+    )
+    return _twelve(evaluator)
+
+
+def by_pycocotools(true: dict, detected: dict) -> list[float]:
+    """The twelve numbers by pycocotools; -1 where there is nothing to measure."""
+    try:
+        from pycocotools.coco import COCO
+        from pycocotools.cocoeval import COCOeval
+    except ImportError as error:
+        raise ImportError(
+            "evaluation by pycocotools needs it: pip install pycocotools, "
+            "or evaluate with backend='faster-coco-eval'"
+        ) from error
+
+    def indexed(dataset: dict) -> COCO:
+        # What COCO(file) and loadRes do; loadRes cannot read an empty list.
+        coco = COCO()
+        coco.dataset = dataset
+        coco.createIndex()
+        return coco
+
+    with contextlib.redirect_stdout(io.StringIO()):
+        return _twelve(COCOeval(indexed(true), indexed(detected), iouType="bbox"))
+
+
+BACKENDS = {"faster-coco-eval": by_faster_coco_eval, "pycocotools": by_pycocotools}
+
+
+def _twelve(evaluator) -> list[float]:
+    evaluator.evaluate()
+    evaluator.accumulate()
+    evaluator.summarize()
+    return [float(number) for number in evaluator.stats[: len(NUMBERS)]]
+
+
+def _true_boxes(annotations: Sequence[Mapping[str, Any]]) -> list[dict]:
+    """Copies with all that the libraries need.
+
+    They take a match with annotation 0 for no match, so ids are given anew, from 1.
+    """
+    return [
+        {
+            "id": number,
+            "image_id": box["image_id"],
+            "category_id": box["category_id"],
+            "bbox": box["bbox"],
+            "area": box.get("area", box["bbox"][2] * box["bbox"][3]),
+            "iscrowd": int(box.get("iscrowd", 0)),
+        }
+        for number, box in enumerate(annotations, start=1)
+    ]
+
+
+def _detected_boxes(results: Sequence[Mapping[str, Any]]) -> list[dict]:
+    """Copies with all that the libraries need; the area is that of the box."""
+    return [
+        {
+            "id": number,
+            "image_id": box["image_id"],
+            "category_id": box["category_id"],
+            "bbox": box["bbox"],
+            "area": box["bbox"][2] * box["bbox"][3],
+            "iscrowd": 0,
+            "score": box["score"],
+        }
+        for number, box in enumerate(results, start=1)
+    ]
+
+
+def _check_ids(images, categories, boxes, what: str) -> None:
+    """Raises ValueError if a box belongs to an image or a category that does not exist."""
+    for key, rows in (("image_id", images), ("category_id", categories)):
+        known = {row["id"] for row in rows}
+        unknown = sorted({box[key] for box in boxes} - known, key=str)
+        if unknown:
+            raise ValueError(
+                f"{what} has {key} {unknown[0]!r}, which is none of the {len(known)} in the ground "
+                f"truth ({len(unknown)} such): do both come from the same data set?"
+            )
