@@ -1,0 +1,135 @@
+"""Implicit knowledge, batch norm, resampling and pools against NumPy."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from yolor_jax.models.detector import build, find_spec, variable_shapes
+from yolor_jax.nn.blocks import BatchNorm, max_pool5, mish
+from yolor_jax.nn.heads import prediction_bias
+from yolor_jax.nn.implicit import Implicit
+from yolor_jax.nn.resample import space_to_depth, upsample2
+from yolor_jax.trees import select
+
+
+def random(*shape, seed=0):
+    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+
+
+@pytest.mark.parametrize(("operator", "neutral"), [("add", 0.0), ("multiply", 1.0)])
+def test_implicit_starts_near_no_effect(operator, neutral):
+    variables = Implicit(20_000, operator).init(jax.random.key(0), jnp.zeros((1, 20_000)))
+    z = variables["params"]["z"]
+    assert z.mean() == pytest.approx(neutral, abs=1e-3)
+    assert z.std() == pytest.approx(0.02, rel=0.03)
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+def test_implicit_corrects_and_learns(dtype):
+    x, z = jnp.asarray(random(2, 3, 4, 5), dtype), jnp.asarray(random(5, seed=1))
+
+    @jax.jit
+    def corrected(z, x):
+        return Implicit(5, "multiply").apply({"params": {"z": z}}, x)
+
+    y = corrected(z, x)
+    assert y.dtype == dtype
+    wide = np.asarray(x, np.float32)
+    np.testing.assert_allclose(np.asarray(y, np.float32), wide * np.asarray(z), rtol=2e-2)
+    gradient = jax.grad(lambda z: corrected(z, x).astype(jnp.float32).sum())(z)
+    np.testing.assert_allclose(gradient, wide.sum((0, 1, 2)), rtol=5e-2, atol=0.1)
+
+
+def test_implicit_in_three_lines_of_a_foreign_module():
+    class Head(nn.Module):
+        @nn.compact
+        def __call__(self, x):
+            x = Implicit(7, "add", name="implicit_before")(x)
+            return nn.Conv(2, (1, 1), name="conv")(x)
+
+    variables = Head().init(jax.random.key(0), jnp.zeros((1, 4, 4, 7)))
+    assert list(select(variables, "implicit")) == ["params/implicit_before/z"]
+
+
+def test_batch_norm_keeps_the_unbiased_variance():
+    x = jnp.asarray(random(2, 3, 4, 5) * 3 + 1)
+    module = BatchNorm(epsilon=1e-3, momentum=0.1)
+    variables = module.init(jax.random.key(0), x, train=True)
+    assert np.all(variables["batch_stats"]["var"] == 1)
+    y, updates = jax.jit(
+        lambda v, x: module.apply(v, x, train=True, mutable=["batch_stats"])
+    )(variables, x)  # fmt: skip
+    x = np.asarray(x)
+    mean, var = x.mean((0, 1, 2)), x.var((0, 1, 2))
+    np.testing.assert_allclose(y, (x - mean) / np.sqrt(var + 1e-3), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(updates["batch_stats"]["mean"], 0.1 * mean, rtol=1e-5)
+    want = 0.9 + 0.1 * x.var((0, 1, 2), ddof=1)
+    np.testing.assert_allclose(updates["batch_stats"]["var"], want, rtol=1e-5)
+
+
+def test_batch_norm_in_bfloat16_has_float32_statistics():
+    x = jnp.asarray(random(2, 8, 8, 4) * 0.1 + 30, jnp.bfloat16)
+    module = BatchNorm(epsilon=1e-3, momentum=1.0)
+    variables = module.init(jax.random.key(0), x, train=True)
+    y, updates = module.apply(variables, x, train=True, mutable=["batch_stats"])
+    assert y.dtype == jnp.bfloat16
+    want = np.asarray(x, np.float64).mean((0, 1, 2))
+    np.testing.assert_allclose(updates["batch_stats"]["mean"], want, rtol=1e-6)
+
+
+def test_space_to_depth_order():
+    x = jnp.arange(4.0).reshape(1, 2, 2, 1)  # top left 0, top right 1, bottom left 2, ...
+    assert space_to_depth(x).ravel().tolist() == [0, 2, 1, 3]
+
+
+def test_upsample_repeats_pixels():
+    x = jnp.arange(4.0).reshape(1, 2, 2, 1)
+    want = np.kron(np.arange(4.0).reshape(2, 2), np.ones((2, 2)))
+    assert np.array_equal(upsample2(x)[0, :, :, 0], want)
+
+
+@pytest.mark.parametrize(("times", "side"), [(1, 5), (2, 9), (3, 13)])
+def test_pools_in_a_row_are_larger_pools(times, side):
+    x = random(1, 16, 17, 2)
+    padded = np.pad(x, ((0, 0), (side // 2,) * 2, (side // 2,) * 2, (0, 0)), constant_values=-9e9)
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (side, side), axis=(1, 2))
+    y = jnp.asarray(x)
+    for _ in range(times):
+        y = max_pool5(y)
+    assert np.array_equal(y, windows.max((-2, -1)))
+
+
+def test_mish():
+    x = np.linspace(-5, 5, 11).astype(np.float32)
+    want = x * np.tanh(np.log1p(np.exp(x)))
+    np.testing.assert_allclose(mish(jnp.asarray(x)), want, rtol=1e-5, atol=1e-6)
+
+
+def test_prediction_bias_holds_the_prior():
+    """The values that golden/README.md gives for K = 80 (1.6, smart bias initialisation)."""
+    for stride, objectness in ((8, -6.6846), (16, -5.2983), (32, -3.9120), (64, -2.5257)):
+        bias = prediction_bias(3, 80, stride, 10**12)(jax.random.key(0), (255,)).reshape(3, 85)
+        np.testing.assert_allclose(bias[:, :4], 0, atol=1e-5)
+        np.testing.assert_allclose(bias[:, 4], objectness, atol=1e-4)
+        np.testing.assert_allclose(bias[:, 5:], -4.8804, atol=1e-4)
+
+
+def test_image_side_off_the_stride():
+    with pytest.raises(ValueError, match="side 100 is not a multiple of the largest stride 32; "
+                                         "use 96 or 128"):  # fmt: skip
+        jax.eval_shape(
+            lambda x: build("yolor_test").init(jax.random.key(0), x), jnp.zeros((1, 64, 100, 3))
+        )
+
+
+def test_unknown_model_says_what_was_meant():
+    with pytest.raises(ValueError, match="no model 'yolor_cps'; did you mean 'yolor_csp'"):
+        find_spec("yolor_cps")
+
+
+def test_number_of_classes_sets_the_head():
+    shapes = variable_shapes(build("yolor_test", num_classes=7))
+    kernels = select(shapes["params"], r"head/.*kernel")
+    assert {leaf.shape[-1] for leaf in kernels.values()} == {3 * (5 + 7)}
