@@ -1,0 +1,221 @@
+"""The detection loss: where objects are, whether there are any, and what they are.
+
+Over the candidates of a level (see ``assign``) and over all of its cells:
+
+    box             mean over candidates of 1 - CIoU(prediction, target)
+    objectness      mean over all cells of BCE(objectness, target), the target being the CIoU of
+                    the candidate there (0 where there is none, the largest where several collide)
+    classification  mean over candidates and classes of BCE(class, one-hot); none if K = 1
+
+Means run over the whole batch. Levels are summed with weights, times 3 / L; the terms are
+multiplied by their gains; the loss is their sum times the batch size, so that its gradient is a
+sum over images, which YOLOR's learning rates expect.
+
+    loss, terms = detection_loss(
+        outputs.detect, batch.boxes, batch.labels, batch.mask & ~batch.is_crowd,
+        anchors=spec.anchors, strides=spec.strides, config=LossConfig(),
+    )
+"""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from yolor_jax import boxes
+from yolor_jax.detection.assign import Candidates, assign
+from yolor_jax.detection.decode import LevelAnchors, check_levels
+
+Number = int | float
+
+# Weights of the levels' objectness, fine to coarse, by number of levels.
+BALANCE = {3: (4.0, 1.0, 0.4), 4: (4.0, 1.0, 0.4, 0.1), 5: (4.0, 1.0, 0.5, 0.4, 0.1)}
+MANY_LEVELS_OBJECTNESS = 1.4  # a further factor on objectness from four levels on
+FOCAL_ALPHA = 0.25  # weight of positives in the focal loss; negatives weigh 1 - alpha
+
+
+@dataclasses.dataclass(frozen=True)
+class LossConfig:
+    """Gains and options of the loss; the defaults are YOLOR's at 640 pixels and K = 80.
+
+    Attributes:
+        box: gain of the box term.
+        objectness: gain of the objectness term.
+        classification: gain of the class term; YOLOR scales it by K / 80, which is the caller's.
+        ratio_threshold: of the assignment.
+        iou_objectness: how much of the objectness target is CIoU; the rest is 1.
+        class_pos_weight: weight of the class that is there in its BCE.
+        objectness_pos_weight: weight of objectness targets in their BCE.
+        focal_gamma: exponent of the focal loss (arXiv 1708.02002) in both BCEs; 0 for plain BCE.
+        label_smoothing: e; class targets become 1 - e / 2 and e / 2.
+    """
+
+    box: Number = 0.05
+    objectness: Number = 0.7
+    classification: Number = 0.3
+    ratio_threshold: Number = 4.0
+    iou_objectness: Number = 1.0
+    class_pos_weight: Number = 1.0
+    objectness_pos_weight: Number = 1.0
+    focal_gamma: Number = 0.0
+    label_smoothing: Number = 0.0
+
+
+def detection_loss(
+    predictions: tuple[Float[Array, "B _ _ _ O"], ...],
+    boxes_xyxy: Float[Array, "B T 4"],
+    labels: Int[Array, "B T"],
+    mask: Bool[Array, "B T"],
+    *,
+    anchors: tuple[LevelAnchors, ...],
+    strides: tuple[int, ...],
+    config: LossConfig,
+) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]]]:
+    """The loss of a batch and its terms.
+
+    Args:
+        predictions: logits, one [B, h, w, A, 5 + K] per level; lower precisions are raised to
+            float32.
+        boxes_xyxy: [B, T, 4] in pixels of the network input.
+        labels: [B, T], from 0 to K - 1.
+        mask: [B, T], true for a target to learn (leave crowds out); the rest does not matter.
+        anchors: per level and anchor, (width, height) in pixels of the network input.
+        strides: pixels per cell of each level.
+        config: gains and options.
+
+    Returns:
+        The loss, and the terms ``box``, ``objectness``, ``classification`` and their sum
+        ``total``, gains included. The loss is B times ``total``.
+
+    Raises:
+        ValueError: if anchors or strides do not fit the predictions, or level weights are not
+            known for the number of levels.
+    """
+    check_levels(predictions, anchors, strides)
+    if len(predictions) not in BALANCE:
+        raise ValueError(
+            f"got {len(predictions)} levels, expected one of {sorted(BALANCE)}: "
+            "objectness weights of the levels are defined for these only"
+        )
+    sums = [jnp.zeros((), _precise(predictions[0]).dtype)] * 3
+    balance = BALANCE[len(predictions)]
+    for logits, level_anchors, stride, weight in zip(
+        predictions, anchors, strides, balance, strict=True
+    ):
+        candidates = assign(
+            boxes_xyxy, labels, mask, anchors=level_anchors, stride=stride,
+            grid_hw=logits.shape[1:3], ratio_threshold=config.ratio_threshold,
+        )  # fmt: skip
+        box, objectness, classification = _level_losses(logits, candidates, config)
+        sums = [sums[0] + box, sums[1] + weight * objectness, sums[2] + classification]
+    scale = 3 / len(predictions)
+    objectness_gain = config.objectness * (MANY_LEVELS_OBJECTNESS if len(predictions) > 3 else 1)
+    terms = {
+        "box": sums[0] * (scale * config.box),
+        "objectness": sums[1] * (scale * objectness_gain),
+        "classification": sums[2] * (scale * config.classification),
+    }
+    terms["total"] = terms["box"] + terms["objectness"] + terms["classification"]
+    return terms["total"] * labels.shape[0], terms
+
+
+def _level_losses(
+    logits: Float[Array, "B h w A O"], candidates: Candidates, config: LossConfig
+) -> tuple[Float[Array, ""], Float[Array, ""], Float[Array, ""]]:
+    """Box, objectness and classification of one level, without gains."""
+    matched = _precise(jax.vmap(_gather)(logits, candidates.cell, candidates.mask))  # [B, M, O]
+    overlap = candidate_ciou(matched[..., :4], candidates)  # [B, M]
+    box = _masked_mean(1 - overlap, candidates.mask)
+
+    part = config.iou_objectness
+    target = (1 - part) + part * jnp.maximum(jax.lax.stop_gradient(overlap), 0)
+    target = jax.vmap(_scatter_max, in_axes=(None, 0, 0, 0))(
+        logits.shape[1:4], candidates.cell, target, candidates.mask
+    )  # [B, h, w, A]
+    objectness = jnp.mean(
+        bce(_precise(logits[..., 4]), target, config.objectness_pos_weight, config.focal_gamma)
+    )
+
+    num_classes = logits.shape[-1] - 5
+    if num_classes == 1:
+        return box, objectness, jnp.zeros_like(box)
+    one_hot = jax.nn.one_hot(candidates.labels, num_classes, dtype=matched.dtype)  # [B, M, K]
+    one_hot = one_hot * (1 - config.label_smoothing) + config.label_smoothing / 2
+    entropy = bce(matched[..., 5:], one_hot, config.class_pos_weight, config.focal_gamma)
+    return box, objectness, _masked_mean(entropy.mean(axis=-1), candidates.mask)
+
+
+def candidate_ciou(
+    box_logits: Float[Array, "B M 4"], candidates: Candidates
+) -> Float[Array, "B M"]:
+    """CIoU of what is predicted for each candidate with its target, in grid units."""
+    activated = jax.nn.sigmoid(box_logits)
+    centre = 2 * activated[..., :2] - 0.5
+    size = (2 * activated[..., 2:]) ** 2 * candidates.anchor_wh
+    predicted_xyxy = boxes.cxcywh_to_xyxy(jnp.concatenate([centre, size], axis=-1))
+    return boxes.ciou(predicted_xyxy, boxes.cxcywh_to_xyxy(candidates.boxes_cxcywh))
+
+
+def bce(
+    logits: Float[Array, "*shape"],
+    targets: Float[Array, "*shape"],
+    pos_weight: Number = 1.0,
+    focal_gamma: Number = 0.0,
+) -> Float[Array, "*shape"]:
+    """Binary cross-entropy from logits, elementwise, stable for logits of any size.
+
+    Args:
+        logits: [...].
+        targets: [...], probabilities, not necessarily 0 or 1.
+        pos_weight: weight of the positive part.
+        focal_gamma: if positive, the focal loss: times (1 - p_t)^gamma, where p_t is the
+            probability given to the target, and alpha_t = 0.25 t + 0.75 (1 - t).
+
+    Returns:
+        [...], not negative.
+    """
+    positive, negative = targets * pos_weight, 1 - targets
+    entropy = positive * jax.nn.softplus(-logits) + negative * jax.nn.softplus(logits)
+    if focal_gamma == 0:
+        return entropy
+    alpha = targets * FOCAL_ALPHA + negative * (1 - FOCAL_ALPHA)
+    missed = targets * jax.nn.sigmoid(-logits) + negative * jax.nn.sigmoid(logits)
+    # A power's slope at 0 may be infinite, and infinity times a slope of 0 is NaN.
+    power = jnp.where(missed > 0, jnp.where(missed > 0, missed, 1) ** focal_gamma, 0)
+    return entropy * alpha * power
+
+
+def _masked_mean(values: Float[Array, "B M"], mask: Bool[Array, "B M"]) -> Float[Array, ""]:
+    """Mean over the whole batch where the mask is true; 0 if that is nowhere."""
+    number = jnp.maximum(mask.sum(), 1).astype(values.dtype)
+    return jnp.where(mask, values, 0).sum() / number
+
+
+def _gather(
+    image: Float[Array, "h w A O"], cell: Int[Array, "M 3"], mask: Bool[Array, " M"]
+) -> Float[Array, "M O"]:
+    """The rows of the candidates that count, and zeros for the others."""
+    return image.at[_index(cell, mask, image.shape[2])].get(mode="fill", fill_value=0)
+
+
+def _scatter_max(
+    shape: tuple[int, int, int],
+    cell: Int[Array, "M 3"],
+    values: Float[Array, " M"],
+    mask: Bool[Array, " M"],
+) -> Float[Array, "h w A"]:
+    """Zeros, but the largest value of the candidates that count in their cells."""
+    return jnp.zeros(shape, values.dtype).at[_index(cell, mask, shape[2])].max(values, mode="drop")
+
+
+def _index(cell: Int[Array, "M 3"], mask: Bool[Array, " M"], num_anchors: int):
+    """(row, column, anchor), the anchor out of range where nothing is to be read or written.
+
+    So the backward pass drops them, rather than adding thousands of zeros into one cell.
+    """
+    return cell[:, 1], cell[:, 2], jnp.where(mask, cell[:, 0], num_anchors)
+
+
+def _precise(values: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    return values.astype(jnp.promote_types(values.dtype, jnp.float32))
