@@ -1,0 +1,301 @@
+"""Three kinds of data sets, one way to read them: `Source`, random access to `Example`s.
+
+`open_dataset` takes the name of the built-in data set (``shapes``), a COCO-format folder
+(``annotations/instances_{split}.json`` and images in ``{split}/``), or a TFDS directory with the
+features of coco/2017 in array_record files. The first two are prepared into a TFDS directory once.
+
+    source = open_dataset("shapes", "train", "prepared")
+    source[0].boxes_xyxy  # pixels of the original image
+    source.class_names, source.category_ids, source.ground_truth()
+"""
+
+import json
+import pathlib
+from collections.abc import Sequence
+
+import numpy as np
+import tensorflow_datasets as tfds
+
+from yolor_jax.data import classes, prepare, records, shapes
+from yolor_jax.data.encoded import read_header
+from yolor_jax.data.example import Example
+
+Path = str | pathlib.Path
+
+_FEATURES = {"image", "image/filename", "image/id", "objects"}
+_OBJECT_FEATURES = {"area", "bbox", "id", "is_crowd", "label"}
+
+
+class Source:
+    """Random access to the images of one split, safe to read from several threads.
+
+    Attributes:
+        class_names: Name of class 0 .. K - 1.
+        category_ids: COCO category id of class 0 .. K - 1.
+        directory: The TFDS directory.
+        split: Name of the split.
+    """
+
+    def __init__(
+        self,
+        directory: pathlib.Path,
+        split: str,
+        stored: Sequence[dict],
+        *,
+        class_names: tuple[str, ...],
+        category_ids: tuple[int, ...],
+        annotations: pathlib.Path | None,
+        targets: records.Targets | None,
+    ):
+        """Use `open_source` or `open_dataset`."""
+        self.directory = directory
+        self.split = split
+        self.class_names = class_names
+        self.category_ids = category_ids
+        self._stored = stored
+        self._annotations = annotations
+        self._targets = targets
+        self._image_ids = None if targets is None else tuple(targets.image_ids.tolist())
+
+    def __len__(self) -> int:
+        return len(self._stored)
+
+    def __getitem__(self, index: int) -> Example:
+        """Reads one image and its objects.
+
+        Raises:
+            IndexError: If there is no such position.
+            ValueError: If the stored image is truncated or the records do not fit their sidecar.
+        """
+        index = int(index)
+        if not 0 <= index < len(self):
+            raise IndexError(f"got position {index} in a split of {len(self)} images")
+        record = self._stored[index]
+        if self._targets is None:
+            return self._from_features(record, index)
+        targets = self._targets
+        if record["image/id"] != targets.image_ids[index]:
+            raise ValueError(
+                f"{records.targets_path(self.directory, self.split)} does not belong to the "
+                f"records beside it (image {index}); delete {self.directory} and prepare it again"
+            )
+        rows = slice(targets.start[index], targets.start[index + 1])
+        return Example(
+            jpeg=record["image"],
+            boxes_xyxy=targets.boxes_xyxy[rows],
+            labels=targets.labels[rows],
+            is_crowd=targets.is_crowd[rows],
+            index=index,
+        )
+
+    def name(self, index: int) -> str:
+        """File name of an image, for messages and pictures."""
+        return self._stored[int(index)]["image/filename"].decode()
+
+    @property
+    def image_ids(self) -> tuple[int, ...]:
+        """COCO image id of every position. Reads the whole split once if no sidecar has them."""
+        if self._image_ids is None:
+            self._image_ids = tuple(int(record["image/id"]) for record in self._stored)
+        return self._image_ids
+
+    def ground_truth(self) -> dict:
+        """Annotations in COCO format (images, annotations, categories) for evaluation.
+
+        Areas, boxes and ids are the original numbers if the split has its annotations (it was
+        prepared here, or `open_source` was given them). Otherwise they come from the TFDS features,
+        which hold areas as integers and boxes as normalised float32.
+        """
+        if self._annotations is None:
+            return self._ground_truth_from_features()
+        ground_truth = json.loads(self._annotations.read_text())
+        here = set(self.image_ids)
+        if lacking := here - {image["id"] for image in ground_truth["images"]}:
+            raise ValueError(
+                f"{self._annotations} lacks {len(lacking)} images of the split {self.split} "
+                f"(the first: id {min(lacking)}); give the annotations that belong to this split"
+            )
+        return {
+            "images": [image for image in ground_truth["images"] if image["id"] in here],
+            "annotations": [
+                {key: value for key, value in annotation.items() if key != "segmentation"}
+                for annotation in ground_truth["annotations"]
+                if annotation["image_id"] in here
+            ],
+            "categories": ground_truth["categories"],
+        }
+
+    def _from_features(self, record: dict, index: int) -> Example:
+        """One image with the boxes that TFDS stores: normalised, in the order y x y x."""
+        objects = record["objects"]
+        try:
+            height, width, _ = read_header(record["image"])
+        except ValueError as error:
+            raise ValueError(f"image {record['image/filename'].decode()}: {error}") from error
+        boxes_yxyx = np.asarray(objects["bbox"], np.float32).reshape(-1, 4)
+        boxes_yxyx = boxes_yxyx.astype(np.float64) * [height, width, height, width]
+        return Example(
+            jpeg=record["image"],
+            boxes_xyxy=boxes_yxyx[:, [1, 0, 3, 2]].astype(np.float32),
+            labels=np.asarray(objects["label"], np.int32).reshape(-1),
+            is_crowd=np.asarray(objects["is_crowd"], bool).reshape(-1),
+            index=index,
+        )
+
+    def _ground_truth_from_features(self) -> dict:
+        """COCO format from the features alone."""
+        images, annotations = [], []
+        for index in range(len(self)):
+            record = self._stored[index]
+            example = self._from_features(record, index)
+            image_id = int(record["image/id"])
+            height, width, _ = read_header(example.jpeg)
+            file_name = record["image/filename"].decode()
+            images.append(
+                {"id": image_id, "file_name": file_name, "height": height, "width": width}
+            )
+            for row, (left, top, right, bottom) in enumerate(example.boxes_xyxy.tolist()):
+                annotations.append(
+                    {
+                        "id": int(record["objects"]["id"][row]),
+                        "image_id": image_id,
+                        "category_id": self.category_ids[example.labels[row]],
+                        "bbox": [left, top, right - left, bottom - top],
+                        "area": int(record["objects"]["area"][row]),
+                        "iscrowd": int(example.is_crowd[row]),
+                    }
+                )
+        categories = [
+            {"id": i, "name": name}
+            for i, name in zip(self.category_ids, self.class_names, strict=True)
+        ]
+        return {"images": images, "annotations": annotations, "categories": categories}
+
+
+def open_dataset(
+    path: Path,
+    split: str,
+    prepared_dir: Path,
+    *,
+    skip_broken: bool = False,
+    shapes_sizes: dict[str, int] | None = None,
+    progress: bool = True,
+) -> Source:
+    """Opens any data set, preparing it on first use.
+
+    Args:
+        path: ``"shapes"``, a COCO-format folder, or a TFDS directory.
+        split: Name of the split, as its files call it (``train2017``; shapes: ``train``).
+        prepared_dir: Where prepared data sets are kept.
+        skip_broken: COCO-format folder: leave out what is broken instead of stopping.
+        shapes_sizes: Shapes: number of images of each split (default `shapes.SIZES`).
+        progress: Whether to show progress bars and the table of a preparation.
+
+    Raises:
+        ValueError: If there is no such data set or split, or it is broken; the message says how.
+    """
+    if str(path) == "shapes":
+        directory = shapes.prepare(prepared_dir, sizes=shapes_sizes, progress=progress)
+        return open_source(directory, split)
+    path = pathlib.Path(path).expanduser()
+    if (path / "annotations").is_dir():
+        report = prepare.prepare(
+            path, split, prepared_dir, skip_broken=skip_broken, progress=progress
+        )
+        return open_source(report.directory, split)
+    return open_source(path, split)
+
+
+def open_source(directory: Path, split: str, annotations: Path | None = None) -> Source:
+    """Opens one split of a TFDS directory with the features of coco/2017.
+
+    Args:
+        directory: The directory of dataset_info.json, or one above it (``.../coco/2017``).
+        split: Name of the split.
+        annotations: The original annotations in COCO format, if they do not lie in the directory:
+            evaluation then uses their exact areas, and classes get their category ids.
+
+    Raises:
+        ValueError: If it is no such directory, holds TFRecord files, or has no such split.
+    """
+    directory = _find_tfds(pathlib.Path(directory).expanduser())
+    builder = tfds.builder_from_directory(directory)
+    file_format = builder.info.file_format
+    if file_format is not tfds.core.FileFormat.ARRAY_RECORD:
+        raise ValueError(
+            f"{directory} holds {file_format.value} files, which need TensorFlow to be read; "
+            "convert it with `tfds convert_format --dataset_dir=DIRECTORY --to=array_record`, or "
+            "build it anew with `--file_format=array_record`, or give the COCO folder itself"
+        )
+    _check_features(directory, builder.info.features)
+    if split not in builder.info.splits:
+        raise ValueError(
+            f"{directory} has no split {split!r}; it has {sorted(builder.info.splits)}"
+        )
+    stored = builder.as_data_source(split, decoders={"image": tfds.decode.SkipDecoding()})
+    class_names = tuple(builder.info.features["objects"]["label"].names)
+    annotations, targets = _find_sidecars(directory, split, annotations)
+    return Source(
+        directory,
+        split,
+        stored,
+        class_names=class_names,
+        category_ids=_category_ids(class_names, annotations, targets),
+        annotations=annotations,
+        targets=targets,
+    )
+
+
+def _find_tfds(path: pathlib.Path) -> pathlib.Path:
+    """The one directory with a dataset_info.json at `path` or up to two levels below."""
+    found = [p for level in ("", "*/", "*/*/") for p in path.glob(f"{level}dataset_info.json")]
+    if len(found) == 1:
+        return found[0].parent
+    if not found:
+        raise ValueError(
+            f"{path} is no data set: expected 'shapes', a COCO-format folder (with annotations/"
+            "instances_SPLIT.json and images in SPLIT/), or a TFDS directory (dataset_info.json)"
+        )
+    raise ValueError(f"{path} holds several data sets, name one: {[str(p.parent) for p in found]}")
+
+
+def _check_features(directory: pathlib.Path, features) -> None:
+    """Refuses a TFDS data set of another kind."""
+    lacking = _FEATURES - set(features.keys())
+    if not lacking:
+        lacking = {f"objects/{f}" for f in _OBJECT_FEATURES - set(features["objects"].keys())}
+    if lacking:
+        raise ValueError(
+            f"{directory} lacks the features {sorted(lacking)}; expected those of coco/2017: "
+            f"{sorted(_FEATURES)}, objects with {sorted(_OBJECT_FEATURES)}"
+        )
+
+
+def _find_sidecars(directory, split, annotations):
+    """The annotations (given, or lying in the directory) and the exact targets, if there are."""
+    beside = records.ground_truth_path(directory, split)
+    if annotations is None and beside.exists():
+        annotations = beside
+    targets = None
+    if records.targets_path(directory, split).exists():
+        with np.load(records.targets_path(directory, split)) as arrays:
+            targets = records.Targets(**arrays)
+    return (None if annotations is None else pathlib.Path(annotations)), targets
+
+
+def _category_ids(class_names, annotations, targets) -> tuple[int, ...]:
+    """Category id of each class: from the sidecar, the annotations, COCO, or else 1 .. K."""
+    if targets is not None:
+        return tuple(targets.category_ids.tolist())
+    if annotations is not None:
+        categories = json.loads(annotations.read_text())["categories"]
+        ids = {category["name"]: category["id"] for category in categories}
+        if set(ids) != set(class_names):
+            raise ValueError(
+                f"{annotations} names other categories than the data set: "
+                f"{sorted(set(ids) ^ set(class_names))[:5]} are only in one of them"
+            )
+        return tuple(ids[name] for name in class_names)
+    if class_names == classes.COCO_NAMES:
+        return classes.COCO_CATEGORY_IDS
+    return tuple(range(1, len(class_names) + 1))
