@@ -5,7 +5,6 @@ import json
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
 
 from yolor_jax.models import detector
@@ -72,42 +71,6 @@ def test_short_run_with_a_warmup_in_steps_and_a_smooth_cosine():
     first = optim.hyperparameters(0, no_warmup, run)
     assert float(first.learning_rate) == pytest.approx(0.01)
     assert float(first.momentum) == pytest.approx(0.937)
-
-
-def test_nesterov_trajectory_is_pytorch_s(golden):
-    z = np.load(golden / "schedule" / "optim.npz")
-    run = optim.RunLength(batch_size=16, steps_per_epoch=50, total_steps=50 * 300)
-    names = ("bn/scale", "plain/kernel", "conv/bias")
-
-    def tree(rows):
-        return {a: {b: rows[i]} for i, (a, b) in enumerate(n.split("/") for n in names)}
-
-    optimizer = optim.make_optimizer(ORIGINAL, run)
-    scale, centre = tree(z["A"]), tree(z["C"])
-
-    def micro_step(carry, step):
-        params, opt_state, waiting = carry
-        phase = 1.0 + 0.5 * jnp.sin(0.05 * step.astype(jnp.float32))
-        grads = jax.tree.map(lambda p, a, c: 0.05 * a * (p - c * phase), params, scale, centre)
-        kept = jnp.where(step % run.steps_per_epoch == 0, 0.0, 1.0)
-        waiting = jax.tree.map(lambda w, g: kept * w + g, waiting, grads)
-        now = optim.hyperparameters(step, ORIGINAL, run)
-
-        def apply(carry):
-            params, opt_state, waiting = carry
-            updates, opt_state = optimizer.update(waiting, opt_state, params, hyperparameters=now)
-            params = optax.apply_updates(params, updates)
-            return params, opt_state, jax.tree.map(jnp.zeros_like, waiting)
-
-        carry = (params, opt_state, waiting)
-        carry = jax.lax.cond(step % now.accumulate == 0, apply, lambda c: c, carry)
-        return carry, carry[0]
-
-    params = tree(jnp.asarray(z["P0"]))
-    start = (params, optimizer.init(params), jax.tree.map(jnp.zeros_like, params))
-    _, history = jax.jit(lambda s: jax.lax.scan(micro_step, s, jnp.arange(3000)))(start)
-    got = np.stack([history[a][b] for a, b in (n.split("/") for n in names)], axis=1)
-    np.testing.assert_allclose(got[z["ni"]], z["params"], atol=1e-5, rtol=0)
 
 
 def test_adamw_by_hand():

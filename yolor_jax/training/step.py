@@ -1,0 +1,194 @@
+"""One training step: augment, network, loss, gradients, optimiser, moving average.
+
+    step = make_train_step(
+        module,
+        augment=functools.partial(augment, config=AugmentConfig()),
+        loss=make_detection_loss(anchors=spec.anchors, strides=spec.strides, config=LossConfig()),
+        config=OptimConfig(),
+        run=run,
+        mesh=mesh,
+        shardings=state_sharding(mesh, state),
+    )
+    state, metrics = step(state, shard_batch(mesh, batch), jax.random.key(seed))
+
+The step is compiled once per shape of the batch, for all devices of the mesh, and its argument
+``state`` is donated: use the returned one. The random numbers of a step follow from the key and
+``state.step`` alone.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import optax
+from jax.sharding import Mesh
+from jaxtyping import Array, Float, PyTree
+
+from yolor_jax.data.example import Batch
+from yolor_jax.detection.losses import LossConfig, detection_loss
+from yolor_jax.training.mesh import batch_sharding, replicated, require_divisible
+from yolor_jax.training.optim import (
+    Hyperparameters,
+    OptimConfig,
+    RunLength,
+    ema_decay,
+    ema_update,
+    hyperparameters,
+    make_optimizer,
+    nominal_accumulation,
+)
+from yolor_jax.training.state import TrainState
+
+Metrics = dict[str, tuple[Float[Array, ""], Float[Array, ""]]]
+"""Name -> (sum, count), float32."""
+Augment = Callable[[jax.Array, Batch], Batch]
+Loss = Callable[[Any, Batch], tuple[Float[Array, ""], dict[str, Float[Array, ""]]]]
+TrainStep = Callable[[TrainState, Batch, jax.Array], tuple[TrainState, Metrics]]
+
+
+def make_detection_loss(
+    *,
+    anchors: tuple[tuple[tuple[float, float], ...], ...],
+    strides: tuple[int, ...],
+    config: LossConfig,
+) -> Loss:
+    """The loss of the outputs' ``detect`` on every target that is not a crowd.
+
+    Args:
+      anchors: per level, per anchor (width, height) in pixels of the network input.
+      strides: per level, in pixels.
+      config: gains and thresholds.
+
+    Returns:
+      ``loss(outputs, batch) -> (loss, terms)``.
+    """
+
+    def loss(outputs: Any, batch: Batch):
+        return detection_loss(
+            outputs.detect,
+            batch.boxes,
+            batch.labels,
+            batch.mask & ~batch.is_crowd,
+            anchors=anchors,
+            strides=strides,
+            config=config,
+        )
+
+    return loss
+
+
+def make_train_step(
+    module: nn.Module,
+    *,
+    augment: Augment,
+    loss: Loss,
+    config: OptimConfig,
+    run: RunLength,
+    mesh: Mesh,
+    shardings: PyTree,
+) -> TrainStep:
+    """Build the compiled training step.
+
+    Args:
+      module: takes images ``[B, H, W, 3]`` in 0..1 and ``train``; its ``dtype`` is that of the
+        activations.
+      augment: ``(key, batch) -> batch``, on the device.
+      loss: ``(outputs, batch) -> (loss, terms)``, scalars in float32.
+      config: the optimiser.
+      run: batch size and length of the run.
+      mesh: the devices.
+      shardings: of the state, ``state_sharding(mesh, state)``.
+
+    Returns:
+      ``step(state, batch, key) -> (state, metrics)``. The metrics hold the loss terms under
+      ``loss/``, ``gradient_norm`` (of this batch), ``targets`` (per image) and the schedule's
+      values.
+
+    Raises:
+      ValueError: if the batch cannot be cut evenly over the devices.
+    """
+    require_divisible(mesh, run.batch_size)
+    apply_gradients = make_apply_gradients(config, run)
+
+    def step(state: TrainState, batch: Batch, key: jax.Array) -> tuple[TrainState, Metrics]:
+        batch = augment(jax.random.fold_in(key, state.step), batch)
+        images = batch.image.astype(module.dtype) / 255.0  # [B, H, W, 3]
+
+        def objective(params: PyTree):
+            variables = {"params": params, "batch_stats": state.batch_stats}
+            outputs, updated = module.apply(variables, images, train=True, mutable=["batch_stats"])
+            value, terms = loss(outputs, batch)
+            return value, (terms, updated.get("batch_stats", {}))
+
+        gradient = jax.value_and_grad(objective, has_aux=True)
+        (_, (terms, batch_stats)), gradients = gradient(state.params)
+        now = hyperparameters(state.step, config, run)
+        metrics = step_metrics(terms, gradients, batch, now)
+        state = apply_gradients(state.replace(batch_stats=batch_stats), gradients, now)
+        return state.replace(step=state.step + 1), metrics
+
+    return jax.jit(
+        step,
+        in_shardings=(shardings, batch_sharding(mesh), replicated(mesh)),
+        out_shardings=(shardings, replicated(mesh)),
+        donate_argnums=0,
+    )
+
+
+def make_apply_gradients(
+    config: OptimConfig, run: RunLength
+) -> Callable[[TrainState, PyTree, Hyperparameters], TrainState]:
+    """``(state, gradients, hyperparameters) -> state``: accumulate, then perhaps an optimiser step.
+
+    An optimiser step uses the sum of the gradients since the last one and moves the averages. It
+    takes place where ``state.step mod accumulate == 0``.
+    """
+    optimizer = make_optimizer(config, run)
+
+    def update(state: TrainState, gradients: PyTree, now: Hyperparameters) -> TrainState:
+        updates, opt_state = optimizer.update(
+            gradients, state.opt_state, state.params, hyperparameters=now
+        )
+        params = optax.apply_updates(state.params, updates)
+        count = state.updates + 1
+        decay = ema_decay(count, config)
+        return state.replace(
+            updates=count,
+            params=params,
+            opt_state=opt_state,
+            ema_params=ema_update(state.ema_params, params, decay),
+            ema_batch_stats=ema_update(state.ema_batch_stats, state.batch_stats, decay),
+            gradients=jax.tree.map(jnp.zeros_like, state.gradients),
+        )
+
+    def accumulate(state: TrainState, gradients: PyTree, now: Hyperparameters) -> TrainState:
+        waiting = state.gradients
+        if config.drop_gradients_at_epoch_start:
+            first = state.step % run.steps_per_epoch == 0
+            waiting = jax.tree.map(lambda w: jnp.where(first, jnp.zeros_like(w), w), waiting)
+        total = jax.tree.map(jnp.add, waiting, gradients)
+        return jax.lax.cond(
+            state.step % now.accumulate == 0,
+            lambda: update(state, total, now),
+            lambda: state.replace(gradients=total),
+        )
+
+    return accumulate if nominal_accumulation(config, run.batch_size) > 1 else update
+
+
+def step_metrics(
+    terms: dict[str, Float[Array, ""]], gradients: PyTree, batch: Batch, now: Hyperparameters
+) -> Metrics:
+    """The metrics of one step as (sum, count), float32."""
+    one = jnp.ones((), jnp.float32)
+    values = {f"loss/{name}": value for name, value in terms.items()}
+    values["gradient_norm"] = optax.global_norm(gradients)
+    values["learning_rate"] = now.learning_rate
+    values["bias_learning_rate"] = now.bias_learning_rate
+    values["momentum"] = now.momentum
+    metrics = {name: (value.astype(jnp.float32), one) for name, value in values.items()}
+    targets = jnp.sum(batch.mask, dtype=jnp.float32)
+    metrics["targets"] = (targets, batch.mask.shape[0] * one)
+    return metrics
