@@ -21,7 +21,7 @@ import json
 import os
 import pathlib
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -29,6 +29,8 @@ import tensorflow_datasets as tfds
 from jaxtyping import Bool, Float, Float32, Int32, Int64
 
 EXAMPLES_PER_SHARD = 1000
+_FEATURES = {"image", "image/filename", "image/id", "objects"}
+_OBJECT_FEATURES = {"area", "bbox", "id", "is_crowd", "label"}
 _EXAMPLES_PER_CALL = 64
 
 
@@ -61,6 +63,20 @@ class Targets(NamedTuple):
     boxes_xyxy: Float32[np.ndarray, "M 4"]
     labels: Int32[np.ndarray, " M"]
     is_crowd: Bool[np.ndarray, " M"]
+
+
+class Stored(NamedTuple):
+    """One split of a TFDS directory.
+
+    Attributes:
+        directory: Where dataset_info.json lies.
+        rows: Random access to the records as dicts; images stay encoded.
+        class_names: Name of class 0 .. K - 1.
+    """
+
+    directory: pathlib.Path
+    rows: Sequence[dict]
+    class_names: tuple[str, ...]
 
 
 def ground_truth_path(directory: pathlib.Path, split: str) -> pathlib.Path:
@@ -197,3 +213,53 @@ def _to_features(record: Record) -> dict:
         "image/id": record.image["id"],
         "objects": objects,
     }
+
+
+def read(path: pathlib.Path, split: str) -> Stored:
+    """Opens one split of a TFDS directory with the features of coco/2017, without TensorFlow.
+
+    Args:
+        path: The directory of dataset_info.json, or one or two levels above it.
+        split: Name of the split.
+
+    Raises:
+        ValueError: If it is no such directory, holds TFRecord files, or has no such split.
+    """
+    directory = _find(path)
+    builder = tfds.builder_from_directory(directory)
+    file_format = builder.info.file_format
+    if file_format is not tfds.core.FileFormat.ARRAY_RECORD:
+        raise ValueError(
+            f"{directory} holds {file_format.value} files, which need TensorFlow to be read; "
+            "convert it where TensorFlow is (`tfds convert_format --dataset_version_dir=OLD "
+            "--out_file_format=array_record --out_dir=NEW`), or give the COCO-format folder itself"
+        )
+    features = builder.info.features
+    lacking = _FEATURES - set(features.keys())
+    if not lacking:
+        lacking = {f"objects/{f}" for f in _OBJECT_FEATURES - set(features["objects"].keys())}
+    if lacking:
+        raise ValueError(
+            f"{directory} lacks the features {sorted(lacking)}; expected those of coco/2017: "
+            f"{sorted(_FEATURES)}, objects with {sorted(_OBJECT_FEATURES)}"
+        )
+    if split not in builder.info.splits:
+        raise ValueError(
+            f"{directory} has no split {split!r}; it has {sorted(builder.info.splits)}"
+        )
+    rows = builder.as_data_source(split, decoders={"image": tfds.decode.SkipDecoding()})
+    return Stored(directory, rows, tuple(features["objects"]["label"].names))
+
+
+def _find(path: pathlib.Path) -> pathlib.Path:
+    """The one directory with a dataset_info.json at `path` or up to two levels below."""
+    found = [p for level in ("", "*/", "*/*/") for p in path.glob(f"{level}dataset_info.json")]
+    found = [p.parent for p in found if not p.parent.name.startswith(".")]
+    if not found:
+        raise ValueError(
+            f"{path} is no data set: expected 'shapes', a COCO-format folder (with annotations/"
+            "instances_SPLIT.json and images in SPLIT/), or a TFDS directory (dataset_info.json)"
+        )
+    if len(found) > 1:
+        raise ValueError(f"{path} holds several data sets, name one: {[str(p) for p in found]}")
+    return found[0]

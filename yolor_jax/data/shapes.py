@@ -13,34 +13,21 @@ edge count in part). An object of which later ones leave too little to be seen i
 import math
 import pathlib
 from collections.abc import Iterator
-from typing import NamedTuple
 
 import cv2
 import numpy as np
-from jaxtyping import Float, Float32
+from jaxtyping import Float32
 from tqdm import tqdm
 
-from yolor_jax.data import records
+from yolor_jax.data import painting, records
 
-CLASS_NAMES = ("disc", "square", "triangle", "star", "ring", "cross")
 SIZES = {"train": 4000, "validation": 300}
 VERSION = 1
 """To be raised whenever a picture changes: prepared directories carry it in their name."""
 
-_SUBPIXELS = 4
 _MIN_VISIBLE = 0.35  # of an object's pixels
 _MIN_SIDE = 5  # pixels
 _QUALITY = 92
-
-
-class Shape(NamedTuple):
-    """One object to draw: class, centre (x, y) and radius in pixels, angle in radians, RGB."""
-
-    label: int
-    centre: Float[np.ndarray, "2"]
-    radius: float
-    angle: float
-    colour: Float32[np.ndarray, "3"]
 
 
 def prepare(
@@ -69,7 +56,9 @@ def prepare(
     directory.parent.mkdir(parents=True, exist_ok=True)
     with records.lock(directory):
         if not directory.exists():
-            categories = [{"id": i + 1, "name": name} for i, name in enumerate(CLASS_NAMES)]
+            categories = [
+                {"id": i + 1, "name": name} for i, name in enumerate(painting.CLASS_NAMES)
+            ]
             splits = {split: _records(seed, split, n, progress) for split, n in sizes.items()}
             records.write(directory, name="shapes", categories=categories, splits=splits)
     return directory
@@ -96,7 +85,7 @@ def draw(*, seed: int, split: str, index: int) -> records.Record:
     rng = np.random.default_rng([seed, VERSION, index, *split.encode()])
     long, short = int(rng.integers(144, 193)), int(rng.integers(112, 145))
     height, width = (short, long) if rng.random() < 0.7 else (long, short)
-    picture = _background(rng, height, width)  # [h, w, 3]
+    picture = painting.background(rng, height, width)  # [h, w, 3]
     tone = picture.mean(axis=(0, 1))
     groups = []  # each becomes one annotation
     if index % 10 != 9:
@@ -106,7 +95,7 @@ def draw(*, seed: int, split: str, index: int) -> records.Record:
     groups, coverages = _leave_out_hidden(groups, height, width)
     for group in groups:
         for shape in group:
-            _paint(rng, picture, shape)
+            painting.paint(rng, picture, shape)
     grain = 3 * rng.standard_normal((height, width, 1), dtype=np.float32)
     pixels = np.clip(picture + grain, 0, 255).astype(np.uint8)
     jpeg = cv2.imencode(".jpg", pixels[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])[1]
@@ -115,7 +104,7 @@ def draw(*, seed: int, split: str, index: int) -> records.Record:
     return _annotate(jpeg.tobytes(), image, groups, coverages)
 
 
-def _scene(rng, height: int, width: int, tone) -> list[Shape]:
+def _scene(rng, height: int, width: int, tone) -> list[painting.Shape]:
     """One to six overlapping objects, roughly from large to small, so that little is hidden."""
     count = int(rng.integers(1, 7))
     largest = rng.uniform(52, 88)
@@ -135,13 +124,15 @@ def _scene(rng, height: int, width: int, tone) -> list[Shape]:
             centre = other.centre + direction * (other.radius + radius) * reach
         inset = min(0.8 * radius, 0.4 * min(height, width))
         centre = np.clip(centre, inset, np.array([width, height]) - inset)
-        shapes.append(_shape(rng, int(rng.integers(len(CLASS_NAMES))), centre, radius, tone))
+        shapes.append(
+            _shape(rng, int(rng.integers(len(painting.CLASS_NAMES))), centre, radius, tone)
+        )
     return shapes
 
 
-def _swarm(rng, height: int, width: int, tone) -> list[Shape]:
-    """A crowd: nine to sixteen small objects of one class, side by side."""
-    label = int(rng.integers(len(CLASS_NAMES)))
+def _swarm(rng, height: int, width: int, tone) -> list[painting.Shape]:
+    """A crowd: nine to eighteen small objects of one class, side by side."""
+    label = int(rng.integers(len(painting.CLASS_NAMES)))
     columns, rows = int(rng.integers(3, 7)), 3
     pitch = rng.uniform(9, 12)
     start = rng.uniform(pitch, np.array([width - columns * pitch, height - rows * pitch]))
@@ -153,71 +144,24 @@ def _swarm(rng, height: int, width: int, tone) -> list[Shape]:
     return shapes
 
 
-def _shape(rng, label: int, centre, radius: float, tone) -> Shape:
+def _shape(rng, label: int, centre, radius: float, tone) -> painting.Shape:
     """Adds a random angle and a colour that stands out from the ground."""
     while True:
         hsv = np.float32([[[rng.uniform(0, 360), rng.uniform(0.5, 0.95), rng.uniform(0.6, 1.0)]]])
         colour = 255 * cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB)[0, 0]
         if np.abs(colour - tone).max() > 70:
-            return Shape(label, centre, float(radius), rng.uniform(0, 2 * math.pi), colour)
+            return painting.Shape(label, centre, float(radius), rng.uniform(0, 2 * math.pi), colour)
 
 
-def _contours(shape: Shape) -> list[Float[np.ndarray, "p 2"]]:
-    """Closed polygons in pixels; a second one is a hole."""
-
-    def circle(radii):
-        turns = shape.angle + np.arange(len(radii)) * (2 * np.pi / len(radii))
-        return np.stack([np.cos(turns), np.sin(turns)], axis=-1) * np.array(radii)[:, None]
-
-    name = CLASS_NAMES[shape.label]
-    if name == "disc":
-        contours = [circle([1.0] * 48)]
-    elif name == "square":
-        contours = [circle([1.15] * 4)]
-    elif name == "triangle":
-        contours = [circle([1.15] * 3)]
-    elif name == "star":
-        contours = [circle([1.15, 0.48] * 5)]
-    elif name == "ring":
-        contours = [circle([1.0] * 48), circle([0.52] * 48)]
-    else:  # cross: arms a third as wide as the whole
-        a, b = 1.0, 0.34
-        points = [(a, -b), (a, b), (b, b), (b, a), (-b, a), (-b, b), (-a, b), (-a, -b), (-b, -b)]
-        points += [(-b, -a), (b, -a), (b, -b)]
-        cos, sin = np.cos(shape.angle), np.sin(shape.angle)
-        contours = [np.array(points) @ np.array([[cos, sin], [-sin, cos]])]
-    return [shape.centre + shape.radius * contour for contour in contours]
-
-
-def _window(shape: Shape, height: int, width: int) -> tuple[slice, slice]:
-    """Rows and columns of the picture that an object and its shadow touch."""
-    reach = 1.4 * shape.radius + 5
-    left, top = np.maximum(np.floor(shape.centre - reach), 0).astype(int)
-    right, bottom = np.minimum(np.ceil(shape.centre + reach), [width, height]).astype(int)
-    return slice(int(top), int(bottom)), slice(int(left), int(right))
-
-
-def _coverage(shape: Shape, window: tuple[slice, slice]) -> Float32[np.ndarray, "h w"]:
-    """Fraction of every pixel of the window that lies in the shape."""
-    rows, columns = window
-    height, width = rows.stop - rows.start, columns.stop - columns.start
-    fine = np.zeros((height * _SUBPIXELS, width * _SUBPIXELS), np.uint8)
-    origin = np.array([columns.start, rows.start])
-    contours = [np.round((c - origin) * _SUBPIXELS - 0.5) for c in _contours(shape)]
-    cv2.fillPoly(fine, [c.astype(np.int32) for c in contours], 255)  # even-odd: a second is a hole
-    coarse = cv2.resize(fine, (width, height), interpolation=cv2.INTER_AREA)
-    return coarse.astype(np.float32) / 255
-
-
-def _leave_out_hidden(groups: list[list[Shape]], height: int, width: int):
+def _leave_out_hidden(groups: list[list[painting.Shape]], height: int, width: int):
     """Drops what later groups hide; returns the rest, back to front, with its visible coverage."""
     kept, coverages = [], []
     free = np.ones((height, width), np.float32)
     for group in reversed(groups):  # front to back
         coverage = np.zeros((height, width), np.float32)
         for shape in group:
-            window = _window(shape, height, width)
-            coverage[window] = np.maximum(coverage[window], _coverage(shape, window))
+            window = painting.window_of(shape, height, width)
+            coverage[window] = np.maximum(coverage[window], painting.coverage(shape, window))
         visible = coverage * free
         left, top, right, bottom = _extent(visible)
         if visible.sum() < _MIN_VISIBLE * coverage.sum():
@@ -237,57 +181,6 @@ def _extent(visible: Float32[np.ndarray, "h w"]) -> tuple[int, int, int, int]:
     if len(rows) == 0:
         return 0, 0, 0, 0
     return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
-
-
-def _paint(rng, picture: Float32[np.ndarray, "h w 3"], shape: Shape) -> None:
-    """Paints one object into the picture: soft shadow, shaded face, darker rim."""
-    rows, columns = window = _window(shape, *picture.shape[:2])
-    alpha = _coverage(shape, window)
-    softness = 0.6 + shape.radius / 14
-    shift = np.array([[1, 0, softness], [0, 1, 1.4 * softness]], np.float32)
-    shadow = cv2.warpAffine(alpha, shift, alpha.shape[::-1])
-    shadow = cv2.GaussianBlur(shadow, (0, 0), softness)
-    thickness = 3 + 2 * int(shape.radius / 12)
-    inner = cv2.erode(alpha, np.ones((thickness, thickness), np.uint8), borderValue=1)
-    y = np.arange(rows.start, rows.stop, dtype=np.float32)[:, None]
-    x = np.arange(columns.start, columns.stop, dtype=np.float32)[None, :]
-    light = (float(shape.centre.sum()) - x - y) / (2 * shape.radius)
-    light = 1 + 0.22 * np.clip(light, -1, 1)
-    if rng.random() < 0.35 and shape.radius > 10:  # stripes
-        turn, pitch = rng.uniform(0, np.pi), rng.uniform(4, 9)
-        wave = np.sin((x * math.cos(turn) + y * math.sin(turn)) * (2 * math.pi / pitch))
-        light = light * np.where(wave > 0, np.float32(1), np.float32(0.78))
-    light = light * (0.55 + 0.45 * inner)  # rim
-    face = np.clip(light[..., None] * shape.colour, 0, 255)
-    ground = picture[window] * (1 - 0.4 * shadow[..., None])
-    picture[window] = ground + alpha[..., None] * (face - ground)
-
-
-def _background(rng, height: int, width: int) -> Float32[np.ndarray, "h w 3"]:
-    """A muted ground of two tones, mixed by clouds, waves, tiles or a plain gradient."""
-    base = rng.uniform(50, 205)
-    tones = np.clip(base + rng.normal(0, 18, (2, 3)) + rng.uniform(-35, 35, (2, 1)), 20, 235)
-    tones = tones.astype(np.float32)
-    y = np.arange(height, dtype=np.float32)[:, None]
-    x = np.arange(width, dtype=np.float32)[None, :]
-    turn, pitch, kind = rng.uniform(0, 2 * math.pi), rng.uniform(10, 34), rng.integers(4)
-    along = x * math.cos(turn) + y * math.sin(turn)
-    across = y * math.cos(turn) - x * math.sin(turn)
-    clouds = np.zeros((height, width), np.float32)
-    for cells, weight in ((3, 0.5), (7, 0.3), (19, 0.2)):
-        noise = weight * rng.random((cells, cells), dtype=np.float32)
-        clouds += cv2.resize(noise, (width, height), interpolation=cv2.INTER_CUBIC)
-    if kind == 0:
-        mix = 0.5 + 0.5 * np.sin(along * (2 * math.pi / pitch) + 2 * np.sin(across / pitch))
-    elif kind == 1:
-        tiles = (np.floor(along / pitch) + np.floor(across / pitch)) % 2
-        mix = cv2.GaussianBlur(tiles, (0, 0), 0.8)
-    elif kind == 2:
-        mix = (along - along.min()) / np.ptp(along)
-    else:
-        mix = clouds
-    mix = np.clip(0.6 * mix + 0.4 * clouds, 0, 1)
-    return tones[0] + mix[..., None] * (tones[1] - tones[0])
 
 
 def _annotate(jpeg: bytes, image: dict, groups, coverages) -> records.Record:

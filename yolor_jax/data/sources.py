@@ -11,19 +11,14 @@ features of coco/2017 in array_record files. The first two are prepared into a T
 
 import json
 import pathlib
-from collections.abc import Sequence
 
 import numpy as np
-import tensorflow_datasets as tfds
 
 from yolor_jax.data import classes, prepare, records, shapes
 from yolor_jax.data.encoded import read_header
 from yolor_jax.data.example import Example
 
 Path = str | pathlib.Path
-
-_FEATURES = {"image", "image/filename", "image/id", "objects"}
-_OBJECT_FEATURES = {"area", "bbox", "id", "is_crowd", "label"}
 
 
 class Source:
@@ -38,21 +33,19 @@ class Source:
 
     def __init__(
         self,
-        directory: pathlib.Path,
+        stored: records.Stored,
         split: str,
-        stored: Sequence[dict],
         *,
-        class_names: tuple[str, ...],
         category_ids: tuple[int, ...],
         annotations: pathlib.Path | None,
         targets: records.Targets | None,
     ):
         """Use `open_source` or `open_dataset`."""
-        self.directory = directory
+        self.directory = stored.directory
         self.split = split
-        self.class_names = class_names
+        self.class_names = stored.class_names
         self.category_ids = category_ids
-        self._stored = stored
+        self._stored = stored.rows
         self._annotations = annotations
         self._targets = targets
         self._image_ids = None if targets is None else tuple(targets.image_ids.tolist())
@@ -218,57 +211,15 @@ def open_source(directory: Path, split: str, annotations: Path | None = None) ->
     Raises:
         ValueError: If it is no such directory, holds TFRecord files, or has no such split.
     """
-    directory = _find_tfds(pathlib.Path(directory).expanduser())
-    builder = tfds.builder_from_directory(directory)
-    file_format = builder.info.file_format
-    if file_format is not tfds.core.FileFormat.ARRAY_RECORD:
-        raise ValueError(
-            f"{directory} holds {file_format.value} files, which need TensorFlow to be read; "
-            "convert it with `tfds convert_format --dataset_dir=DIRECTORY --to=array_record`, or "
-            "build it anew with `--file_format=array_record`, or give the COCO folder itself"
-        )
-    _check_features(directory, builder.info.features)
-    if split not in builder.info.splits:
-        raise ValueError(
-            f"{directory} has no split {split!r}; it has {sorted(builder.info.splits)}"
-        )
-    stored = builder.as_data_source(split, decoders={"image": tfds.decode.SkipDecoding()})
-    class_names = tuple(builder.info.features["objects"]["label"].names)
-    annotations, targets = _find_sidecars(directory, split, annotations)
+    stored = records.read(pathlib.Path(directory).expanduser(), split)
+    annotations, targets = _find_sidecars(stored.directory, split, annotations)
     return Source(
-        directory,
-        split,
         stored,
-        class_names=class_names,
-        category_ids=_category_ids(class_names, annotations, targets),
+        split,
+        category_ids=_category_ids(stored.class_names, annotations, targets),
         annotations=annotations,
         targets=targets,
     )
-
-
-def _find_tfds(path: pathlib.Path) -> pathlib.Path:
-    """The one directory with a dataset_info.json at `path` or up to two levels below."""
-    found = [p for level in ("", "*/", "*/*/") for p in path.glob(f"{level}dataset_info.json")]
-    if len(found) == 1:
-        return found[0].parent
-    if not found:
-        raise ValueError(
-            f"{path} is no data set: expected 'shapes', a COCO-format folder (with annotations/"
-            "instances_SPLIT.json and images in SPLIT/), or a TFDS directory (dataset_info.json)"
-        )
-    raise ValueError(f"{path} holds several data sets, name one: {[str(p.parent) for p in found]}")
-
-
-def _check_features(directory: pathlib.Path, features) -> None:
-    """Refuses a TFDS data set of another kind."""
-    lacking = _FEATURES - set(features.keys())
-    if not lacking:
-        lacking = {f"objects/{f}" for f in _OBJECT_FEATURES - set(features["objects"].keys())}
-    if lacking:
-        raise ValueError(
-            f"{directory} lacks the features {sorted(lacking)}; expected those of coco/2017: "
-            f"{sorted(_FEATURES)}, objects with {sorted(_OBJECT_FEATURES)}"
-        )
 
 
 def _find_sidecars(directory, split, annotations):

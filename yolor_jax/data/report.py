@@ -1,0 +1,101 @@
+"""What preparation found in a data set: counts of everything that is not as it should be.
+
+Two kinds of findings. *Broken*: the annotations and the images do not fit together, or a number
+means nothing; preparation stops, or leaves these entries out if it was told to. *Noted*: lawful,
+but good to know; what was done about it stands beside it. Nothing is left out uncounted.
+
+    report = Report()
+    report.add("missing image", "a.jpg")
+    print(report.table())
+"""
+
+import dataclasses
+import json
+import pathlib
+
+BROKEN = {
+    "broken image entry": "lacks file_name or an integer id",
+    "duplicate image id": "the second one counts as broken",
+    "missing image": "named in the JSON, not in the folder",
+    "unreadable image": "truncated, damaged, or no image",
+    "size differs": "height and width in the JSON are not those of the image, turned or not",
+    "broken annotation": "lacks a field, or its id is no integer or used twice",
+    "unknown image id": "of an annotation; no such image in the JSON",
+    "unknown category id": "of an annotation; no such category in the JSON",
+    "broken box": "not four finite numbers, a negative width or height, or no sound area",
+}
+"""Findings that stop preparation, with their meaning."""
+
+NOTED = {
+    "image without size": "height and width taken from the image",
+    "EXIF applied": "the JSON gives the turned size: pixels turned, encoded anew (quality 95)",
+    "EXIF not applied": "the JSON gives the stored size: boxes refer to the stored pixels",
+    "image without boxes": "kept",
+    "file not in the JSON": "not used",
+    "crowd region": "kept, marked as crowd",
+    "box clipped": "it reached out of the image; evaluation uses the original",
+    "box outside": "entirely outside the image: no target for training; evaluation uses it",
+    "box without area": "thinner than 0.01 pixel: no target for training; evaluation uses it",
+    "annotation without id": "numbered after the largest id",
+    "annotation without area": "the area of its box taken",
+    "annotation of a left-out image": "left out with it",
+}
+"""Findings that do not stop it, with what is done."""
+
+_EXAMPLES = 3
+
+
+@dataclasses.dataclass
+class Report:
+    """Counts of what preparation kept and found.
+
+    Attributes:
+        directory: The prepared TFDS directory, once there is one.
+        images: Number of images kept.
+        annotations: Number of annotations kept, as evaluation sees them.
+        targets: Number of boxes for training.
+        counts: Number of findings of each kind.
+        examples: The first few findings of each kind.
+    """
+
+    directory: pathlib.Path | None = None
+    images: int = 0
+    annotations: int = 0
+    targets: int = 0
+    counts: dict[str, int] = dataclasses.field(default_factory=dict)
+    examples: dict[str, list[str]] = dataclasses.field(default_factory=dict)
+
+    def add(self, kind: str, example: str) -> None:
+        """Counts one finding; `example` says where."""
+        if kind not in BROKEN and kind not in NOTED:
+            raise ValueError(f"got the finding {kind!r}; expected one of BROKEN or NOTED")
+        self.counts[kind] = self.counts.get(kind, 0) + 1
+        first = self.examples.setdefault(kind, [])
+        if len(first) < _EXAMPLES:
+            first.append(example)
+
+    @property
+    def broken(self) -> int:
+        """Number of entries that are broken."""
+        return sum(self.counts.get(kind, 0) for kind in BROKEN)
+
+    def table(self) -> str:
+        """A line for each kind that was found, broken ones first."""
+        lines = [f"{self.images:>9,} images, {self.annotations:,} annotations kept"]
+        lines[0] += f", {self.targets:,} of them targets for training"
+        for kinds, word in ((BROKEN, "broken"), (NOTED, "noted")):
+            for kind, meaning in kinds.items():
+                if count := self.counts.get(kind, 0):
+                    more = ", ..." if count > _EXAMPLES else ""
+                    examples = ", ".join(self.examples[kind]) + more
+                    lines.append(f"{count:>9,} {word}: {kind} ({meaning}): {examples}")
+        return "\n".join(lines)
+
+    def to_json(self) -> str:
+        """All but the directory."""
+        return json.dumps({k: v for k, v in vars(self).items() if k != "directory"}, indent=2)
+
+    @classmethod
+    def load(cls, directory: pathlib.Path) -> "Report":
+        """Reads the report that lies in a prepared directory."""
+        return cls(directory=directory, **json.loads((directory / "report.json").read_text()))
