@@ -183,14 +183,16 @@ def test_one_network_on_one_and_on_eight_devices(eight):
         progress=False,
     )
     assert on_one.metrics == pytest.approx(on_eight.metrics)
-    assert len(on_one.results) == len(on_eight.results) == 11 * 64
+    number = 48  # of the 64 cells, those not in the border
+    assert len(on_one.results) == len(on_eight.results) == 11 * number
     for one, other in zip(on_one.results, on_eight.results, strict=True):
         assert one["image_id"] == other["image_id"] and one["category_id"] == 10
         np.testing.assert_allclose(one["bbox"], other["bbox"], atol=1e-3)
     scale, pad_x, pad_y = LETTERBOX
     expected = (grid_boxes(64, 64) - [pad_x, pad_y, pad_x, pad_y]) / scale
     expected = np.clip(expected, 0, [*SIZE[::-1], *SIZE[::-1]])
-    first = np.array([result["bbox"] for result in on_one.results[:64]])
+    expected = expected[(expected[:, 2:] - expected[:, :2]).min(axis=-1) > 0.1]
+    first = np.array([result["bbox"] for result in on_one.results[:number]])
     first[:, 2:] += first[:, :2]
     np.testing.assert_allclose(
         sorted(first.round(2).tolist()), sorted(expected.tolist()), atol=0.02

@@ -25,6 +25,8 @@ from yolor_jax.detection.decode import decode
 from yolor_jax.detection.nms import Detections, non_max_suppression
 from yolor_jax.models.detector import Detector, require_multiple
 
+LEAST_SIDE = 0.1  # pixels of the original image that must be left of a box in its border
+
 Predict = Callable[[Mapping, Array, Array, Array], Detections]
 
 
@@ -75,8 +77,10 @@ def make_predict(module: Detector, nms: NmsConfig) -> Predict:
     Returns:
         ``predict(variables, image, letterbox, original_size) -> Detections`` with image uint8
         [B, H, W, 3] (letterboxed, RGB), letterbox [B, 3] (scale, pad_x, pad_y), original_size
-        [B, 2] (height, width). Boxes are float32 pixels of the original images, clipped to them.
-        Decoding and suppression are float32 whatever the dtype of the network.
+        [B, 2] (height, width). Boxes are float32 pixels of the original images, clipped to them;
+        those of which nothing is left, because they lie in the grey border, are masked out, so
+        that ``mask`` may have gaps. Decoding and suppression are float32 whatever the dtype of
+        the network.
     """
 
     def predict(
@@ -91,7 +95,14 @@ def make_predict(module: Detector, nms: NmsConfig) -> Predict:
         )  # [B, N, ...]
         found = non_max_suppression(decoded, **dataclasses.asdict(nms))  # [B, D, ...]
         boxes_xyxy = boxes.letterbox_to_original(found.boxes_xyxy, letterbox, original_size)
-        return found._replace(boxes_xyxy=jnp.where(found.mask[..., None], boxes_xyxy, 0))
+        sides = boxes_xyxy[..., 2:] - boxes_xyxy[..., :2]  # [B, D, 2]
+        mask = found.mask & (sides.min(axis=-1) > LEAST_SIDE)
+        return Detections(
+            boxes_xyxy=jnp.where(mask[..., None], boxes_xyxy, 0),
+            scores=jnp.where(mask, found.scores, 0),
+            labels=jnp.where(mask, found.labels, 0),
+            mask=mask,
+        )
 
     return predict
 

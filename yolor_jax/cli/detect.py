@@ -1,0 +1,261 @@
+"""Find objects in pictures with a trained checkpoint.
+
+Writes a copy of each picture with boxes drawn on it, and one detections.json with the boxes in
+pixels of the pictures (turned upright where a camera says so). Nothing that exists is overwritten:
+a.jpg becomes a-2.jpg where a.jpg is taken.
+
+    yolor detect photos/ "more/*.png" --checkpoint runs/first --output found
+"""
+
+import argparse
+import collections
+import glob
+import itertools
+import json
+import pathlib
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from yolor_jax.cli.errors import CommandError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from yolor_jax.inference.predictor import Prediction, Predictor
+
+ENDINGS = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
+KEPT_ENDINGS = {".jpg", ".jpeg", ".png"}  # others are drawn as .jpg
+
+
+class Inputs(NamedTuple):
+    """The files that were asked for, and a sentence for each argument that names none."""
+
+    files: list[pathlib.Path]
+    problems: list[str]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the arguments of ``yolor detect``."""
+    parser.add_argument("images", nargs="+", metavar="IMAGE", help="file, folder or glob")
+    parser.add_argument("--checkpoint", required=True, metavar="DIR", help="folder of the run")
+    parser.add_argument(
+        "--output", default="detections", metavar="DIR", help="default: %(default)s"
+    )
+    parser.add_argument(
+        "--score", type=_fraction, default=0.25, help="least score of a box, 0..1 (%(default)s)"
+    )
+    parser.add_argument(
+        "--iou",
+        type=_fraction,
+        default=0.45,
+        help="a box goes if a better one of its class overlaps it by more, 0..1 (%(default)s)",
+    )
+    parser.add_argument(
+        "--image-size",
+        type=int,
+        metavar="N",
+        help="side of the network's input in pixels (that of the training)",
+    )
+    parser.add_argument(
+        "--fold",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="merge implicit knowledge and batch norm into the convolutions: same boxes, faster",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Runs ``yolor detect``.
+
+    Returns:
+        0; or 1 if some of the inputs could not be read.
+
+    Raises:
+        CommandError: nothing could be read, or the checkpoint is of no use.
+    """
+    files, problems = find_files(args.images)
+    if not files:
+        raise CommandError("; ".join(problems))
+    predictor, meta = _load(args)
+    output = pathlib.Path(args.output)
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CommandError(f"cannot write to {output}: {error.strerror}") from error
+
+    records = []
+    for file in files:
+        try:
+            image = read_image(file)
+        except ValueError as error:
+            problems.append(str(error))
+            continue
+        [prediction] = predictor([image])
+        record = _save(file, image, prediction, meta["class_names"], output)
+        records.append(record)
+        print(f"{file}: {_counts(record['detections'])}", flush=True)
+    if not records:
+        raise CommandError("; ".join(problems))
+
+    report = unused(output / "detections.json")
+    settings = {
+        "checkpoint": args.checkpoint,
+        "model": meta["model"],
+        "image_size": predictor.size[0],
+        "score_threshold": args.score,
+        "iou_threshold": args.iou,
+        "class_names": list(meta["class_names"]),
+    }
+    report.write_text(json.dumps({**settings, "images": records}, indent=1) + "\n")
+    print(f"{len(records)} annotated and their boxes listed in {report}")
+    for problem in problems:
+        print(f"yolor detect: left out: {problem}", file=sys.stderr)
+    return 1 if problems else 0
+
+
+def find_files(arguments: list[str]) -> Inputs:
+    """The image files that arguments stand for, each once, in order.
+
+    Args:
+        arguments: files (of any name), folders (the images directly in them) or globs.
+
+    Returns:
+        ``Inputs``.
+    """
+    files: dict[pathlib.Path, pathlib.Path] = {}
+    problems = []
+    for argument in arguments:
+        try:
+            found = _matches(argument)
+        except (OSError, ValueError) as error:
+            found = []
+            problems.append(f"{argument}: {error}")
+        for file in found:
+            files.setdefault(file.resolve(), file)
+    return Inputs(list(files.values()), problems)
+
+
+def _matches(argument: str) -> list[pathlib.Path]:
+    """The files that one argument stands for; raises ValueError if there are none."""
+    path = pathlib.Path(argument)
+    if path.is_file():
+        return [path]
+    if path.is_dir():
+        found = sorted(p for p in path.iterdir() if p.suffix.lower() in ENDINGS and p.is_file())
+        if not found:
+            raise ValueError(f"no image in this folder (endings: {', '.join(sorted(ENDINGS))})")
+        return found
+    matches = map(pathlib.Path, sorted(glob.glob(argument, recursive=True)))
+    found = [match for match in matches if match.is_file()]
+    if not found:
+        raise ValueError("no such file")
+    return found
+
+
+def read_image(path: pathlib.Path) -> "np.ndarray":
+    """Reads a picture as RGB uint8 [H, W, 3], upright.
+
+    Raises:
+        ValueError: it is not a complete image; the message has the path.
+    """
+    import cv2
+
+    from yolor_jax.data.encoded import apply_orientation, decode, read_header
+
+    try:
+        data = path.read_bytes()
+        if read_header(data).orientation != 1:
+            data = apply_orientation(data)
+        return decode(data)
+    except OSError as error:
+        raise ValueError(f"{path}: {error.strerror}") from error
+    except (ValueError, cv2.error) as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def unused(path: pathlib.Path) -> pathlib.Path:
+    """The path itself if nothing is there, else the first free one of name-2, name-3 and so on."""
+    return next(candidate for candidate in _candidates(path) if not candidate.exists())
+
+
+def _candidates(path: pathlib.Path) -> Iterator[pathlib.Path]:
+    yield path
+    for number in itertools.count(2):
+        yield path.with_stem(f"{path.stem}-{number}")
+
+
+def _load(args: argparse.Namespace) -> tuple["Predictor", Mapping[str, Any]]:
+    """The network of the checkpoint, ready to predict, and what the checkpoint says of itself."""
+    from yolor_jax.inference.predictor import NmsConfig, Predictor
+    from yolor_jax.models.detector import build, find_spec
+    from yolor_jax.models.fold import fold
+    from yolor_jax.training.checkpoint import load_variables
+
+    if not pathlib.Path(args.checkpoint).is_dir():
+        raise CommandError(f"no such folder: {args.checkpoint} (--checkpoint)")
+    try:
+        variables, meta = load_variables(args.checkpoint)
+        spec = find_spec(meta["model"])
+        if args.fold:
+            variables = fold(spec, variables)
+        predictor = Predictor(
+            build(spec, meta["num_classes"], fused=args.fold),
+            variables,
+            image_size=meta["image_size"] if args.image_size is None else args.image_size,
+            nms=NmsConfig(score_threshold=args.score, iou_threshold=args.iou),
+        )
+    except (OSError, ValueError) as error:
+        raise CommandError(str(error)) from error
+    return predictor, meta
+
+
+def _save(
+    file: pathlib.Path,
+    image: "np.ndarray",
+    prediction: "Prediction",
+    class_names: Sequence[str],
+    output: pathlib.Path,
+) -> dict[str, Any]:
+    """Writes the annotated copy; returns what detections.json says of the picture."""
+    from yolor_jax.inference.drawing import draw_boxes, save_image
+
+    boxes_xyxy, scores, labels = prediction
+    ending = file.suffix if file.suffix.lower() in KEPT_ENDINGS else ".jpg"
+    copy = unused(output / (file.stem + ending))
+    try:
+        save_image(copy, draw_boxes(image, boxes_xyxy, labels, scores, class_names=class_names))
+    except OSError as error:
+        raise CommandError(str(error)) from error
+    height, width = image.shape[:2]
+    detections = [
+        {
+            "name": class_names[label],
+            "label": label,
+            "score": round(score, 4),
+            "box_xyxy": [round(v, 2) for v in box_xyxy],
+        }
+        for label, score, box_xyxy in zip(
+            labels.tolist(), scores.tolist(), boxes_xyxy.tolist(), strict=True
+        )
+    ]
+    return {
+        "file": str(file),
+        "annotated": copy.name,
+        "height": height,
+        "width": width,
+        "detections": detections,
+    }
+
+
+def _counts(detections: list[dict]) -> str:
+    """For the terminal, for instance ``2 person, 1 dog``."""
+    names = collections.Counter(detection["name"] for detection in detections)
+    return ", ".join(f"{number} {name}" for name, number in names.most_common()) or "nothing found"
+
+
+def _fraction(text: str) -> float:
+    value = float(text)
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"got {text}, expected a number from 0 to 1")
+    return value

@@ -1,0 +1,60 @@
+"""The console script ``yolor``: one command, one module.
+
+A module has ``add_arguments(parser)`` and ``run(args) -> exit code``, and imports nothing heavy at
+its top, so that ``yolor --help`` answers at once.
+
+    yolor detect photos/ --checkpoint runs/first
+"""
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+
+from yolor_jax.cli.errors import CommandError
+
+COMMANDS = {"detect": "yolor_jax.cli.detect"}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs a command.
+
+    Args:
+        argv: the arguments after the program's name; those of the process if left out.
+
+    Returns:
+        The exit code: 0 done; 1 done in part; 2 wrong input (a sentence on stderr says which); 130
+        interrupted.
+    """
+    args = _parser().parse_args(argv)
+    try:
+        return args.run(args)
+    except CommandError as error:
+        print(f"yolor {args.command}: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"yolor {args.command}: interrupted", file=sys.stderr)
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="yolor", description="YOLOR object detection in JAX. yolor COMMAND --help says more."
+    )
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name, module_name in COMMANDS.items():
+        module = importlib.import_module(module_name)
+        first, _, rest = module.__doc__.partition("\n")
+        command = commands.add_parser(
+            name,
+            help=first.rstrip("."),
+            description=first + rest,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        module.add_arguments(command)
+        command.set_defaults(run=module.run)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
