@@ -1,0 +1,190 @@
+"""What is saved comes back to the bit, on other devices too; what does not fit is refused."""
+
+import os
+import shutil
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import tiny_run
+
+from yolor_jax.training import checkpoint, state
+from yolor_jax.training import mesh as meshes
+
+META = {
+    "model": {
+        "name": "tiny",
+        "num_classes": 2,
+        "class_names": ("cat", "dog"),
+        "image_size": tiny_run.SIZE,
+    },
+    "run": {"seed": 0},
+}
+CONFIG, RUN = tiny_run.quick(nominal_batch=64), tiny_run.run_length(8)
+
+
+def abstract(mesh, module=None, config=CONFIG):
+    module = module or tiny_run.Tiny()
+    return state.abstract_state(module, config, RUN, image_size=tiny_run.SIZE, mesh=mesh)
+
+
+@pytest.fixture(scope="module")
+def first():
+    """A state with a different number at each place."""
+    now = tiny_run.start(tiny_run.Tiny(), CONFIG, RUN, meshes.make_mesh())
+    leaves, structure = jax.tree.flatten(now)
+    rng = np.random.default_rng(0)
+    leaves = [
+        jax.device_put(rng.integers(-99, 99, x.shape).astype(x.dtype), x.sharding) for x in leaves
+    ]
+    return jax.tree.unflatten(structure, leaves)
+
+
+@pytest.fixture
+def saved(first, tmp_path):
+    """A workdir with checkpoints of the steps 2 and 4."""
+    with checkpoint.Checkpoints(tmp_path, META) as checkpoints:
+        checkpoints.save(2, first, position=16)
+        checkpoints.save(4, first, position=32)
+    return tmp_path
+
+
+def equal(a, b):
+    jax.tree.map(np.testing.assert_array_equal, tiny_run.host(a), tiny_run.host(b))
+
+
+def test_round_trip_onto_fewer_devices(first, saved):
+    mesh = meshes.make_mesh(jax.devices()[:4], fsdp=2)
+    with checkpoint.Checkpoints(saved, META) as checkpoints:
+        assert checkpoints.latest_step == 4
+        restored, position = checkpoints.restore(abstract(mesh))
+        assert checkpoints.restore(abstract(mesh), 2)[1] == 16
+    assert position == 32
+    assert jax.tree.structure(restored) == jax.tree.structure(first)
+    equal(restored, first)
+    assert all(x.sharding.mesh.shape == mesh.shape for x in jax.tree.leaves(restored))
+
+
+def test_the_state_may_be_donated_while_it_is_written(tmp_path):
+    mesh = tiny_run.one_device()
+    shape = (1 << 22,)
+    now = state.TrainState(*(jnp.full(shape, i, jnp.float32) for i in range(8)))
+    now = jax.device_put(now, meshes.state_sharding(mesh, now))
+    bump = jax.jit(lambda s: jax.tree.map(lambda x: x + 100.0, s), donate_argnums=0)
+    with checkpoint.Checkpoints(tmp_path, META) as checkpoints:
+        checkpoints.save(1, now, position=0)
+        for _ in range(3):
+            now = bump(now)
+        jax.block_until_ready(now)
+        checkpoints.wait()
+        describe = lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding)  # noqa: E731
+        restored, _ = checkpoints.restore(jax.tree.map(describe, now))
+    assert [(float(x.min()), float(x.max())) for x in jax.tree.leaves(restored)] == [
+        (float(i), float(i)) for i in range(8)
+    ]
+
+
+def test_the_latest_two_and_the_best_are_kept(first, tmp_path):
+    scores = {1: 0.1, 2: 0.9, 3: None, 4: 0.3, 5: None}
+    with checkpoint.Checkpoints(tmp_path, META) as checkpoints:
+        for step, score in scores.items():
+            found = None if score is None else {"AP": score, "AP50": 0.0}
+            checkpoints.save(step, first, position=0, metrics=found)
+    folders = {p.name for p in (tmp_path / "checkpoints").iterdir()}
+    assert folders == {"2", "4", "5"}
+    # Also across a restart.
+    with checkpoint.Checkpoints(tmp_path, META) as checkpoints:
+        checkpoints.save(6, first, position=0, metrics={"AP": 0.2})
+    assert {p.name for p in (tmp_path / "checkpoints").iterdir()} == {"2", "5", "6"}
+
+
+def test_a_step_cannot_be_saved_twice(first, saved):
+    with checkpoint.Checkpoints(saved, META) as checkpoints:
+        for step in (3, 4):
+            with pytest.raises(ValueError, match=f"step {step} .*latest .* of step 4"):
+                checkpoints.save(step, first, position=0)
+
+
+def test_half_written_checkpoints_are_ignored_and_removed(first, saved):
+    folder = saved / "checkpoints"
+    shutil.copytree(folder / "4", folder / "6.orbax-checkpoint-tmp")
+    shutil.rmtree(folder / "6.orbax-checkpoint-tmp" / "data")
+    assert checkpoint.load_variables(saved)[1]["run"] == {"seed": 0}
+    # A deletion that was cut off: an old step without some of its files.
+    shutil.rmtree(folder / "2" / "state")
+    with checkpoint.Checkpoints(saved, META) as checkpoints:
+        assert checkpoints.latest_step == 4
+        equal(checkpoints.restore(abstract(meshes.make_mesh()))[0], first)
+        checkpoints.save(6, first, position=48)
+    assert {p.name for p in folder.iterdir()} == {"4", "6"}
+
+
+def test_another_configuration_is_refused_with_what_differs(saved):
+    other = {**META, "model": {**META["model"], "num_classes": 3, "class_names": ("a", "b", "c")}}
+    with pytest.raises(ValueError) as error:
+        checkpoint.Checkpoints(saved, {**other, "run": {}})
+    message = str(error.value)
+    assert "holds a run of another configuration" in message
+    assert "model/num_classes is 2 there and 3 here" in message
+    assert "model/class_names is ['cat', 'dog'] there and ['a', 'b', 'c'] here" in message
+    assert "run/seed is 0 there and 'absent' here" in message
+    assert "image_size" not in message
+    assert message.endswith("Choose another workdir, or delete this one to start anew.")
+
+
+class Wider(nn.Module):
+    """`Tiny` with another head."""
+
+    dtype: object = jnp.float32
+
+    @nn.compact
+    def __call__(self, images, *, train: bool):
+        return nn.Conv(5, (3, 3), name="conv")(images)
+
+
+def test_a_state_that_does_not_fit_is_refused_with_a_list(saved):
+    with checkpoint.Checkpoints(saved, META) as checkpoints:
+        with pytest.raises(ValueError) as error:
+            checkpoints.restore(abstract(meshes.make_mesh(), Wider()))
+    message = str(error.value)
+    assert "leaves differ; nothing was restored" in message
+    assert "\n  params/conv/kernel has shape [3, 3, 3, 4]: expected [3, 3, 3, 5]" in message
+    assert "\n  params/bn/scale is unused: got float32[4], expected no such leaf" in message
+
+
+def test_load_variables_for_inference(first, saved):
+    expected = tiny_run.host(first.ema_variables)
+    for folder in (saved, str(saved), saved / "checkpoints"):
+        variables, meta = checkpoint.load_variables(folder)
+        assert all(type(x) is np.ndarray for x in jax.tree.leaves(variables))
+        assert jax.tree.structure(variables) == jax.tree.structure(expected)
+        equal(variables, expected)
+        assert meta["model"]["class_names"] == ["cat", "dog"]
+    checkpoint.load_variables(saved, 2)
+
+
+def test_missing_checkpoints_are_named(saved, tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"no checkpoint in .*nowhere"):
+        checkpoint.load_variables(tmp_path / "nowhere")
+    with pytest.raises(FileNotFoundError, match=r"step 3 .* there are \[2, 4\]"):
+        checkpoint.load_variables(saved, 3)
+    with checkpoint.Checkpoints(tmp_path / "empty", META) as checkpoints:
+        assert checkpoints.latest_step is None
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # Orbax's readers
+def test_a_damaged_checkpoint_says_which_folder_to_delete(saved):
+    for root, _, names in os.walk(saved / "checkpoints" / "4" / "state"):
+        for name in names:
+            if os.path.basename(root) == "d":
+                (saved / "checkpoints" / "4" / os.path.join(root, name)).write_bytes(b"x")
+    expected = r"checkpoints/4 cannot be read .* delete that folder: .* goes on from step 2"
+    with checkpoint.Checkpoints(saved, META) as checkpoints:
+        with pytest.raises(RuntimeError, match=expected):
+            checkpoints.restore(abstract(meshes.make_mesh()))
+    with pytest.raises(RuntimeError, match=expected):
+        checkpoint.load_variables(saved)
+    shutil.rmtree(saved / "checkpoints" / "4")
+    checkpoint.load_variables(saved)

@@ -1,0 +1,199 @@
+"""The training loop: steps, a row of metrics now and then, evaluations, checkpoints.
+
+    with Checkpoints(workdir, meta) as checkpoints, JsonLines(path, keep_until=step) as writer:
+        state = train(
+            state, train_step=train_step, batches=train_batches(..., start=position),
+            place=functools.partial(shard_batch, mesh), key=jax.random.key(seed), run=run,
+            checkpoints=checkpoints, save_every=1000, position=position, writers=[writer],
+            evaluate=evaluate, evaluate_every=run.steps_per_epoch, image_ids=source.image_ids,
+        )  # fmt: skip
+
+"Step n" is the state after n batches, in rows, checkpoints and messages alike. The device is a few
+steps ahead of what has been looked at; before anything is saved, all of it has been.
+"""
+
+import collections
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+import jax
+import numpy as np
+import tqdm
+
+from yolor_jax.data.example import Batch
+from yolor_jax.training import metrics as metrics_lib
+from yolor_jax.training.checkpoint import Checkpoints
+from yolor_jax.training.optim import RunLength
+from yolor_jax.training.state import TrainState
+from yolor_jax.training.step import Metrics, TrainStep
+
+STEPS_AHEAD = 2
+"""Steps that may run on the device before the metrics of one are fetched."""
+
+
+class _Pending(NamedTuple):
+    """A step whose metrics have not been looked at."""
+
+    step: int
+    index: np.ndarray
+    metrics: Metrics
+
+
+def train(
+    state: TrainState,
+    *,
+    train_step: TrainStep,
+    batches: Iterator[Batch],
+    place: Callable[[Batch], Batch],
+    key: jax.Array,
+    run: RunLength,
+    checkpoints: Checkpoints,
+    save_every: int,
+    position: int = 0,
+    writers: Sequence[metrics_lib.Writer] = (),
+    log_every: int = 20,
+    evaluate: Callable[[TrainState], dict[str, float]] | None = None,
+    evaluate_every: int | None = None,
+    image_ids: Sequence[int] | None = None,
+    progress: bool = True,
+) -> TrainState:
+    """Train from ``state.step`` to ``run.total_steps``.
+
+    Args:
+      state: fresh or restored; donated.
+      train_step: see ``make_train_step``.
+      batches: host batches, beginning at the data position of ``state``.
+      place: puts a host batch on the devices.
+      key: the run's key; the same in each part of a run that was interrupted.
+      run: batch size and length.
+      checkpoints: where to save.
+      save_every: steps between checkpoints; an evaluation and the end save one too.
+      position: training examples consumed before.
+      writers: take a row every ``log_every`` steps and at each checkpoint, with the means since the
+        row before; values of an evaluation stand in it under ``eval/``.
+      log_every: see there.
+      evaluate: returns metrics of a state, ``AP`` among them.
+      evaluate_every: steps between evaluations; the end is evaluated too. Only the end if None.
+      image_ids: position in the split -> image id, to name the images of a bad batch.
+      progress: show a progress bar.
+
+    Returns:
+      The last state; its checkpoint may still be on its way to disk (see ``Checkpoints.wait``).
+
+    Raises:
+      FloatingPointError: if a loss term or the gradient is not finite; names step, terms, images.
+    """
+    start = int(jax.device_get(state.step))
+    window = _Window(run.batch_size)
+    pending = collections.deque()
+    with tqdm.tqdm(
+        total=run.total_steps, initial=start, disable=not progress, unit="step", dynamic_ncols=True
+    ) as bar:
+        for step in range(start + 1, run.total_steps + 1):
+            batch = next(batches)
+            state, step_metrics = train_step(state, place(batch), key)
+            pending.append(_Pending(step, np.asarray(batch.index), step_metrics))
+            last = step == run.total_steps
+            evaluates = evaluate is not None and (last or _divides(evaluate_every, step))
+            saves = last or evaluates or _divides(save_every, step)
+            while len(pending) > (0 if saves else STEPS_AHEAD):
+                entry = pending.popleft()
+                window.add(_fetch(entry, image_ids, checkpoints))
+                bar.update()
+                bar.set_postfix(window.summary(), refresh=False)
+                if _divides(log_every, entry.step) and not (saves and entry.step == step):
+                    _write(writers, entry.step, window.close())
+            if saves:
+                row = window.close()
+                scores = evaluate(state) if evaluates else None
+                row |= {f"eval/{name}": value for name, value in (scores or {}).items()}
+                _write(writers, step, row)
+                checkpoints.save(
+                    step, state, position=position + (step - start) * run.batch_size, metrics=scores
+                )
+                window.restart_clock()
+    return state
+
+
+class _Window:
+    """The metrics and the time since the last row."""
+
+    def __init__(self, batch_size: int):
+        self._batch_size = batch_size
+        self._sums: metrics_lib.Sums = {}
+        self._images = 0
+        self._clock = None
+
+    def add(self, values: metrics_lib.Sums) -> None:
+        """Take in a step. The first after a pause only starts the clock: it may have compiled."""
+        self._sums = metrics_lib.merge(self._sums, values)
+        if self._clock is None:
+            self._clock = time.monotonic()
+        else:
+            self._images += self._batch_size
+
+    def summary(self) -> dict[str, str]:
+        """What the progress bar shows."""
+        row = self._row()
+        losses = {n.removeprefix("loss/"): row[n] for n in row if n.startswith("loss/")}
+        shown = {name: f"{value:.4f}" for name, value in losses.items()}
+        if "images_per_second" in row:
+            shown["images/s"] = f"{row['images_per_second']:.1f}"
+        return shown
+
+    def close(self) -> dict[str, float]:
+        """The row of this window; the next one begins."""
+        row = self._row()
+        self._sums, self._images = {}, 0
+        self._clock = time.monotonic()
+        return row
+
+    def restart_clock(self) -> None:
+        """Leave what happens until the next step out of images per second."""
+        self._clock = None
+
+    def _row(self) -> dict[str, float]:
+        row = metrics_lib.compute(self._sums)
+        elapsed = time.monotonic() - self._clock if self._clock is not None else 0.0
+        if self._images and elapsed:
+            row["images_per_second"] = self._images / elapsed
+        return row
+
+
+def _fetch(
+    entry: _Pending, image_ids: Sequence[int] | None, checkpoints: Checkpoints
+) -> metrics_lib.Sums:
+    """The metrics of a step on the host.
+
+    Raises:
+      FloatingPointError: if one is not finite.
+    """
+    values = metrics_lib.merge({}, jax.device_get(entry.metrics))
+    means = metrics_lib.compute(values)
+    if all(np.isfinite(value) for value in means.values()):
+        return values
+    terms = ", ".join(
+        f"{name} {value:.6g}"
+        for name, value in means.items()
+        if name.startswith("loss/") or not np.isfinite(value)
+    )
+    indices = [int(i) for i in entry.index]
+    images = indices if image_ids is None else [image_ids[i] for i in indices]
+    kind = "positions in the split" if image_ids is None else "image ids"
+    good = checkpoints.latest_step
+    rest = "There is no checkpoint" if good is None else f"The checkpoint of step {good} is intact"
+    raise FloatingPointError(
+        f"training stopped at step {entry.step}, whose loss or gradient is not finite: {terms}. "
+        f"The batch was ({kind}): {images}. {rest}. Look at these images and their boxes, lower "
+        "the learning rate, or train in float32."
+    )
+
+
+def _divides(interval: int | None, step: int) -> bool:
+    return interval is not None and step % interval == 0
+
+
+def _write(writers: Sequence[metrics_lib.Writer], step: int, row: dict[str, float]) -> None:
+    for writer in writers:
+        writer.write(step, row)

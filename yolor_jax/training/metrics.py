@@ -1,0 +1,124 @@
+"""Metrics as (sum, count), and where their values are written: one row per step that is recorded.
+
+    sums = merge(sums, jax.device_get(step_metrics))
+    row = compute(sums)  # {'loss/box': 0.05, ...}
+    with JsonLines(workdir / "metrics.jsonl", keep_until=restored_step) as writer:
+        writer.write(120, row)
+
+A run that continues from a checkpoint passes its step as ``keep_until``: rows behind it, written by
+a run that was killed later, are dropped, so that each step stands in the file once.
+"""
+
+import json
+import os
+import pathlib
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+Sums = dict[str, tuple[float, float]]
+"""Name -> (sum, count)."""
+
+
+def merge(a: Mapping[str, tuple[Any, Any]], b: Mapping[str, tuple[Any, Any]]) -> Sums:
+    """Add two dictionaries of (sum, count) name by name; a name that only one has is kept."""
+    merged = {name: (float(total), float(count)) for name, (total, count) in a.items()}
+    for name, (total, count) in b.items():
+        old_total, old_count = merged.get(name, (0.0, 0.0))
+        merged[name] = (old_total + float(total), old_count + float(count))
+    return merged
+
+
+def compute(sums: Mapping[str, tuple[float, float]]) -> dict[str, float]:
+    """The mean of each metric; NaN where nothing was counted."""
+    return {name: total / count if count else float("nan") for name, (total, count) in sums.items()}
+
+
+class Writer(Protocol):
+    """Takes one row of values per step."""
+
+    def write(self, step: int, values: Mapping[str, float]) -> None:
+        """Record the values of one step."""
+
+
+class JsonLines:
+    """A text file with one JSON object per line: ``{"step": 120, "loss/box": 0.05, ...}``."""
+
+    def __init__(self, path: str | os.PathLike, *, keep_until: int = 0):
+        """Open the file for appending.
+
+        Args:
+          path: the file; its folder is created.
+          keep_until: rows of later steps, and a last row that was cut off, are dropped.
+        """
+        self._path = pathlib.Path(path)
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        if self._path.exists():
+            kept = [row for row in read_json_lines(self._path) if row["step"] <= keep_until]
+            part = self._path.with_name(self._path.name + ".part")
+            part.write_text("".join(json.dumps(row) + "\n" for row in kept))
+            part.replace(self._path)
+        self._file = self._path.open("a")
+
+    def write(self, step: int, values: Mapping[str, float]) -> None:
+        """Append one row; it is in the file when this returns."""
+        self._file.write(json.dumps({"step": step, **values}) + "\n")
+        self._file.flush()
+
+    def __enter__(self) -> "JsonLines":
+        return self
+
+    def __exit__(self, *_) -> None:
+        self._file.close()
+
+
+def read_json_lines(path: str | os.PathLike) -> list[dict[str, Any]]:
+    """All rows of a file of JSON lines; a last row that was cut off is left out.
+
+    Raises:
+      ValueError: if any other line is not JSON; names it.
+    """
+    lines = pathlib.Path(path).read_text().split("\n")
+    rows = []
+    # Behind the last line break there is nothing, or what a killed writer left.
+    for number, line in enumerate(lines[:-1], 1):
+        try:
+            rows.append(json.loads(line))
+        except json.JSONDecodeError as error:
+            raise ValueError(
+                f"{path}, line {number} is not JSON ({error}): repair or delete that file."
+            ) from error
+    return rows
+
+
+class TensorBoard:
+    """Event files for TensorBoard, written by tensorboardX."""
+
+    def __init__(self, directory: str | os.PathLike, *, keep_until: int = 0):
+        """Open the folder.
+
+        Args:
+          directory: the folder of event files.
+          keep_until: TensorBoard ignores rows of later steps that are there already.
+
+        Raises:
+          ImportError: if tensorboardX is not installed; names the extra.
+        """
+        try:
+            import tensorboardX
+        except ImportError as error:
+            raise ImportError(
+                "TensorBoard files are written by tensorboardX, which is not installed: "
+                "pip install 'yolor-jax[report]', or switch TensorBoard off."
+            ) from error
+        self._writer = tensorboardX.SummaryWriter(str(directory), purge_step=keep_until + 1)
+
+    def write(self, step: int, values: Mapping[str, float]) -> None:
+        """Record the values of one step."""
+        for name, value in values.items():
+            self._writer.add_scalar(name, value, step)
+
+    def __enter__(self) -> "TensorBoard":
+        return self
+
+    def __exit__(self, *_) -> None:
+        self._writer.close()
