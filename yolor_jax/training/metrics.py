@@ -13,7 +13,7 @@ import json
 import os
 import pathlib
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 Sums = dict[str, tuple[float, float]]
 """Name -> (sum, count)."""
@@ -33,6 +33,7 @@ def compute(sums: Mapping[str, tuple[float, float]]) -> dict[str, float]:
     return {name: total / count if count else float("nan") for name, (total, count) in sums.items()}
 
 
+@runtime_checkable
 class Writer(Protocol):
     """Takes one row of values per step."""
 

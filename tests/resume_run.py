@@ -1,0 +1,83 @@
+"""A short real training run, for test_resume.py to kill: ``resume_run.py FOLDER WORKDIR [STEP]``.
+
+With STEP, the process kills itself with SIGKILL as soon as the checkpoint of that step is on its
+way to disk.
+"""
+
+import functools
+import os
+import pathlib
+import signal
+import sys
+
+import jax
+
+from yolor_jax.data.augment import AugmentConfig, augment
+from yolor_jax.data.pipeline import train_batches
+from yolor_jax.data.sources import open_dataset
+from yolor_jax.detection.losses import LossConfig
+from yolor_jax.models import detector
+from yolor_jax.training import loop, metrics, optim, state, step
+from yolor_jax.training import mesh as meshes
+from yolor_jax.training.checkpoint import Checkpoints
+
+SIZE = 64
+RUN = optim.RunLength(batch_size=4, steps_per_epoch=6, total_steps=20)
+CONFIG = optim.OptimConfig(
+    warmup_epochs=0.0, warmup_min_steps=6, nominal_batch=8, warmup_bias_learning_rate=0.0
+)
+
+
+class Killed(Checkpoints):
+    """Checkpoints in whose writing, at one step, the process dies."""
+
+    deadly_step = int(sys.argv[3]) if len(sys.argv) > 3 else None
+
+    def save(self, step, state, **rest):
+        super().save(step, state, **rest)
+        if step == self.deadly_step:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def main(folder: pathlib.Path, workdir: pathlib.Path) -> None:
+    source = open_dataset(
+        "shapes", "train", folder, shapes_sizes={"train": 24, "validation": 4}, progress=False
+    )
+    mesh = meshes.make_mesh()
+    module = detector.build("yolor_test", len(source.class_names))
+    abstract = state.abstract_state(module, CONFIG, RUN, image_size=(SIZE, SIZE), mesh=mesh)
+    train_step = step.make_train_step(
+        module,
+        augment=functools.partial(augment, config=AugmentConfig()),
+        loss=step.make_detection_loss(
+            anchors=module.spec.anchors, strides=module.spec.strides, config=LossConfig()
+        ),
+        config=CONFIG,
+        run=RUN,
+        mesh=mesh,
+        shardings=meshes.state_sharding(mesh, abstract),
+    )
+    with Killed(workdir, {"model": {"name": "yolor_test"}}) as checkpoints:
+        restored = checkpoints.latest_step
+        if restored is None:
+            now = state.init_state(
+                module, CONFIG, RUN, key=jax.random.key(0), image_size=(SIZE, SIZE), mesh=mesh
+            )
+            position = 0
+        else:
+            now, position = checkpoints.restore(abstract)
+        batches = train_batches(
+            source, image_size=SIZE, batch_size=RUN.batch_size, max_targets=8, seed=3,
+            start=position, threads=2,
+        )  # fmt: skip
+        with metrics.JsonLines(workdir / "metrics.jsonl", keep_until=restored or 0) as writer:
+            loop.train(
+                now, train_step=train_step, batches=batches, key=jax.random.key(5), run=RUN,
+                place=functools.partial(meshes.shard_batch, mesh), checkpoints=checkpoints,
+                save_every=5, position=position, writers=[writer], log_every=1,
+                image_ids=source.image_ids, progress=False,
+            )  # fmt: skip
+
+
+if __name__ == "__main__":
+    main(pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2]))

@@ -1,0 +1,107 @@
+"""A run killed in the middle of training and of a checkpoint goes on as if nothing had happened."""
+
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import jax
+import numpy as np
+import pytest
+
+from yolor_jax.training import checkpoint, metrics
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+
+
+class Runs:
+    """Starts runs that share one data set and one compilation cache."""
+
+    def __init__(self, folder: pathlib.Path):
+        self.folder = folder
+        # Quick to compile rather than quick to run; one device and no shape checking.
+        self.environment = os.environ | {
+            "PYTHONPATH": str(ROOT),
+            "XLA_FLAGS": "--xla_backend_optimization_level=0",
+            "JAX_COMPILATION_CACHE_DIR": str(folder / "cache"),
+            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.5",
+            "JAX_NUMPY_DTYPE_PROMOTION": "strict",
+            "JAX_NUMPY_RANK_PROMOTION": "raise",
+        }
+
+    def start(self, workdir: str, *arguments: str) -> subprocess.Popen:
+        script = str(pathlib.Path(__file__).with_name("resume_run.py"))
+        command = [sys.executable, script, self.folder / "data", self.folder / workdir, *arguments]
+        return subprocess.Popen(command, env=self.environment, stderr=subprocess.PIPE, text=True)
+
+    def finish(self, workdir: str) -> None:
+        process = self.start(workdir)
+        _, errors = process.communicate()
+        assert process.returncode == 0, errors
+
+    def kill_in_training(self, workdir: str, step: int) -> None:
+        """Let a run record a step, and kill it."""
+        process = self.start(workdir)
+        while last_step(self.folder / workdir) < step:
+            assert process.poll() is None, process.communicate()[1]
+            time.sleep(0.01)
+        process.send_signal(signal.SIGKILL)
+        assert process.wait() == -signal.SIGKILL
+
+    def kill_in_save(self, workdir: str, step: int) -> None:
+        """Kill a run while it writes the checkpoint of a step."""
+        process = self.start(workdir, str(step))
+        _, errors = process.communicate()
+        assert process.returncode == -signal.SIGKILL, errors
+        names = {p.name for p in (self.folder / workdir / "checkpoints").iterdir()}
+        assert str(step) not in names
+        assert any(name.startswith(f"{step}.") for name in names), names
+
+    def rows(self, workdir: str) -> list[dict]:
+        rows = metrics.read_json_lines(self.folder / workdir / "metrics.jsonl")
+        return [{k: v for k, v in row.items() if k != "images_per_second"} for row in rows]
+
+
+def last_step(workdir: pathlib.Path) -> int:
+    path = workdir / "metrics.jsonl"
+    rows = metrics.read_json_lines(path) if path.exists() else []
+    return rows[-1]["step"] if rows else 0
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    runs = Runs(tmp_path_factory.mktemp("runs"))
+    runs.finish("whole")
+    return runs
+
+
+def require_equal(runs: Runs, workdir: str) -> None:
+    rows = runs.rows("whole")
+    assert [row["step"] for row in rows] == list(range(1, 21))
+    assert rows == runs.rows(workdir)
+    (whole, _), (parts, _) = (
+        checkpoint.load_variables(runs.folder / name) for name in ("whole", workdir)
+    )
+    jax.tree.map(np.testing.assert_array_equal, whole, parts)
+
+
+def test_killed_in_training_and_in_a_checkpoint(runs):
+    runs.kill_in_training("parts", 8)
+    runs.kill_in_save("parts", 15)
+    runs.finish("parts")
+    require_equal(runs, "parts")
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("steps", [(1,), (4, 5, 6, 9, 10, 11), (14, 16, 19)])
+def test_killed_again_and_again(runs, steps):
+    workdir = "-".join(map(str, steps))
+    for step in steps:
+        runs.kill_in_training(workdir, step)
+    for step in (10, 15, 20):
+        if step > last_step(runs.folder / workdir):
+            runs.kill_in_save(workdir, step)
+    runs.finish(workdir)
+    require_equal(runs, workdir)
