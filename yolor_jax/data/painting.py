@@ -5,7 +5,7 @@ in the object, so that edges are smooth and areas exact to a sixteenth of a pixe
 
     picture = background(rng, 128, 160)
     disc = Shape(0, np.array([80.0, 64.0]), 20.0, 0.0, np.float32([255, 0, 0]))
-    paint(rng, picture, disc)
+    paint(rng, picture, place(disc, 128, 160))
 """
 
 import math
@@ -29,30 +29,33 @@ class Shape(NamedTuple):
     colour: Float32[np.ndarray, "3"]
 
 
-def window_of(shape: Shape, height: int, width: int) -> tuple[slice, slice]:
-    """Rows and columns of the picture that an object and its shadow touch."""
+class Placed(NamedTuple):
+    """An object in a picture: rows and columns that it touches, and its coverage of each pixel."""
+
+    shape: Shape
+    window: tuple[slice, slice]
+    coverage: Float32[np.ndarray, "h w"]
+
+
+def place(shape: Shape, height: int, width: int) -> Placed:
+    """Finds the pixels of an object and its shadow, and how much of each lies in the object."""
     reach = 1.4 * shape.radius + 5
-    left, top = np.maximum(np.floor(shape.centre - reach), 0).astype(int)
-    right, bottom = np.minimum(np.ceil(shape.centre + reach), [width, height]).astype(int)
-    return slice(int(top), int(bottom)), slice(int(left), int(right))
-
-
-def coverage(shape: Shape, window: tuple[slice, slice]) -> Float32[np.ndarray, "h w"]:
-    """Fraction of every pixel of the window that lies in the shape."""
-    rows, columns = window
-    height, width = rows.stop - rows.start, columns.stop - columns.start
-    fine = np.zeros((height * _SUBPIXELS, width * _SUBPIXELS), np.uint8)
-    origin = np.array([columns.start, rows.start])
-    contours = [np.round((c - origin) * _SUBPIXELS - 0.5) for c in _contours(shape)]
+    left, top = (max(int(v), 0) for v in shape.centre - reach)
+    right, bottom = (
+        min(math.ceil(v), m) for v, m in zip(shape.centre + reach, (width, height), strict=True)
+    )
+    fine = np.zeros(((bottom - top) * _SUBPIXELS, (right - left) * _SUBPIXELS), np.uint8)
+    contours = [np.round((c - [left, top]) * _SUBPIXELS - 0.5) for c in _contours(shape)]
     cv2.fillPoly(fine, [c.astype(np.int32) for c in contours], 255)  # even-odd: a second is a hole
-    coarse = cv2.resize(fine, (width, height), interpolation=cv2.INTER_AREA)
-    return coarse.astype(np.float32) / 255
+    coarse = cv2.resize(fine, (right - left, bottom - top), interpolation=cv2.INTER_AREA)
+    window = (slice(top, bottom), slice(left, right))
+    return Placed(shape, window, coarse.astype(np.float32) / 255)
 
 
-def paint(rng, picture: Float32[np.ndarray, "h w 3"], shape: Shape) -> None:
+def paint(rng, picture: Float32[np.ndarray, "h w 3"], placed: Placed) -> None:
     """Paints one object into the picture: soft shadow, shaded face, darker rim."""
-    rows, columns = window = window_of(shape, *picture.shape[:2])
-    alpha = coverage(shape, window)
+    shape, window, alpha = placed
+    rows, columns = window
     softness = 0.6 + shape.radius / 14
     shift = np.array([[1, 0, softness], [0, 1, 1.4 * softness]], np.float32)
     shadow = cv2.warpAffine(alpha, shift, alpha.shape[::-1])

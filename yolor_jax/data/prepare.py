@@ -15,6 +15,7 @@ is ignored; with neither the image is broken. Bytes of all other images are stor
     print(report.table(), report.directory)
 """
 
+import glob
 import hashlib
 import itertools
 import json
@@ -22,6 +23,7 @@ import logging
 import os
 import pathlib
 import re
+import shutil
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -96,7 +98,9 @@ def prepare(
             report = Report.load(directory)
             _stop_if_broken(report, json_path, skip_broken)
             return report
-        for old in sorted(prepared_dir.glob(f"{stem}-" + "[0-9a-f]" * 12)):
+        for half in prepared_dir.glob(f".{glob.escape(stem)}-*.partial"):
+            shutil.rmtree(half)
+        for old in sorted(prepared_dir.glob(f"{glob.escape(stem)}-" + "[0-9a-f]" * 12)):
             _logger.warning("%s changed since %s was made, which may be deleted", folder, old)
         coco = annotations.read(json_path)
         report = Report()

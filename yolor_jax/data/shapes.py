@@ -86,7 +86,7 @@ def draw(*, seed: int, split: str, index: int) -> records.Record:
     long, short = int(rng.integers(144, 193)), int(rng.integers(112, 145))
     height, width = (short, long) if rng.random() < 0.7 else (long, short)
     picture = painting.background(rng, height, width)  # [h, w, 3]
-    tone = picture.mean(axis=(0, 1))
+    tone = np.array(cv2.mean(picture)[:3], np.float32)
     groups = []  # each becomes one annotation
     if index % 10 != 9:
         groups = [[shape] for shape in _scene(rng, height, width, tone)]
@@ -94,8 +94,8 @@ def draw(*, seed: int, split: str, index: int) -> records.Record:
         groups.append(_swarm(rng, height, width, tone))
     groups, coverages = _leave_out_hidden(groups, height, width)
     for group in groups:
-        for shape in group:
-            painting.paint(rng, picture, shape)
+        for placed in group:
+            painting.paint(rng, picture, placed)
     grain = 3 * rng.standard_normal((height, width, 1), dtype=np.float32)
     pixels = np.clip(picture + grain, 0, 255).astype(np.uint8)
     jpeg = cv2.imencode(".jpg", pixels[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])[1]
@@ -154,14 +154,14 @@ def _shape(rng, label: int, centre, radius: float, tone) -> painting.Shape:
 
 
 def _leave_out_hidden(groups: list[list[painting.Shape]], height: int, width: int):
-    """Drops what later groups hide; returns the rest, back to front, with its visible coverage."""
+    """Places all objects; drops groups that later ones hide; returns the visible coverages too."""
     kept, coverages = [], []
     free = np.ones((height, width), np.float32)
     for group in reversed(groups):  # front to back
+        placed = [painting.place(shape, height, width) for shape in group]
         coverage = np.zeros((height, width), np.float32)
-        for shape in group:
-            window = painting.window_of(shape, height, width)
-            coverage[window] = np.maximum(coverage[window], painting.coverage(shape, window))
+        for one in placed:
+            coverage[one.window] = np.maximum(coverage[one.window], one.coverage)
         visible = coverage * free
         left, top, right, bottom = _extent(visible)
         if visible.sum() < _MIN_VISIBLE * coverage.sum():
@@ -169,7 +169,7 @@ def _leave_out_hidden(groups: list[list[painting.Shape]], height: int, width: in
         if min(right - left, bottom - top) < _MIN_SIDE:
             continue
         free -= visible
-        kept.append(group)
+        kept.append(placed)
         coverages.append(visible)
     return kept[::-1], coverages[::-1]
 
@@ -189,12 +189,12 @@ def _annotate(jpeg: bytes, image: dict, groups, coverages) -> records.Record:
     for group, visible in zip(groups, coverages, strict=True):
         left, top, right, bottom = map(float, _extent(visible))
         boxes.append([left, top, right, bottom])
-        labels.append(group[0].label)
+        labels.append(group[0].shape.label)
         annotations.append(
             {
                 "id": len(annotations) + 1,
                 "image_id": image["id"],
-                "category_id": group[0].label + 1,
+                "category_id": group[0].shape.label + 1,
                 "bbox": [left, top, right - left, bottom - top],
                 "area": round(float(visible.sum()), 3),
                 "iscrowd": int(len(group) > 1),

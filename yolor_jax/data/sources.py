@@ -10,7 +10,9 @@ features of coco/2017 in array_record files. The first two are prepared into a T
 """
 
 import json
+import operator
 import pathlib
+from typing import SupportsIndex
 
 import numpy as np
 
@@ -53,14 +55,14 @@ class Source:
     def __len__(self) -> int:
         return len(self._stored)
 
-    def __getitem__(self, index: int) -> Example:
+    def __getitem__(self, index: SupportsIndex) -> Example:
         """Reads one image and its objects.
 
         Raises:
             IndexError: If there is no such position.
             ValueError: If the stored image is truncated or the records do not fit their sidecar.
         """
-        index = int(index)
+        index = operator.index(index)
         if not 0 <= index < len(self):
             raise IndexError(f"got position {index} in a split of {len(self)} images")
         record = self._stored[index]
@@ -81,9 +83,9 @@ class Source:
             index=index,
         )
 
-    def name(self, index: int) -> str:
+    def name(self, index: SupportsIndex) -> str:
         """File name of an image, for messages and pictures."""
-        return self._stored[int(index)]["image/filename"].decode()
+        return self._stored[operator.index(index)]["image/filename"].decode()
 
     @property
     def image_ids(self) -> tuple[int, ...]:
