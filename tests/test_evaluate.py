@@ -9,7 +9,10 @@ import pytest
 from grid_detector import grid_boxes, grid_detector
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from yolor_jax.boxes import letterbox_to_original
 from yolor_jax.data.example import Batch
+from yolor_jax.data.pipeline import eval_batches
+from yolor_jax.data.sources import open_dataset
 from yolor_jax.detection.nms import Detections
 from yolor_jax.evaluation.evaluate import coco_results, evaluate
 from yolor_jax.inference.predictor import NmsConfig, Prediction, make_predict, split_detections
@@ -198,6 +201,29 @@ def test_one_network_on_one_and_on_eight_devices(eight):
         sorted(first.round(2).tolist()), sorted(expected.tolist()), atol=0.02
     )
     assert predict._cache_size() == 2, "one compilation for each way of placing the batch"
+
+
+def test_true_boxes_through_letterbox_and_back_score_one(shared, tmp_path):
+    """Real images from the pipeline, whose boxes in pixels of the network are the detections."""
+    source = open_dataset(str(shared / "data" / "coco128"), "val2017", str(tmp_path))
+    sent = []
+
+    def sending():
+        for batch in eval_batches(source, image_size=160, batch_size=48, max_targets=64):
+            sent.append(batch)
+            yield batch
+
+    def predict(variables, image, letterbox, original_size):
+        batch = sent[-1]
+        mask = jnp.asarray(batch.mask & ~batch.is_crowd)
+        boxes_xyxy = letterbox_to_original(batch.boxes, letterbox, original_size)
+        scores = jnp.where(mask, jnp.float32(0.9), 0)
+        return Detections(boxes_xyxy, scores, jnp.asarray(batch.labels), mask)
+
+    metrics, _ = evaluate(predict, {}, sending(), source, progress=False)
+    assert {name: metrics[name] for name in ("AP", "APs", "APm", "APl", "AR100")} == pytest.approx(
+        {"AP": 1.0, "APs": 1.0, "APm": 1.0, "APl": 1.0, "AR100": 1.0}
+    )
 
 
 def test_bar_counts_images(capfd):

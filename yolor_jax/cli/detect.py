@@ -17,7 +17,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from yolor_jax.cli.errors import CommandError
+from yolor_jax.cli.errors import CommandError, user_errors
 
 if TYPE_CHECKING:
     import numpy as np
@@ -38,9 +38,11 @@ class Inputs(NamedTuple):
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the arguments of ``yolor detect``."""
     parser.add_argument("images", nargs="+", metavar="IMAGE", help="file, folder or glob")
-    parser.add_argument("--checkpoint", required=True, metavar="DIR", help="folder of the run")
     parser.add_argument(
-        "--output", default="detections", metavar="DIR", help="default: %(default)s"
+        "--checkpoint", required=True, metavar="DIR", help="folder of a training run"
+    )
+    parser.add_argument(
+        "--output", default="detections", metavar="DIR", help="where to write (%(default)s)"
     )
     parser.add_argument(
         "--score", type=_fraction, default=0.25, help="least score of a box, 0..1 (%(default)s)"
@@ -105,9 +107,10 @@ def run(args: argparse.Namespace) -> int:
         "image_size": predictor.size[0],
         "score_threshold": args.score,
         "iou_threshold": args.iou,
-        "class_names": list(meta["class_names"]),
+        "class_names": meta["class_names"],
     }
-    report.write_text(json.dumps({**settings, "images": records}, indent=1) + "\n")
+    lines = ",\n".join(json.dumps(record) for record in records)  # one line for each picture
+    report.write_text(f'{json.dumps(settings)[:-1]}, "images": [\n{lines}\n]}}\n')
     print(f"{len(records)} annotated and their boxes listed in {report}")
     for problem in problems:
         print(f"yolor detect: left out: {problem}", file=sys.stderr)
@@ -186,27 +189,27 @@ def _candidates(path: pathlib.Path) -> Iterator[pathlib.Path]:
 
 
 def _load(args: argparse.Namespace) -> tuple["Predictor", Mapping[str, Any]]:
-    """The network of the checkpoint, ready to predict, and what the checkpoint says of itself."""
+    """The network of the checkpoint, ready to predict, and what the checkpoint says of it."""
+    from absl import logging
+
     from yolor_jax.inference.predictor import NmsConfig, Predictor
     from yolor_jax.models.detector import build, find_spec
     from yolor_jax.models.fold import fold
     from yolor_jax.training.checkpoint import load_variables
 
-    if not pathlib.Path(args.checkpoint).is_dir():
-        raise CommandError(f"no such folder: {args.checkpoint} (--checkpoint)")
-    try:
-        variables, meta = load_variables(args.checkpoint)
+    logging.set_verbosity(logging.ERROR)  # Orbax warns about files that it does not need
+    with user_errors():
+        try:
+            variables, meta = load_variables(args.checkpoint)
+        except RuntimeError as error:  # its files are damaged
+            raise CommandError(str(error)) from error
         spec = find_spec(meta["model"])
-        if args.fold:
-            variables = fold(spec, variables)
         predictor = Predictor(
             build(spec, meta["num_classes"], fused=args.fold),
-            variables,
+            fold(spec, variables) if args.fold else variables,
             image_size=meta["image_size"] if args.image_size is None else args.image_size,
             nms=NmsConfig(score_threshold=args.score, iou_threshold=args.iou),
         )
-    except (OSError, ValueError) as error:
-        raise CommandError(str(error)) from error
     return predictor, meta
 
 
