@@ -1,0 +1,1 @@
+"""The command line: the only place, with the two main files, that knows configs and arguments."""

@@ -1,0 +1,49 @@
+"""All settings and their defaults: every recipe starts from here and changes what it must.
+
+Override from the command line: ``--config.optim.learning_rate=0.02``.
+"""
+
+import dataclasses
+
+from ml_collections import ConfigDict
+
+from yolor_jax.data.augment import AugmentConfig
+from yolor_jax.detection.losses import LossConfig
+from yolor_jax.inference.predictor import EVALUATION
+from yolor_jax.training.optim import OptimConfig
+
+
+def get_config() -> ConfigDict:
+    """Settings of the original's training from scratch at 640 pixels, on COCO."""
+    config = ConfigDict()
+    config.model = "yolor_csp"
+    config.image_size = 640  # pixels, square; a multiple of the model's largest stride
+    config.bfloat16 = False  # activations; parameters, statistics, losses and boxes stay float32
+    config.batch_size = 64  # images per step, over all devices
+    config.epochs = 300.0
+    config.seed = 0
+
+    config.data = ConfigDict()
+    config.data.path = "data/coco"  # TFDS directory, COCO-format folder, or "shapes"
+    config.data.prepared = "data/prepared"  # where folders are turned into TFDS directories
+    config.data.train_split = "train2017"
+    config.data.eval_split = "val2017"
+    config.data.first = 0  # use only the first images by id that show an object; 0: all
+    config.data.max_targets = 120  # boxes per image, padded to this number
+    config.data.skip_broken = False  # leave out broken images and boxes instead of stopping
+    config.data.threads = 16  # that read and decode
+
+    config.augment = ConfigDict(dataclasses.asdict(AugmentConfig()))
+    config.loss = ConfigDict(dataclasses.asdict(LossConfig()))
+    config.optim = ConfigDict(dataclasses.asdict(OptimConfig()))
+
+    config.eval = ConfigDict()
+    config.eval.every_epochs = 1.0
+    config.eval.batch_size = 32
+    config.eval.backend = "faster-coco-eval"  # or "pycocotools"
+    config.eval.nms = ConfigDict(dataclasses.asdict(EVALUATION))
+
+    config.log_every = 20  # steps
+    config.checkpoint_every = 1000  # steps; also saved after each evaluation
+    config.tensorboard = False
+    return config.lock()

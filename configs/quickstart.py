@@ -1,0 +1,33 @@
+"""yolor_nano on the built-in shapes: minutes on two CPU cores.
+
+python train_main.py
+"""
+
+from configs import base
+
+
+def get_config():
+    """A small network, AdamW, one cosine over the whole run."""
+    config = base.get_config()
+    config.model = "yolor_nano"
+    config.image_size = 128
+    config.batch_size = 32
+    config.epochs = 8.0
+    config.data.path = "shapes"
+    config.data.train_split = "train"
+    config.data.eval_split = "validation"
+    config.data.max_targets = 16
+    config.optim.optimizer = "adamw"
+    config.optim.learning_rate = 2e-3
+    config.optim.final_ratio = 0.02
+    config.optim.momentum = 0.9
+    config.optim.nominal_batch = 32
+    config.optim.warmup_epochs = 0.0
+    config.optim.warmup_min_steps = 60
+    config.optim.warmup_bias_learning_rate = 0.0
+    config.optim.cosine_per_step = True
+    config.eval.every_epochs = 4.0
+    config.eval.batch_size = 50
+    config.eval.nms.max_candidates = 1024
+    config.eval.nms.max_detections = 100
+    return config

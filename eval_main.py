@@ -1,0 +1,40 @@
+"""Evaluates the latest checkpoint of a run by the COCO protocol.
+
+python eval_main.py --workdir=runs/quickstart
+python eval_main.py --workdir=runs/quickstart --folded --backend=pycocotools
+"""
+
+import pathlib
+import sys
+
+from absl import app, flags
+
+_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the training run.", required=True)
+_DATA = flags.DEFINE_string("data", None, "Data set, if not that of the run.")
+_SPLIT = flags.DEFINE_string("split", None, "Split, if not that of the run.")
+_IMAGE_SIZE = flags.DEFINE_integer("image_size", None, "Pixels, if not those of the run.")
+_BACKEND = flags.DEFINE_string("backend", None, "faster-coco-eval or pycocotools.")
+_STEP = flags.DEFINE_integer("step", None, "Checkpoint; the latest if left out.")
+_FOLDED = flags.DEFINE_bool("folded", False, "Fold the network first.")
+
+
+def main(argv):
+    """Runs the evaluation; wrong input ends with one sentence and exit code 2."""
+    from yolor_jax.cli import evaluate, launch
+
+    if len(argv) > 1:
+        raise app.UsageError(f"got {argv[1:]}, expected only flags such as --workdir=FOLDER")
+    options = evaluate.Options(
+        workdir=pathlib.Path(_WORKDIR.value),
+        data=_DATA.value,
+        split=_SPLIT.value,
+        image_size=_IMAGE_SIZE.value,
+        backend=_BACKEND.value,
+        step=_STEP.value,
+        folded=_FOLDED.value,
+    )
+    sys.exit(launch.command(lambda: evaluate.run(options)))
+
+
+if __name__ == "__main__":
+    app.run(main)

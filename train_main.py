@@ -1,0 +1,33 @@
+"""Trains a detector, evaluates and folds it, and draws what it finds.
+
+    python train_main.py                                    # the quickstart, minutes on a CPU
+    python train_main.py --config=configs/coco128.py --config.data.path=FOLDER
+    python train_main.py --config=configs/yolor_csp.py --config.batch_size=128 --workdir=runs/csp
+
+The same command with the same workdir continues a run that was stopped.
+"""
+
+import pathlib
+import sys
+
+from absl import app, flags
+from ml_collections import config_flags
+
+_QUICKSTART = pathlib.Path(__file__).parent / "configs" / "quickstart.py"
+_CONFIG = config_flags.DEFINE_config_file("config", str(_QUICKSTART), "The recipe.")
+_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run; by default runs/<recipe>.")
+
+
+def main(argv):
+    """Runs the recipe; wrong input ends with one sentence and exit code 2."""
+    from yolor_jax.cli import launch, train
+
+    if len(argv) > 1:
+        raise app.UsageError(f"got {argv[1:]}, expected only flags such as --config=FILE")
+    recipe = pathlib.Path(config_flags.get_config_filename(flags.FLAGS["config"])).stem
+    workdir = pathlib.Path(_WORKDIR.value or f"runs/{recipe}")
+    sys.exit(launch.command(lambda: train.run(_CONFIG.value, workdir)))
+
+
+if __name__ == "__main__":
+    app.run(main)

@@ -1,0 +1,141 @@
+"""From a recipe (`configs/`) to typed objects: the border at which the config stops."""
+
+import dataclasses
+import functools
+import json
+import pathlib
+from collections.abc import Callable
+
+import jax.numpy as jnp
+from ml_collections import ConfigDict
+
+from yolor_jax.data.augment import AugmentConfig, augment
+from yolor_jax.data.sources import Source, open_dataset
+from yolor_jax.data.subset import Subset, first_images
+from yolor_jax.detection.losses import LossConfig
+from yolor_jax.inference.predictor import NmsConfig
+from yolor_jax.models.detector import Detector, build, require_multiple
+from yolor_jax.training.optim import OptimConfig, RunLength
+
+Split = Source | Subset
+FILE = "config.json"
+FREE = ("eval", "log_every", "checkpoint_every", "tensorboard")
+FREE_OF_DATA = ("prepared", "eval_split", "threads")
+
+
+@dataclasses.dataclass(frozen=True)
+class Sources:
+    """The two splits of a recipe; their classes are the same."""
+
+    train: Split
+    evaluation: Split
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The names of the K classes."""
+        return self.train.class_names
+
+
+def open_sources(config: ConfigDict) -> Sources:
+    """Opens both splits, preparing them first where that has not been done.
+
+    Raises:
+        ValueError: the splits have different classes, or the data cannot be used as it is.
+    """
+    train, evaluation = (
+        open_split(config, s) for s in (config.data.train_split, config.data.eval_split)
+    )
+    if train.class_names != evaluation.class_names:
+        only = sorted(set(train.class_names) ^ set(evaluation.class_names))
+        raise ValueError(
+            f"{config.data.train_split} and {config.data.eval_split} have different classes "
+            f"({', '.join(only) or 'in another order'}); both must list the same categories"
+        )
+    return Sources(train, evaluation)
+
+
+def open_split(config: ConfigDict, split: str) -> Split:
+    """Opens one split, preparing it first where that has not been done.
+
+    Raises:
+        ValueError: the data cannot be used as it is.
+    """
+    source = open_dataset(
+        config.data.path, split, config.data.prepared, skip_broken=config.data.skip_broken
+    )
+    return first_images(source, config.data.first) if config.data.first else source
+
+
+def detector(config: ConfigDict, num_classes: int, *, fused: bool = False) -> Detector:
+    """The recipe's network.
+
+    Raises:
+        ValueError: no such model, or an image size that does not fit it.
+    """
+    dtype = jnp.bfloat16 if config.bfloat16 else jnp.float32
+    module = build(config.model, num_classes, dtype=dtype, fused=fused)
+    require_multiple((config.image_size,), module.spec.strides[-1])
+    return module
+
+
+def loss_config(config: ConfigDict, num_classes: int) -> LossConfig:
+    """The recipe's loss; its classification gain is per 80 classes, as in the original."""
+    typed = LossConfig(**config.loss)
+    return dataclasses.replace(typed, classification=typed.classification * num_classes / 80)
+
+
+def optim_config(config: ConfigDict) -> OptimConfig:
+    """The recipe's optimiser and schedule."""
+    return OptimConfig(**config.optim)
+
+
+def evaluation_nms(config: ConfigDict) -> NmsConfig:
+    """What counts as a detection in evaluation."""
+    return NmsConfig(**config.eval.nms)
+
+
+def augmentation(config: ConfigDict) -> Callable:
+    """``augment(key, batch) -> batch`` with the recipe's settings."""
+    return functools.partial(augment, config=AugmentConfig(**config.augment))
+
+
+def run_length(config: ConfigDict, num_images: int) -> RunLength:
+    """Steps per epoch and in all; an epoch ends with the last full batch.
+
+    Raises:
+        ValueError: fewer images than one batch.
+    """
+    if num_images < config.batch_size:
+        raise ValueError(
+            f"the split {config.data.train_split} has {num_images} images, fewer than one batch of "
+            f"{config.batch_size}; use --config.batch_size={num_images} or less"
+        )
+    steps_per_epoch = num_images // config.batch_size
+    return RunLength(config.batch_size, steps_per_epoch, round(config.epochs * steps_per_epoch))
+
+
+def identity(config: ConfigDict) -> dict:
+    """The part of a recipe that decides the course of a run; the rest may change on the way."""
+    entries = {name: value for name, value in config.to_dict().items() if name not in FREE}
+    data = {name: v for name, v in entries["data"].items() if name not in FREE_OF_DATA}
+    return entries | {"data": data}
+
+
+def save(config: ConfigDict, workdir: pathlib.Path) -> None:
+    """Writes the recipe of a run to its workdir, unless an earlier start has."""
+    workdir.mkdir(parents=True, exist_ok=True)
+    path = workdir / FILE
+    if not path.exists():
+        path.write_text(config.to_json_best_effort(indent=2) + "\n")
+
+
+def load(workdir: pathlib.Path) -> ConfigDict:
+    """The recipe of a run.
+
+    Raises:
+        FileNotFoundError: the folder holds no run.
+    """
+    path = workdir / FILE
+    if not path.is_file():
+        raise FileNotFoundError(f"no {FILE} in {workdir}: expected the workdir of a training run")
+    return ConfigDict(json.loads(path.read_text())).lock()

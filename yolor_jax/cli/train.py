@@ -1,0 +1,164 @@
+"""One training run from data to pictures, as ``train_main.py`` starts it.
+
+data -> train (with checkpoints and evaluations) -> fold -> evaluate the folded network
+     -> detections.json, pictures -> what to type next
+"""
+
+import contextlib
+import functools
+import pathlib
+import time
+from collections.abc import Callable
+from typing import Any
+
+import jax
+from jax.sharding import Mesh
+from ml_collections import ConfigDict
+
+from yolor_jax.cli import recipe, report
+from yolor_jax.cli.errors import CommandError, user_errors
+from yolor_jax.cli.evaluate import Evaluator, make_evaluator, write_detections
+from yolor_jax.data.pipeline import train_batches
+from yolor_jax.evaluation.coco import format_table
+from yolor_jax.models.detector import Detector
+from yolor_jax.models.fold import fold
+from yolor_jax.training import mesh as meshes
+from yolor_jax.training.checkpoint import Checkpoints
+from yolor_jax.training.loop import train
+from yolor_jax.training.metrics import JsonLines, TensorBoard
+from yolor_jax.training.state import TrainState, abstract_state, init_state
+from yolor_jax.training.step import make_detection_loss, make_train_step
+
+
+def run(config: ConfigDict, workdir: pathlib.Path) -> None:
+    """Trains as the recipe says, or continues the run in the workdir.
+
+    Args:
+        config: the recipe.
+        workdir: of the run; created if need be.
+
+    Raises:
+        CommandError: the recipe, the data or the workdir cannot be used; or the loss is not finite.
+    """
+    with user_errors():
+        sources = recipe.open_sources(config)
+        module = recipe.detector(config, len(sources.class_names))
+        recipe.save(config, workdir)
+    mesh = meshes.make_mesh()
+    evaluator = make_evaluator(config, module, sources.evaluation, mesh)
+    print(report.opening(config, sources, module, workdir))
+
+    started = time.monotonic()
+    state = _train(config, sources, module, mesh, evaluator, workdir)
+    minutes = (time.monotonic() - started) / 60
+
+    trained = evaluator(state.ema_variables)
+    folded_variables = fold(module.spec, state.ema_variables)
+    fused = recipe.detector(config, len(sources.class_names), fused=True)
+    folded = make_evaluator(config, fused, sources.evaluation, mesh)(folded_variables)
+    print(format_table({"trained": trained.metrics, "folded": folded.metrics}))
+    write_detections(workdir / "detections.json", folded)
+    report.draw_validation(
+        workdir / "pictures", fused, folded_variables, sources.evaluation, config.image_size
+    )
+    print(report.closing(config, workdir, folded.metrics, minutes))
+
+
+def _train(
+    config: ConfigDict,
+    sources: recipe.Sources,
+    module: Detector,
+    mesh: Mesh,
+    evaluator: Evaluator,
+    workdir: pathlib.Path,
+) -> TrainState:
+    """Trains to the last step and returns the state; all files are on disk then."""
+    with contextlib.ExitStack() as stack:
+        with user_errors():
+            run = recipe.run_length(config, len(sources.train))
+            optim = recipe.optim_config(config)
+            meshes.require_divisible(mesh, config.batch_size)
+            checkpoints = stack.enter_context(Checkpoints(workdir, _meta(config, sources)))
+            state, position = _start(config, module, run, optim, mesh, checkpoints)
+            step = int(state.step)
+            writers = [JsonLines(workdir / "metrics.jsonl", keep_until=step)]
+            if config.tensorboard:
+                writers.append(TensorBoard(workdir / "tensorboard", keep_until=step))
+        for writer in writers:
+            stack.enter_context(writer)
+        train_step = make_train_step(
+            module,
+            augment=recipe.augmentation(config),
+            loss=make_detection_loss(
+                anchors=module.spec.anchors,
+                strides=module.spec.strides,
+                config=recipe.loss_config(config, len(sources.class_names)),
+            ),
+            config=optim,
+            run=run,
+            mesh=mesh,
+            shardings=meshes.state_sharding(mesh, state),
+        )
+        batches = train_batches(
+            sources.train,
+            image_size=config.image_size,
+            batch_size=config.batch_size,
+            max_targets=config.data.max_targets,
+            seed=config.seed,
+            start=position,
+            process_index=jax.process_index(),
+            process_count=jax.process_count(),
+            threads=config.data.threads,
+        )
+        try:
+            return train(
+                state,
+                train_step=train_step,
+                batches=batches,
+                place=functools.partial(meshes.shard_batch, mesh),
+                key=jax.random.key(config.seed),
+                run=run,
+                checkpoints=checkpoints,
+                save_every=config.checkpoint_every,
+                position=position,
+                writers=writers,
+                log_every=config.log_every,
+                evaluate=_scores(evaluator),
+                evaluate_every=max(1, round(config.eval.every_epochs * run.steps_per_epoch)),
+                image_ids=sources.train.image_ids,
+            )
+        except FloatingPointError as error:
+            raise CommandError(str(error)) from error
+
+
+def _start(config, module, run, optim, mesh, checkpoints) -> tuple[TrainState, int]:
+    """The state to begin with and how many examples it has seen: restored, or new."""
+    size = (config.image_size, config.image_size)
+    if checkpoints.latest_step is not None:
+        expected = abstract_state(module, optim, run, image_size=size, mesh=mesh)
+        state, position = checkpoints.restore(expected)
+        print(f"continuing at step {int(state.step)} of {run.total_steps}")
+        return state, position
+    key = jax.random.key(config.seed, impl="rbg")  # compiles many times faster than threefry
+    return init_state(module, optim, run, key=key, image_size=size, mesh=mesh), 0
+
+
+def _scores(evaluator: Evaluator) -> Callable[[TrainState], dict[str, float]]:
+    """What the loop calls; numbers for which the split has no object of that size are left out."""
+
+    def scores(state: TrainState) -> dict[str, float]:
+        metrics = evaluator(state.ema_variables).metrics
+        return {name: value for name, value in metrics.items() if value is not None}
+
+    return scores
+
+
+def _meta(config: ConfigDict, sources: recipe.Sources) -> dict[str, Any]:
+    """What a checkpoint says of itself: the network, and all that decides the course of its run."""
+    return {
+        "model": config.model,
+        "num_classes": len(sources.class_names),
+        "class_names": list(sources.class_names),
+        "image_size": config.image_size,
+        "run": recipe.identity(config),
+    }

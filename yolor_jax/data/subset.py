@@ -1,0 +1,73 @@
+"""A few images of a split, as a split of their own: for trials such as overfitting.
+
+few = first_images(source, 16)
+len(few), few.image_ids, few.ground_truth()["images"]     # 16 everywhere
+"""
+
+from typing import SupportsIndex
+
+from yolor_jax.data.example import Example
+from yolor_jax.data.sources import Source
+
+
+class Subset:
+    """Chosen images of a source, numbered anew; reads like a `Source`."""
+
+    def __init__(self, source: Source, positions: tuple[int, ...]):
+        """Chooses images.
+
+        Args:
+            source: A split.
+            positions: Of the images in it.
+        """
+        self.split = source.split
+        self.class_names = source.class_names
+        self.category_ids = source.category_ids
+        self.image_ids = tuple(source.image_ids[position] for position in positions)
+        self._source = source
+        self._positions = positions
+
+    def __len__(self) -> int:
+        return len(self._positions)
+
+    def __getitem__(self, index: SupportsIndex) -> Example:
+        """Reads one image; its `index` is the position in the subset."""
+        return self._source[self._positions[index]]._replace(index=int(index))
+
+    def name(self, index: SupportsIndex) -> str:
+        """File name of an image."""
+        return self._source.name(self._positions[index])
+
+    def ground_truth(self) -> dict:
+        """Annotations of the chosen images in COCO format."""
+        whole = self._source.ground_truth()
+        chosen = set(self.image_ids)
+        return whole | {
+            "images": [image for image in whole["images"] if image["id"] in chosen],
+            "annotations": [a for a in whole["annotations"] if a["image_id"] in chosen],
+        }
+
+
+def first_images(source: Source, count: int) -> Subset:
+    """The first images by id that show an object which is no crowd.
+
+    Args:
+        source: A split.
+        count: How many.
+
+    Raises:
+        ValueError: If there are not so many.
+    """
+    by_id = sorted(range(len(source)), key=lambda position: source.image_ids[position])
+    positions = []
+    for position in by_id:
+        if len(positions) == count:
+            break
+        if not source[position].is_crowd.all():
+            positions.append(position)
+    if len(positions) < count:
+        raise ValueError(
+            f"{source.split} has {len(positions)} images with an object, got a wish for {count}; "
+            "ask for fewer"
+        )
+    return Subset(source, tuple(positions))
