@@ -208,9 +208,15 @@ def test_exif_follows_the_size_in_the_json(tmp_path, orientation, stated, kind, 
         path.write_bytes(with_orientation(path.read_bytes(), orientation))
         coco["images"][0].update(height=stated[0], width=stated[1])
 
+        coco["annotations"][0]["bbox"] = [0, 0, stated[1], stated[0]]  # the whole image
+
     report = run(write(tmp_path / "pets", images=1, edit=edit), tmp_path)
     assert report.counts == ({kind: 1} if kind else {})
-    data = open_source(report.directory, "val")[0].jpeg
+    source = open_source(report.directory, "val")
+    image = source.ground_truth()["images"][0]
+    assert (image["height"], image["width"]) == size
+    np.testing.assert_array_equal(source[0].boxes_xyxy, [[0, 0, size[1], size[0]]])
+    data = source[0].jpeg
     assert read_header(data)[:2] == size
     pixels = decode(jpeg(48, 64)).astype(int)
     if kind == "EXIF applied":

@@ -153,7 +153,7 @@ def _batches(source, positions, share, image_size, max_targets, threads) -> Iter
 
     def load(index: int) -> Batch:
         if index < 0:
-            return _padding(image_size, max_targets)
+            return _empty_row(np.full((image_size, image_size, 3), BORDER, np.uint8), max_targets)
         return _load(source, index, image_size, max_targets, overflow)
 
     options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=max(2 * share, threads))
@@ -179,8 +179,7 @@ def _load(source, index: int, image_size: int, max_targets: int, overflow) -> Ba
     if len(boxes) > max_targets:
         overflow.report(source.name(index), len(boxes), max_targets)
     kept = _largest(boxes, max_targets)
-    row = _padding(image_size, max_targets)._replace(
-        image=canvas,
+    row = _empty_row(canvas, max_targets)._replace(
         index=np.int32(index),
         original_size=np.array(image.shape[:2], np.int32),
         letterbox=parameters,
@@ -201,16 +200,16 @@ def _largest(boxes_xyxy: np.ndarray, count: int) -> np.ndarray:
     return np.sort(np.argsort(-areas, kind="stable")[:count])
 
 
-def _padding(image_size: int, max_targets: int) -> Batch:
-    """A row without image and targets."""
+def _empty_row(canvas: np.ndarray, max_targets: int) -> Batch:
+    """A row without targets that is not valid."""
     return Batch(
-        image=np.full((image_size, image_size, 3), BORDER, np.uint8),
+        image=canvas,
         boxes=np.zeros((max_targets, 4), np.float32),
         labels=np.zeros(max_targets, np.int32),
         mask=np.zeros(max_targets, bool),
         is_crowd=np.zeros(max_targets, bool),
         index=np.int32(-1),
-        original_size=np.full(2, image_size, np.int32),
+        original_size=np.array(canvas.shape[:2], np.int32),
         letterbox=np.array([1, 0, 0], np.float32),
         valid=np.False_,
     )

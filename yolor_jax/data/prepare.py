@@ -144,10 +144,12 @@ def _find_split(folder: pathlib.Path, split: str) -> tuple[pathlib.Path, pathlib
 
 
 def _list_files(image_dir: pathlib.Path) -> dict[str, _File]:
-    """All files below a folder, by their name relative to it."""
+    """All files below a folder but hidden ones, by their name relative to it."""
     files = {}
     for parent, _, names in os.walk(image_dir):
         for name in names:
+            if name.startswith("."):
+                continue
             path = os.path.join(parent, name)
             stat = os.stat(path)
             relative = os.path.relpath(path, image_dir).replace(os.sep, "/")
