@@ -51,7 +51,7 @@ def assign(
     anchors: LevelAnchors,
     stride: int,
     grid_hw: tuple[int, int],
-    ratio_threshold: int | float = 4.0,
+    ratio_threshold: int | float | Float[Array, ""] = 4.0,
 ) -> Candidates:
     """Assigns the targets of a batch to the cells and anchors of one level.
 
@@ -95,7 +95,9 @@ def assign(
 
 
 def _similar(
-    size_wh: Float[Array, "B T 2"], anchor_wh: Float[Array, "A 2"], ratio_threshold: int | float
+    size_wh: Float[Array, "B T 2"],
+    anchor_wh: Float[Array, "A 2"],
+    ratio_threshold: int | float | Float[Array, ""],
 ) -> Bool[Array, "B A T"]:
     ratio = size_wh[:, None] / anchor_wh[None, :, None]  # [B, A, T, 2]
     return jnp.maximum(ratio, 1 / ratio).max(axis=-1) < ratio_threshold

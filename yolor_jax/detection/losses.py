@@ -27,7 +27,7 @@ from yolor_jax import boxes
 from yolor_jax.detection.assign import Candidates, assign
 from yolor_jax.detection.decode import LevelAnchors, check_levels
 
-Number = int | float
+Number = int | float | Float[Array, ""]
 
 # Weights of the levels' objectness, fine to coarse, by number of levels.
 BALANCE = {3: (4.0, 1.0, 0.4), 4: (4.0, 1.0, 0.4, 0.1), 5: (4.0, 1.0, 0.5, 0.4, 0.1)}
@@ -38,6 +38,8 @@ FOCAL_ALPHA = 0.25  # weight of positives in the focal loss; negatives weigh 1 -
 @dataclasses.dataclass(frozen=True)
 class LossConfig:
     """Gains and options of the loss; the defaults are YOLOR's at 640 pixels and K = 80.
+
+    All but ``focal_gamma`` may be traced scalars, so that a search over them compiles once.
 
     Attributes:
         box: gain of the box term.
@@ -58,7 +60,7 @@ class LossConfig:
     iou_objectness: Number = 1.0
     class_pos_weight: Number = 1.0
     objectness_pos_weight: Number = 1.0
-    focal_gamma: Number = 0.0
+    focal_gamma: int | float = 0.0
     label_smoothing: Number = 0.0
 
 
@@ -98,7 +100,7 @@ def detection_loss(
             f"got {len(predictions)} levels, expected one of {sorted(BALANCE)}: "
             "objectness weights of the levels are defined for these only"
         )
-    sums = [jnp.zeros((), _precise(predictions[0]).dtype)] * 3
+    sums = [jnp.zeros((), jnp.float32)] * 3
     balance = BALANCE[len(predictions)]
     for logits, level_anchors, stride, weight in zip(
         predictions, anchors, strides, balance, strict=True
@@ -124,7 +126,9 @@ def _level_losses(
     logits: Float[Array, "B h w A O"], candidates: Candidates, config: LossConfig
 ) -> tuple[Float[Array, ""], Float[Array, ""], Float[Array, ""]]:
     """Box, objectness and classification of one level, without gains."""
-    matched = _precise(jax.vmap(_gather)(logits, candidates.cell, candidates.mask))  # [B, M, O]
+    matched = jax.vmap(_gather)(logits, candidates.cell, candidates.mask).astype(
+        jnp.float32
+    )  # [B, M, O]
     overlap = candidate_ciou(matched[..., :4], candidates)  # [B, M]
     box = _masked_mean(1 - overlap, candidates.mask)
 
@@ -134,7 +138,12 @@ def _level_losses(
         logits.shape[1:4], candidates.cell, target, candidates.mask
     )  # [B, h, w, A]
     objectness = jnp.mean(
-        bce(_precise(logits[..., 4]), target, config.objectness_pos_weight, config.focal_gamma)
+        bce(
+            logits[..., 4].astype(jnp.float32),
+            target,
+            config.objectness_pos_weight,
+            config.focal_gamma,
+        )
     )
 
     num_classes = logits.shape[-1] - 5
@@ -161,7 +170,7 @@ def bce(
     logits: Float[Array, "*shape"],
     targets: Float[Array, "*shape"],
     pos_weight: Number = 1.0,
-    focal_gamma: Number = 0.0,
+    focal_gamma: int | float = 0.0,
 ) -> Float[Array, "*shape"]:
     """Binary cross-entropy from logits, elementwise, stable for logits of any size.
 
@@ -215,7 +224,3 @@ def _index(cell: Int[Array, "M 3"], mask: Bool[Array, " M"], num_anchors: int):
     So the backward pass drops them, rather than adding thousands of zeros into one cell.
     """
     return cell[:, 1], cell[:, 2], jnp.where(mask, cell[:, 0], num_anchors)
-
-
-def _precise(values: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-    return values.astype(jnp.promote_types(values.dtype, jnp.float32))

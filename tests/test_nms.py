@@ -1,0 +1,204 @@
+import functools
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from yolor_jax.detection import nms
+from yolor_jax.detection.decode import Decoded
+
+# One compilation for each algorithm, shape of the input and size of the search; hardly optimised,
+# because compiling is what takes the time.
+COMPILED = {
+    name: jax.jit(
+        getattr(nms, name),
+        static_argnames=("max_candidates", "max_detections"),
+        compiler_options={"xla_backend_optimization_level": 0},
+    )
+    for name in ("non_max_suppression", "class_agnostic_nms", "merging_nms")
+}
+CASES = (
+    "a_val", "a_det", "a_det_agnostic", "a_val_agnostic", "a_det_classes", "b_val", "b_det",
+    "b_det_agnostic", "b_det_classes", "b_val_merge", "b_det_merge", "b_none", "c_val", "c_det",
+)  # fmt: skip
+
+
+def as_decoded(rows, dtype=jnp.float32):
+    """From rows x, y, w, h, objectness, probabilities: [B, N, 5 + K]."""
+    rows = jnp.asarray(rows, dtype)
+    return Decoded(rows[..., :4], rows[..., 4], rows[..., 5:])
+
+
+def search(rows, algorithm="non_max_suppression", *, score, iou, classes=None, dtype=jnp.float32,
+           max_candidates=4096, max_detections=300):  # fmt: skip
+    allowed = np.ones(rows.shape[-1] - 5, bool)
+    if classes is not None:
+        allowed = np.isin(np.arange(len(allowed)), classes)
+    found = COMPILED[algorithm](
+        as_decoded(rows, dtype), score_threshold=jnp.float32(score), iou_threshold=jnp.float32(iou),
+        max_candidates=max_candidates, max_detections=max_detections,
+        allowed_classes=jnp.asarray(allowed),
+    )  # fmt: skip
+    return jax.tree.map(np.asarray, found)
+
+
+def as_rows(found, image):
+    """[k, 6]: box, score, label; checks that what is masked out is zero and comes last."""
+    number = found.mask[image].sum()
+    rows = np.concatenate(
+        [found.boxes_xyxy[image], found.scores[image][:, None], found.labels[image][:, None]],
+        axis=1,
+    )
+    assert found.mask[image][:number].all() and not rows[number:].any()
+    assert (np.diff(rows[:number, 4]) <= 0).all()
+    return rows[:number]
+
+
+def oracle(rows, score, iou, max_candidates, max_detections, offset=4096):
+    """Greedy suppression of one image, candidate by candidate; ties by index."""
+    rows = rows.astype(np.float32)
+    scores = rows[:, 4:5] * rows[:, 5:]
+    candidates = [
+        (-scores[n, k], n, k)
+        for n, k in np.argwhere((scores > np.float32(score)) & (rows[:, 4:5] > np.float32(score)))
+    ]
+    kept = []
+    for negative, n, k in sorted(candidates)[:max_candidates]:
+        corners = np.concatenate([rows[n, :2] - rows[n, 2:4] / 2, rows[n, :2] + rows[n, 2:4] / 2])
+        moved = corners + np.float32(offset * k)
+        for _, _, other in kept:
+            side = np.minimum(moved[2:], other[2:]) - np.maximum(moved[:2], other[:2])
+            overlap = np.prod(np.maximum(side, 0))
+            union = np.prod(moved[2:] - moved[:2]) + np.prod(other[2:] - other[:2]) - overlap
+            if union > 0 and overlap / union > np.float32(iou):
+                break
+        else:
+            kept.append(([*corners, -negative, k], n, moved))
+    return np.array([row for row, _, _ in kept[:max_detections]]).reshape(-1, 6)
+
+
+def random_rows(seed, steps):
+    """[2, 60, 5 + 3] crowded boxes; few levels of scores, so that many are equal."""
+    rng = np.random.default_rng(seed)
+    corner, size = rng.uniform(0, 60, (2, 60, 2)), rng.uniform(10, 40, (2, 60, 2))
+    scores = rng.integers(0, steps, (2, 60, 4)) / steps
+    return np.concatenate([corner, size, scores], axis=-1).astype(np.float32)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_equals_golden(golden, name):
+    case = json.loads((golden / "nms" / "cases.json").read_text())["cases"][name]
+    stored = np.load(golden / "nms" / "nms.npz")
+    algorithm = "non_max_suppression"
+    if case.get("agnostic"):
+        algorithm = "class_agnostic_nms"
+    if case.get("merge"):
+        algorithm = "merging_nms"
+    found = search(
+        stored[f"pred_{case['pred']}"], algorithm, score=case["conf_thres"], iou=case["iou_thres"],
+        classes=case.get("classes"), max_candidates=8500,
+    )  # fmt: skip
+    for image, number in enumerate(case["num_out"]):
+        got, expected = as_rows(found, image), stored[f"{name}_out{image}"]
+        assert len(got) == number
+        np.testing.assert_array_equal(got[:, 5], expected[:, 5])
+        np.testing.assert_allclose(got[:, 4], expected[:, 4], rtol=0, atol=1e-6)
+        np.testing.assert_allclose(got[:, :4], expected[:, :4], rtol=0, atol=1e-3)
+
+
+def test_all_golden_cases_are_looked_at(golden):
+    assert set(CASES) == set(json.loads((golden / "nms" / "cases.json").read_text())["cases"])
+
+
+@pytest.mark.parametrize("steps", [5, 1000])
+@pytest.mark.parametrize(("max_candidates", "max_detections"), [(500, 40), (25, 8)])
+def test_equals_the_oracle_with_ties_and_limits(steps, max_candidates, max_detections):
+    rows = random_rows(steps, steps)
+    for algorithm, offset in (("non_max_suppression", 4096), ("class_agnostic_nms", 0)):
+        found = search(
+            rows, algorithm, score=0.1, iou=0.5,
+            max_candidates=max_candidates, max_detections=max_detections,
+        )  # fmt: skip
+        for image in range(2):
+            expected = oracle(rows[image], 0.1, 0.5, max_candidates, max_detections, offset)
+            np.testing.assert_allclose(as_rows(found, image), expected, rtol=1e-6)
+
+
+def test_hand_worked():
+    """Four boxes of 10 x 10 in two classes; the second lies on the first, the fourth alone."""
+    rows = np.zeros((1, 4, 7), np.float32)
+    rows[0, :, :4] = [[5, 5, 10, 10], [6, 5, 10, 10], [5, 5, 10, 10], [50, 50, 10, 10]]
+    rows[0, :, 4:] = [[0.8, 1, 0], [1, 0.7, 0.1], [0.5, 0.9, 1], [0.3, 1, 0]]
+    limits = dict(max_candidates=8, max_detections=5)
+    per_class = as_rows(search(rows, score=0.25, iou=0.5, **limits), 0)
+    np.testing.assert_allclose(
+        per_class,
+        [[0, 0, 10, 10, 0.8, 0], [0, 0, 10, 10, 0.5, 1], [45, 45, 55, 55, 0.3, 0]],
+    )
+    agnostic = as_rows(search(rows, "class_agnostic_nms", score=0.25, iou=0.5, **limits), 0)
+    np.testing.assert_allclose(agnostic, per_class[[0, 2]])
+    # IoU of the first two is 9 / 11: a higher threshold keeps the second.
+    loose = as_rows(search(rows, score=0.25, iou=0.82, **limits), 0)
+    np.testing.assert_allclose(loose[:, 4], [0.8, 0.7, 0.5, 0.3])
+    # Merged: 0.8, 0.7 and 0.45 of class 0; the others have no companion.
+    merged = as_rows(search(rows, "merging_nms", score=0.25, iou=0.5, **limits), 0)
+    shift = 0.7 / (0.8 + 0.7 + 0.45)
+    np.testing.assert_allclose(merged, [[shift, 0, 10 + shift, 10, 0.8, 0]], rtol=1e-6)
+
+
+def test_merging_leaves_one_candidate_and_thousands_alone():
+    rows = np.zeros((1, 4, 7), np.float32)
+    rows[0, 2] = [5, 5, 10, 10, 1, 0.5, 0]
+    alone = search(rows, "merging_nms", score=0.25, iou=0.5, max_candidates=8, max_detections=5)
+    np.testing.assert_allclose(as_rows(alone, 0), [[0, 0, 10, 10, 0.5, 0]])
+    rows = np.tile(random_rows(0, 1000), (1, 20, 1))  # 2 x 1200 x 3 pairs
+    rows[..., 4:] = 0.1 + rows[..., 4:]
+    found = search(rows, "merging_nms", score=0.001, iou=0.5, max_candidates=30, max_detections=8)
+    np.testing.assert_allclose(as_rows(found, 0), oracle(rows[0], 0.001, 0.5, 30, 8), rtol=1e-6)
+
+
+def test_objectness_itself_must_exceed_the_threshold():
+    rows = np.zeros((1, 4, 7), np.float32)
+    rows[0, 0] = [5, 5, 10, 10, 0.2, 2.0, 0]  # a score of 0.4, if probabilities could be 2
+    rows[0, 1] = [5, 5, 10, 10, 0.25, 1, 0]  # exactly at the threshold: not above it
+    found = search(rows, score=0.25, iou=0.5, max_candidates=8, max_detections=5)
+    assert not found.mask.any() and not found.boxes_xyxy.any() and not found.scores.any()
+
+
+def test_not_a_number_is_no_detection():
+    rows = np.zeros((1, 4, 7), np.float32)
+    rows[0, 0] = [5, 5, 10, 10, np.nan, 1, 1]
+    rows[0, 1] = [5, 5, 10, 10, 1, 0.5, np.nan]
+    found = search(rows, score=0.25, iou=0.5, max_candidates=8, max_detections=5)
+    np.testing.assert_allclose(as_rows(found, 0), [[0, 0, 10, 10, 0.5, 0]])
+
+
+def test_bfloat16_is_computed_in_float32():
+    rows = np.asarray(jnp.asarray(random_rows(3, 1000), jnp.bfloat16), np.float32)
+    limits = dict(score=0.1, iou=0.5, max_candidates=500, max_detections=40)
+    found = search(rows, dtype=jnp.bfloat16, **limits)
+    jax.tree.map(np.testing.assert_array_equal, found, search(rows, **limits))
+    assert found.boxes_xyxy.dtype == found.scores.dtype == np.float32
+    assert found.labels.dtype == np.int32
+
+
+def test_images_do_not_disturb_each_other_and_vmap():
+    rows = random_rows(4, 1000)
+    limits = dict(score_threshold=0.1, iou_threshold=0.5, max_candidates=500, max_detections=40)
+    single = functools.partial(nms.non_max_suppression, **limits)
+    several = jax.jit(jax.vmap(single))(as_decoded(rows[:, None]))
+    batch = search(rows, score=0.1, iou=0.5, max_candidates=500, max_detections=40)
+    jax.tree.map(lambda a, b: np.testing.assert_array_equal(a[:, 0], b), several, batch)
+
+
+def test_mistakes_are_named():
+    decoded = as_decoded(np.zeros((1, 4, 7)))
+    limits = dict(score_threshold=0.25, iou_threshold=0.5, max_candidates=8)
+    with pytest.raises(ValueError, match=r"allowed_classes of shape \(3,\), expected \(2,\)"):
+        nms.non_max_suppression(decoded, **limits, allowed_classes=jnp.ones(3, bool))
+    with pytest.raises(ValueError, match="expected both to be at least 1"):
+        nms.merging_nms(decoded, **limits, max_detections=0)
+    with pytest.raises(ValueError, match="got 0 predictions of 2 classes"):
+        nms.class_agnostic_nms(as_decoded(np.zeros((1, 0, 7))), **limits)
