@@ -11,10 +11,10 @@ from coco_folder import jpeg, with_orientation
 from yolor_jax.data.example import Example
 from yolor_jax.data.letterbox import letterbox
 from yolor_jax.data.pipeline import eval_batches, train_batches
-from yolor_jax.data.sources import Source, open_dataset
+from yolor_jax.data.sources import open_dataset
 
 
-class InMemory(Source):
+class InMemory:
     """A source of given images (bytes) and boxes."""
 
     def __init__(self, images, boxes):
@@ -150,6 +150,12 @@ def test_too_many_targets_keep_the_largest_and_say_so(caplog):
     np.testing.assert_array_equal(batch.boxes[0, 1], [1, 1, 9, 9])
     assert "000.jpg has 5 targets, more than max_targets=3" in caplog.text
     assert "raise max_targets to keep all" in caplog.text
+
+
+def test_evaluation_may_go_without_targets(caplog):
+    source = InMemory([jpeg(32, 32)], [[[0, 0, 5, 5]]])
+    batch = next(eval_batches(source, image_size=32, batch_size=1, max_targets=0))
+    assert batch.boxes.shape == (1, 0, 4) and not caplog.records
 
 
 def test_no_targets_at_all():

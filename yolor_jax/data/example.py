@@ -9,7 +9,7 @@ read `Batch`es and nothing else. Axis names: ``B`` images, ``T`` padded targets,
     batch.boxes[batch.mask]  # all targets of the batch, [n, 4]
 """
 
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, SupportsIndex, runtime_checkable
 
 import jax
 import numpy as np
@@ -36,6 +36,23 @@ class Example(NamedTuple):
     labels: Int32[np.ndarray, " n"]
     is_crowd: Bool[np.ndarray, " n"]
     index: int
+
+
+@runtime_checkable
+class Examples(Protocol):
+    """What the pipeline reads from: a `Source`, or anything else with random access."""
+
+    def __len__(self) -> int:
+        """Number of images."""
+        ...
+
+    def __getitem__(self, index: SupportsIndex) -> Example:
+        """Reads one image; called from several threads."""
+        ...
+
+    def name(self, index: SupportsIndex) -> str:
+        """File name of an image, for messages."""
+        ...
 
 
 class Batch(NamedTuple):

@@ -21,15 +21,14 @@ import grain
 import numpy as np
 
 from yolor_jax.data.encoded import decode
-from yolor_jax.data.example import Batch, Example
+from yolor_jax.data.example import Batch, Examples
 from yolor_jax.data.letterbox import BORDER, letterbox
-from yolor_jax.data.sources import Source
 
 _logger = logging.getLogger(__name__)
 
 
 def train_batches(
-    source: Source,
+    source: Examples,
     *,
     image_size: int,
     batch_size: int,
@@ -79,7 +78,7 @@ def train_batches(
 
 
 def eval_batches(
-    source: Source,
+    source: Examples,
     *,
     image_size: int,
     batch_size: int,
@@ -90,7 +89,8 @@ def eval_batches(
 ) -> Iterator[Batch]:
     """Every image exactly once, in order; what is missing in the last batch has ``valid=False``.
 
-    All processes return equally many batches. Arguments as for `train_batches`.
+    All processes return equally many batches. Arguments as for `train_batches`; with
+    ``max_targets=0`` the batches come without targets, which evaluation does not need.
     """
     share = _share(batch_size, process_index, process_count)
     batch_count = -(-len(source) // batch_size)
@@ -168,7 +168,7 @@ def _stack(rows: Sequence[Batch]) -> Batch:
 
 def _load(source, index: int, image_size: int, max_targets: int, overflow) -> Batch:
     """One image as a row of a batch: the fields of `Batch` without the axis B."""
-    example: Example = source[index]
+    example = source[index]
     try:
         image = decode(example.jpeg)
     except ValueError as error:
@@ -176,7 +176,7 @@ def _load(source, index: int, image_size: int, max_targets: int, overflow) -> Ba
     canvas, parameters = letterbox(image, (image_size, image_size))
     scale, pad_x, pad_y = parameters
     boxes = example.boxes_xyxy * scale + np.stack([pad_x, pad_y, pad_x, pad_y])
-    if len(boxes) > max_targets:
+    if len(boxes) > max_targets > 0:
         overflow.report(source.name(index), len(boxes), max_targets)
     kept = _largest(boxes, max_targets)
     row = _empty_row(canvas, max_targets)._replace(
