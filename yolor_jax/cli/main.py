@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from yolor_jax.cli.errors import CommandError
 
-COMMANDS = {"detect": "yolor_jax.cli.detect"}
+COMMANDS = {"detect": "yolor_jax.cli.detect", "bench": "yolor_jax.cli.bench"}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
