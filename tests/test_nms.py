@@ -79,11 +79,11 @@ def oracle(rows, score, iou, max_candidates, max_detections, offset=4096):
     return np.array([row for row, _, _ in kept[:max_detections]]).reshape(-1, 6)
 
 
-def random_rows(seed, steps):
-    """[2, 60, 5 + 3] crowded boxes; few levels of scores, so that many are equal."""
+def random_rows(seed, steps, number=60):
+    """[2, N, 5 + 3] crowded boxes; few levels of scores, so that many are equal."""
     rng = np.random.default_rng(seed)
-    corner, size = rng.uniform(0, 60, (2, 60, 2)), rng.uniform(10, 40, (2, 60, 2))
-    scores = rng.integers(0, steps, (2, 60, 4)) / steps
+    corner, size = rng.uniform(0, 60, (2, number, 2)), rng.uniform(10, 40, (2, number, 2))
+    scores = rng.integers(0, steps, (2, number, 4)) / steps
     return np.concatenate([corner, size, scores], axis=-1).astype(np.float32)
 
 
@@ -153,18 +153,26 @@ def test_merging_leaves_one_candidate_and_thousands_alone():
     rows[0, 2] = [5, 5, 10, 10, 1, 0.5, 0]
     alone = search(rows, "merging_nms", score=0.25, iou=0.5, max_candidates=8, max_detections=5)
     np.testing.assert_allclose(as_rows(alone, 0), [[0, 0, 10, 10, 0.5, 0]])
-    rows = np.tile(random_rows(0, 1000), (1, 20, 1))  # 2 x 1200 x 3 pairs
-    rows[..., 4:] = 0.1 + rows[..., 4:]
+    rows = random_rows(0, 1000, number=1200)
+    rows[..., 4:] = 0.1 + rows[..., 4:]  # so that all 3600 pairs are candidates
     found = search(rows, "merging_nms", score=0.001, iou=0.5, max_candidates=30, max_detections=8)
     np.testing.assert_allclose(as_rows(found, 0), oracle(rows[0], 0.001, 0.5, 30, 8), rtol=1e-6)
 
 
-def test_objectness_itself_must_exceed_the_threshold():
+def test_scores_and_objectness_must_exceed_the_threshold():
     rows = np.zeros((1, 4, 7), np.float32)
     rows[0, 0] = [5, 5, 10, 10, 0.2, 2.0, 0]  # a score of 0.4, if probabilities could be 2
-    rows[0, 1] = [5, 5, 10, 10, 0.25, 1, 0]  # exactly at the threshold: not above it
+    rows[0, 1:3, :4] = [5, 5, 10, 10]
+    rows[0, 1:3, 4:] = [[0.25, 1, 0], [0.5, 0.5, 0.5]]  # exactly at the threshold: not above it
     found = search(rows, score=0.25, iou=0.5, max_candidates=8, max_detections=5)
     assert not found.mask.any() and not found.boxes_xyxy.any() and not found.scores.any()
+
+
+def test_a_box_without_area_is_found_once():
+    rows = np.zeros((1, 4, 7), np.float32)
+    rows[0, 3] = [5, 6, 0, 0, 1, 0.5, 0]
+    found = search(rows, score=0.25, iou=0.5, max_candidates=8, max_detections=5)
+    np.testing.assert_allclose(as_rows(found, 0), [[5, 6, 5, 6, 0.5, 0]])
 
 
 def test_not_a_number_is_no_detection():
