@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from yolor_jax.detection import nms
 from yolor_jax.detection.decode import Decoded
@@ -199,6 +200,27 @@ def test_images_do_not_disturb_each_other_and_vmap():
     several = jax.jit(jax.vmap(single))(as_decoded(rows[:, None]))
     batch = search(rows, score=0.1, iou=0.5, max_candidates=500, max_detections=40)
     jax.tree.map(lambda a, b: np.testing.assert_array_equal(a[:, 0], b), several, batch)
+
+
+def test_a_batch_split_over_devices_needs_no_communication():
+    rows = np.concatenate([random_rows(seed, 1000) for seed in range(4)])  # [8, N, 8]
+    limits = dict(score_threshold=0.1, iou_threshold=0.5, max_candidates=500, max_detections=40)
+    mesh, batch_axis = Mesh(np.array(jax.devices()), ("data",)), PartitionSpec("data")
+    split = jax.shard_map(
+        functools.partial(nms.merging_nms, **limits),
+        mesh=mesh, in_specs=batch_axis, out_specs=batch_axis,
+    )  # fmt: skip
+    decoded = jax.device_put(as_decoded(rows), NamedSharding(mesh, batch_axis))
+    program = jax.jit(split).lower(decoded).compile()
+    text = program.as_text()
+    assert not any(word in text for word in ("all-gather", "all-reduce", "all-to-all"))
+    together = search(
+        rows, "merging_nms", score=0.1, iou=0.5, max_candidates=500, max_detections=40
+    )
+    found = program(decoded)
+    np.testing.assert_array_equal(found.mask, together.mask)
+    np.testing.assert_array_equal(found.labels, together.labels)
+    np.testing.assert_allclose(found.boxes_xyxy, together.boxes_xyxy, rtol=1e-5)
 
 
 def test_mistakes_are_named():

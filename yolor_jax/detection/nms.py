@@ -12,6 +12,10 @@ Ties go to the lower index (prediction first, then class).
     detections = non_max_suppression(
         decoded, score_threshold=0.25, iou_threshold=0.45, max_candidates=4096
     )
+
+A batch that is split over devices goes through ``jax.shard_map`` with the batch axis: each device
+then works on its images alone. Under plain ``jit`` the result is the same, but XLA gathers all
+scores on every device for ``top_k``, and the devices wait for each other in every step.
 """
 
 import functools
@@ -244,7 +248,9 @@ def _greedy(
         kept = kept.at[:, step].set(best.astype(jnp.int32))
         return step + 1, alive, kept, mask.at[:, step].set(found)
 
-    start = (jnp.int32(0), alive, jnp.zeros(shape, jnp.int32), jnp.zeros(shape, bool))
+    # zeros_like, not zeros: inside shard_map a loop's start must vary over devices as its result.
+    nothing = jnp.zeros_like(alive, shape=shape)
+    start = (jnp.int32(0), alive, nothing.astype(jnp.int32), nothing)
     _, _, kept, mask = jax.lax.while_loop(unfinished, keep_best, start)
     return kept, mask
 
