@@ -109,8 +109,10 @@ def test_a_step_cannot_be_saved_twice(first, saved):
 
 def test_half_written_checkpoints_are_ignored_and_removed(first, saved):
     folder = saved / "checkpoints"
-    shutil.copytree(folder / "4", folder / "6.orbax-checkpoint-tmp")
-    shutil.rmtree(folder / "6.orbax-checkpoint-tmp" / "data")
+    for step in (5, 6):
+        half = folder / f"{step}.orbax-checkpoint-tmp"
+        shutil.copytree(folder / "4", half)
+        shutil.rmtree(half / "data")
     assert checkpoint.load_variables(saved)[1]["run"] == {"seed": 0}
     # A deletion that was cut off: an old step without some of its files.
     shutil.rmtree(folder / "2" / "state")

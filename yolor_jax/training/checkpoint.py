@@ -7,9 +7,9 @@
 
     variables, meta = load_variables(workdir)  # the moving average, for inference
 
-``meta`` is a JSON dictionary that identifies the run. Its part ``model`` (name, num_classes,
-class_names, image_size) is what inference needs to know. A folder holds the latest two checkpoints
-and the one of the best AP; each appears whole or not at all. Writing goes on in the background.
+``meta`` is a JSON dictionary that identifies the run and tells inference what it must know (model,
+num_classes, class_names, image_size). A folder holds the latest two checkpoints and the one of the
+best AP; each appears whole or not at all. Writing goes on in the background.
 """
 
 import json

@@ -181,6 +181,7 @@ def _fetch(
     indices = [int(i) for i in entry.index]
     images = indices if image_ids is None else [image_ids[i] for i in indices]
     kind = "positions in the split" if image_ids is None else "image ids"
+    checkpoints.wait()
     good = checkpoints.latest_step
     rest = "There is no checkpoint" if good is None else f"The checkpoint of step {good} is intact"
     raise FloatingPointError(
