@@ -9,6 +9,8 @@ import sys
 
 from absl import app, flags
 
+from yolor_jax.cli import launch
+
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the training run.", required=True)
 _DATA = flags.DEFINE_string("data", None, "Data set, if not that of the run.")
 _SPLIT = flags.DEFINE_string("split", None, "Split, if not that of the run.")
@@ -20,7 +22,7 @@ _FOLDED = flags.DEFINE_bool("folded", False, "Fold the network first.")
 
 def main(argv):
     """Runs the evaluation; wrong input ends with one sentence and exit code 2."""
-    from yolor_jax.cli import evaluate, launch
+    from yolor_jax.cli import evaluate
 
     if len(argv) > 1:
         raise app.UsageError(f"got {argv[1:]}, expected only flags such as --workdir=FOLDER")
@@ -37,4 +39,4 @@ def main(argv):
 
 
 if __name__ == "__main__":
-    app.run(main)
+    app.run(main, flags_parser=launch.parse_flags)

@@ -13,6 +13,8 @@ import sys
 from absl import app, flags
 from ml_collections import config_flags
 
+from yolor_jax.cli import launch
+
 _QUICKSTART = pathlib.Path(__file__).parent / "configs" / "quickstart.py"
 _CONFIG = config_flags.DEFINE_config_file("config", str(_QUICKSTART), "The recipe.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run; by default runs/<recipe>.")
@@ -20,7 +22,7 @@ _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run; by default r
 
 def main(argv):
     """Runs the recipe; wrong input ends with one sentence and exit code 2."""
-    from yolor_jax.cli import launch, train
+    from yolor_jax.cli import train
 
     if len(argv) > 1:
         raise app.UsageError(f"got {argv[1:]}, expected only flags such as --config=FILE")
@@ -30,4 +32,4 @@ def main(argv):
 
 
 if __name__ == "__main__":
-    app.run(main)
+    app.run(main, flags_parser=launch.parse_flags)

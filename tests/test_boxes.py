@@ -1,5 +1,3 @@
-import functools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -33,16 +31,12 @@ def test_numpy_in_and_no_box_at_all():
     assert jax.jit(boxes.pairwise_iou)(one, nothing).shape == (1, 0)
 
 
-# Hardly optimised: compiling is what takes the time.
-jit = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
-
-
-@jit
+@jax.jit
 def all_measures(one, other):
     return {name: measure(one, other) for name, measure in MEASURES.items()}
 
 
-@jit
+@jax.jit
 def all_gradients(one, other):
     return {
         name: jax.grad(lambda a, b, measure=measure: measure(a, b).sum(), (0, 1))(one, other)

@@ -184,9 +184,9 @@ def test_a_damaged_checkpoint_says_which_folder_to_delete(saved):
                 (saved / "checkpoints" / "4" / os.path.join(root, name)).write_bytes(b"x")
     expected = r"checkpoints/4 cannot be read .* delete that folder: .* goes on from step 2"
     with checkpoint.Checkpoints(saved, META) as checkpoints:
-        with pytest.raises(RuntimeError, match=expected):
+        with pytest.raises(OSError, match=expected):
             checkpoints.restore(abstract(meshes.make_mesh()))
-    with pytest.raises(RuntimeError, match=expected):
+    with pytest.raises(OSError, match=expected):
         checkpoint.load_variables(saved)
     shutil.rmtree(saved / "checkpoints" / "4")
     checkpoint.load_variables(saved)

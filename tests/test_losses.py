@@ -13,7 +13,6 @@ from yolor_jax.detection import losses
 from yolor_jax.detection.losses import LossConfig, detection_loss
 
 TERMS = ("box", "objectness", "classification", "total")
-FAST = {"xla_backend_optimization_level": 0}  # to compile; that is what takes the time
 SMALL = dict(
     anchors=(
         ((12.0, 16.0), (19.0, 36.0), (40.0, 28.0)),
@@ -37,10 +36,7 @@ def compiled(anchors, strides, focal_gamma):
             config=LossConfig(**numbers, focal_gamma=focal_gamma),
         )  # fmt: skip
 
-    return jax.jit(
-        jax.value_and_grad(loss, has_aux=True),
-        compiler_options=FAST,
-    )
+    return jax.jit(jax.value_and_grad(loss, has_aux=True))
 
 
 def evaluate(predictions, targets, *, anchors, strides, config):
@@ -127,7 +123,7 @@ def test_candidate_ciou_equals_golden(golden):
             mask=jnp.ones((1, len(image)), bool),
         )
         box_logits = jnp.asarray(logits[image, row, column, anchor, :4][None])
-        got = jax.jit(losses.candidate_ciou, compiler_options=FAST)(box_logits, candidates)
+        got = jax.jit(losses.candidate_ciou)(box_logits, candidates)
         np.testing.assert_allclose(got[0], stored["ciou"], rtol=0, atol=5e-6)
 
 
@@ -206,7 +202,7 @@ def test_bfloat16_predictions_are_raised_to_float32():
     def loss(predictions):
         return detection_loss(predictions, *targets, **SMALL, config=LossConfig())
 
-    got, terms = jax.jit(loss, compiler_options=FAST)(rounded)
+    got, terms = jax.jit(loss)(rounded)
     raised = tuple(level.astype(jnp.float32) for level in rounded)
     expected, _, _ = evaluate(raised, small_targets(), **SMALL, config=LossConfig())
     assert float(got) == pytest.approx(expected, rel=1e-6)

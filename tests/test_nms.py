@@ -10,14 +10,9 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from yolor_jax.detection import nms
 from yolor_jax.detection.decode import Decoded
 
-# One compilation for each algorithm, shape of the input and size of the search; hardly optimised,
-# because compiling is what takes the time.
+# One compilation for each algorithm, shape of the input and size of the search.
 COMPILED = {
-    name: jax.jit(
-        getattr(nms, name),
-        static_argnames=("max_candidates", "max_detections"),
-        compiler_options={"xla_backend_optimization_level": 0},
-    )
+    name: jax.jit(getattr(nms, name), static_argnames=("max_candidates", "max_detections"))
     for name in ("non_max_suppression", "class_agnostic_nms", "merging_nms")
 }
 CASES = (

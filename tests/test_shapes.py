@@ -35,7 +35,7 @@ def test_boxes_and_areas(drawn):
     for record in drawn:
         height, width = decode(record.jpeg).shape[:2]
         assert (record.image["height"], record.image["width"]) == (height, width)
-        assert 112 <= min(height, width) <= 144 <= max(height, width) <= 192
+        assert 96 <= min(height, width) <= 120 <= max(height, width) <= 160
         for box, label, entry in zip(
             record.boxes_xyxy, record.labels, record.annotations, strict=True
         ):

@@ -21,10 +21,10 @@ def flatten_by_path(tree: PyTree) -> dict[str, Any]:
     """All leaves of a tree by their path, in the order of ``jax.tree.leaves``.
 
     Args:
-      tree: any pytree; keys of dictionaries, field names and positions become parts of the path.
+        tree: any pytree; keys of dictionaries, field names and positions become parts of the path.
 
     Returns:
-      ``{'a/b/c': leaf}``.
+        ``{'a/b/c': leaf}``.
     """
     leaves = jax.tree_util.tree_flatten_with_path(tree)[0]
     return {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in leaves}
@@ -34,14 +34,14 @@ def label_by_path(tree: PyTree, rules: Sequence[tuple[str, str]]) -> PyTree:
     """Give every leaf the label of the first rule whose regular expression is found in its path.
 
     Args:
-      tree: any pytree.
-      rules: pairs of (regular expression, label), tried in order with ``re.search``.
+        tree: any pytree.
+        rules: pairs of (regular expression, label), tried in order with ``re.search``.
 
     Returns:
-      A tree of the same structure whose leaves are the labels.
+        A tree of the same structure whose leaves are the labels.
 
     Raises:
-      ValueError: if no rule matches a leaf; the message names all such leaves.
+        ValueError: if no rule matches a leaf; the message names all such leaves.
     """
     compiled = [(re.compile(regex), label) for regex, label in rules]
     labels = []
@@ -63,11 +63,11 @@ def select(tree: PyTree, regex: str) -> dict[str, Any]:
     """The leaves whose path contains a match of a regular expression.
 
     Args:
-      tree: any pytree.
-      regex: searched for in each path with ``re.search``.
+        tree: any pytree.
+        regex: searched for in each path with ``re.search``.
 
     Returns:
-      ``{'a/b/c': leaf}``, empty if nothing matches.
+        ``{'a/b/c': leaf}``, empty if nothing matches.
     """
     pattern = re.compile(regex)
     return {path: leaf for path, leaf in flatten_by_path(tree).items() if pattern.search(path)}
@@ -77,11 +77,11 @@ def differences(got: PyTree, expected: PyTree) -> list[str]:
     """What must change in ``got`` to have the paths, shapes and dtypes of ``expected``.
 
     Args:
-      got: a tree of arrays or of ``jax.ShapeDtypeStruct``.
-      expected: the same.
+        got: a tree of arrays or of ``jax.ShapeDtypeStruct``.
+        expected: the same.
 
     Returns:
-      One sentence for each missing, unused or unequal leaf; empty if the trees agree.
+        One sentence for each missing, unused or unequal leaf; empty if the trees agree.
     """
     got_leaves = flatten_by_path(got)
     expected_leaves = flatten_by_path(expected)

@@ -192,17 +192,16 @@ def _load(args: argparse.Namespace) -> tuple["Predictor", Mapping[str, Any]]:
     """The network of the checkpoint, ready to predict, and what the checkpoint says of it."""
     from absl import logging
 
+    from yolor_jax.cli.launch import use_compilation_cache
     from yolor_jax.inference.predictor import NmsConfig, Predictor
     from yolor_jax.models.detector import build, find_spec
     from yolor_jax.models.fold import fold
     from yolor_jax.training.checkpoint import load_variables
 
     logging.set_verbosity(logging.ERROR)  # Orbax warns about files that it does not need
+    use_compilation_cache()
     with user_errors():
-        try:
-            variables, meta = load_variables(args.checkpoint)
-        except RuntimeError as error:  # its files are damaged
-            raise CommandError(str(error)) from error
+        variables, meta = load_variables(args.checkpoint)
         spec = find_spec(meta["model"])
         predictor = Predictor(
             build(spec, meta["num_classes"], fused=args.fold),

@@ -19,7 +19,7 @@ from yolor_jax.inference.predictor import make_predict
 from yolor_jax.models.detector import Detector
 from yolor_jax.models.fold import fold
 from yolor_jax.training.checkpoint import load_variables
-from yolor_jax.training.mesh import batch_sharding, make_mesh, replicated
+from yolor_jax.training.mesh import batch_sharding, make_mesh, over_batch, replicated
 
 Evaluator = Callable[[Mapping], Evaluation]
 
@@ -36,7 +36,7 @@ def make_evaluator(
         mesh: the devices that share each batch.
         progress: whether to show a bar.
     """
-    predict = jax.jit(make_predict(module, recipe.evaluation_nms(config)))
+    predict = jax.jit(over_batch(mesh, make_predict(module, recipe.evaluation_nms(config))))
 
     def evaluator(variables: Mapping) -> Evaluation:
         batches = eval_batches(

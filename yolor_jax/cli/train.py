@@ -25,7 +25,7 @@ from yolor_jax.models.fold import fold
 from yolor_jax.training import mesh as meshes
 from yolor_jax.training.checkpoint import Checkpoints
 from yolor_jax.training.loop import train
-from yolor_jax.training.metrics import JsonLines, TensorBoard
+from yolor_jax.training.metrics import JsonLines, TensorBoard, Writer
 from yolor_jax.training.state import TrainState, abstract_state, init_state
 from yolor_jax.training.step import make_detection_loss, make_train_step
 
@@ -77,23 +77,20 @@ def _train(
         with user_errors():
             run = recipe.run_length(config, len(sources.train))
             optim = recipe.optim_config(config)
-            meshes.require_divisible(mesh, config.batch_size)
-            checkpoints = stack.enter_context(Checkpoints(workdir, _meta(config, sources)))
-            state, position = _start(config, module, run, optim, mesh, checkpoints)
-            step = int(state.step)
-            writers = [JsonLines(workdir / "metrics.jsonl", keep_until=step)]
-            if config.tensorboard:
-                writers.append(TensorBoard(workdir / "tensorboard", keep_until=step))
-        for writer in writers:
-            stack.enter_context(writer)
-        train_step = make_train_step(
-            module,
-            augment=recipe.augmentation(config),
-            loss=make_detection_loss(
+            augment = recipe.augmentation(config)
+            loss = make_detection_loss(
                 anchors=module.spec.anchors,
                 strides=module.spec.strides,
                 config=recipe.loss_config(config, len(sources.class_names)),
-            ),
+            )
+            meshes.require_divisible(mesh, config.batch_size)
+            checkpoints = stack.enter_context(Checkpoints(workdir, _meta(config, sources)))
+            state, position = _start(config, module, run, optim, mesh, checkpoints)
+            writers = [stack.enter_context(w) for w in _writers(config, workdir, int(state.step))]
+        train_step = make_train_step(
+            module,
+            augment=augment,
+            loss=loss,
             config=optim,
             run=run,
             mesh=mesh,
@@ -141,6 +138,14 @@ def _start(config, module, run, optim, mesh, checkpoints) -> tuple[TrainState, i
         return state, position
     key = jax.random.key(config.seed, impl="rbg")  # compiles many times faster than threefry
     return init_state(module, optim, run, key=key, image_size=size, mesh=mesh), 0
+
+
+def _writers(config: ConfigDict, workdir: pathlib.Path, step: int) -> list[Writer]:
+    """Where metrics go; rows behind the step at which the run continues are dropped."""
+    writers = [JsonLines(workdir / "metrics.jsonl", keep_until=step)]
+    if config.tensorboard:
+        writers.append(TensorBoard(workdir / "tensorboard", keep_until=step))
+    return writers
 
 
 def _scores(evaluator: Evaluator) -> Callable[[TrainState], dict[str, float]]:

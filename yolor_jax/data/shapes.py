@@ -83,7 +83,7 @@ def draw(*, seed: int, split: str, index: int) -> records.Record:
         The picture with its boxes; annotation ids count from 1 within the picture.
     """
     rng = np.random.default_rng([seed, VERSION, index, *split.encode()])
-    long, short = int(rng.integers(144, 193)), int(rng.integers(112, 145))
+    long, short = int(rng.integers(120, 161)), int(rng.integers(96, 121))
     height, width = (short, long) if rng.random() < 0.7 else (long, short)
     picture = painting.background(rng, height, width)  # [h, w, 3]
     tone = np.array(cv2.mean(picture)[:3], np.float32)

@@ -154,23 +154,30 @@ def contact_sheet(
     if cell is not None:
         images = [_fitted(image, cell) for image in images]
     columns = min(columns or math.ceil(math.sqrt(len(images))), len(images))
-    height = max(image.shape[0] for image in images)
     width = max(image.shape[1] for image in images)
-    letters = _sizes(np.empty((height, width, 3), np.uint8))[1]
+    letters = _sizes(np.empty((width, width, 3), np.uint8))[1]
     gap = max(6, width // 80)
 
     tiles = []
     for i, image in enumerate(images):
-        tile = np.full((height, width, 3), PAPER, np.uint8)
         left = (width - image.shape[1]) // 2
-        tile[: image.shape[0], left : left + image.shape[1]] = image
+        tile = np.full((image.shape[0], width, 3), PAPER, np.uint8)
+        tile[:, left : left + image.shape[1]] = image
         if titles is not None:
             tile = np.concatenate([_title_strip(width, titles[i], letters, left), tile])
-        tiles.append(np.pad(tile, ((gap, 0), (gap, 0), (0, 0)), constant_values=PAPER[0]))
-    blank = np.full_like(tiles[0], PAPER[0])
-    tiles += [blank] * (-len(tiles) % columns)
-    rows = [np.concatenate(tiles[i : i + columns], axis=1) for i in range(0, len(tiles), columns)]
+        tiles.append(tile)
+    rows = [_row(tiles[i : i + columns], columns, gap) for i in range(0, len(tiles), columns)]
     return np.pad(np.concatenate(rows), ((0, gap), (0, gap), (0, 0)), constant_values=PAPER[0])
+
+
+def _row(tiles: Sequence[np.ndarray], columns: int, gap: int) -> np.ndarray:
+    """Tiles of one width side by side, the row as high as the highest, with gaps above and left."""
+    height = max(tile.shape[0] for tile in tiles)
+    row = np.full((height + gap, columns * (tiles[0].shape[1] + gap), 3), PAPER, np.uint8)
+    for column, tile in enumerate(tiles):
+        left = gap + column * (tile.shape[1] + gap)
+        row[gap : gap + tile.shape[0], left : left + tile.shape[1]] = tile
+    return row
 
 
 def save_image(path: str | pathlib.Path, image: Image) -> None:

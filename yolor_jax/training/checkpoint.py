@@ -43,11 +43,11 @@ class Checkpoints:
         """Open the folder, and create it if need be.
 
         Args:
-          workdir: the run's folder.
-          meta: identifies the run; must survive JSON.
+            workdir: the run's folder.
+            meta: identifies the run; must survive JSON.
 
         Raises:
-          ValueError: if the folder holds checkpoints of another run; says what differs.
+            ValueError: if the folder holds checkpoints of another run; says what differs.
         """
         self._directory = _absolute(workdir) / FOLDER
         self._meta = json.loads(json.dumps(meta))
@@ -86,13 +86,13 @@ class Checkpoints:
         """Save in the background; the state may be donated as soon as this returns.
 
         Args:
-          step: micro-steps done; larger than that of every checkpoint there is.
-          state: the train state.
-          position: examples of the training data consumed so far.
-          metrics: of an evaluation of this very state; with ``AP``, which decides what is best.
+            step: micro-steps done; larger than that of every checkpoint there is.
+            state: the train state.
+            position: examples of the training data consumed so far.
+            metrics: of an evaluation of this very state; with ``AP``, which decides what is best.
 
         Raises:
-          ValueError: if there is a checkpoint of this step or a later one.
+            ValueError: if there is a checkpoint of this step or a later one.
         """
         items = ocp.args.Composite(
             state=ocp.args.StandardSave(flax.serialization.to_state_dict(state)),
@@ -109,15 +109,15 @@ class Checkpoints:
         """Read a checkpoint back, onto any number of devices.
 
         Args:
-          expected: shapes, dtypes and shardings (see ``abstract_state``).
-          step: which one; the latest if None.
+            expected: shapes, dtypes and shardings (see ``abstract_state``).
+            step: which one; the latest if None.
 
         Returns:
-          The state, and the number of training examples consumed before it was saved.
+            The state, and the number of training examples consumed before it was saved.
 
         Raises:
-          ValueError: if a leaf is missing, unused, or of another shape or dtype; lists all.
-          RuntimeError: if the checkpoint's files are damaged.
+            ValueError: if a leaf is missing, unused, or of another shape or dtype; lists all.
+            OSError: if the checkpoint's files are damaged.
         """
         step = _choose_step(self._directory, step)
         wanted = flax.serialization.to_state_dict(expected)
@@ -154,15 +154,15 @@ def load_variables(
     """The moving average of a checkpoint, as NumPy arrays, without building its model.
 
     Args:
-      directory: a workdir, or the folder ``checkpoints`` in it.
-      step: which checkpoint; the latest if None.
+        directory: a workdir, or the folder ``checkpoints`` in it.
+        step: which checkpoint; the latest if None.
 
     Returns:
-      ``{'params': ..., 'batch_stats': ...}`` for ``module.apply``, and the run's ``meta``.
+        ``{'params': ..., 'batch_stats': ...}`` for ``module.apply``, and the run's ``meta``.
 
     Raises:
-      FileNotFoundError: if there is no such checkpoint; says where it was looked for.
-      RuntimeError: if the checkpoint's files are damaged.
+        FileNotFoundError: if there is no such checkpoint; says where it was looked for.
+        OSError: if the checkpoint's files are damaged.
     """
     folder = _absolute(directory)
     folder = folder / FOLDER if (folder / FOLDER).is_dir() else folder
@@ -188,13 +188,13 @@ def require_same(found: dict, expected: dict, what: str, advice: str) -> None:
     """Raise a ValueError unless two JSON dictionaries are equal.
 
     Args:
-      found: what a checkpoint says.
-      expected: what it should say.
-      what: begins the message, for example "<folder> holds another model".
-      advice: ends it.
+        found: what a checkpoint says.
+        expected: what it should say.
+        what: begins the message, for example "<folder> holds another model".
+        advice: ends it.
 
     Raises:
-      ValueError: with one clause for each entry that differs.
+        ValueError: with one clause for each entry that differs.
     """
     there, here = _entries(found), _entries(json.loads(json.dumps(expected)))
     clauses = [
@@ -274,11 +274,11 @@ def _read_json(folder: epath.Path, step: int, item: str) -> dict[str, Any]:
     return _read(folder, step, item, ocp.JsonCheckpointHandler(), ocp.args.JsonRestore())
 
 
-def _damaged(folder: epath.Path, step: int, error: Exception) -> RuntimeError:
+def _damaged(folder: epath.Path, step: int, error: Exception) -> OSError:
     """What to say of a checkpoint that was finished once and cannot be read now."""
     older = [s for s in _steps(folder) if s < step]
     rest = f"the run then goes on from step {older[-1]}" if older else "the run then starts anew"
-    return RuntimeError(
+    return OSError(
         f"the checkpoint {folder / str(step)} cannot be read ({type(error).__name__}: {error}). "
         f"If its files are damaged, delete that folder: {rest}."
     )

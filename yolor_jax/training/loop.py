@@ -61,28 +61,28 @@ def train(
     """Train from ``state.step`` to ``run.total_steps``.
 
     Args:
-      state: fresh or restored; donated.
-      train_step: see ``make_train_step``.
-      batches: host batches, beginning at the data position of ``state``.
-      place: puts a host batch on the devices.
-      key: the run's key; the same in each part of a run that was interrupted.
-      run: batch size and length.
-      checkpoints: where to save.
-      save_every: steps between checkpoints; an evaluation and the end save one too.
-      position: training examples consumed before.
-      writers: take a row every ``log_every`` steps and at each checkpoint, with the means since the
-        row before; values of an evaluation stand in it under ``eval/``.
-      log_every: see there.
-      evaluate: returns metrics of a state, ``AP`` among them.
-      evaluate_every: steps between evaluations; the end is evaluated too. Only the end if None.
-      image_ids: position in the split -> image id, to name the images of a bad batch.
-      progress: show a progress bar.
+        state: fresh or restored; donated.
+        train_step: see ``make_train_step``.
+        batches: host batches, beginning at the data position of ``state``.
+        place: puts a host batch on the devices.
+        key: the run's key; the same in each part of a run that was interrupted.
+        run: batch size and length.
+        checkpoints: where to save.
+        save_every: steps between checkpoints; an evaluation and the end save one too.
+        position: training examples consumed before.
+        writers: take a row every ``log_every`` steps and at each checkpoint, with the means
+            since the row before; values of an evaluation stand in it under ``eval/``.
+        log_every: see there.
+        evaluate: returns metrics of a state, ``AP`` among them.
+        evaluate_every: steps between evaluations; the end is evaluated too. Only the end if None.
+        image_ids: position in the split -> image id, to name the images of a bad batch.
+        progress: show a progress bar.
 
     Returns:
-      The last state; its checkpoint may still be on its way to disk (see ``Checkpoints.wait``).
+        The last state; its checkpoint may still be on its way to disk (see ``Checkpoints.wait``).
 
     Raises:
-      FloatingPointError: if a loss term or the gradient is not finite; names step, terms, images.
+        FloatingPointError: if a loss term or the gradient is not finite; names step, terms, images.
     """
     start = int(jax.device_get(state.step))
     window = _Window(run.batch_size)
@@ -167,7 +167,7 @@ def _fetch(
     """The metrics of a step on the host.
 
     Raises:
-      FloatingPointError: if one is not finite.
+        FloatingPointError: if one is not finite.
     """
     values = metrics_lib.merge({}, jax.device_get(entry.metrics))
     means = metrics_lib.compute(values)

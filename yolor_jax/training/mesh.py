@@ -7,12 +7,12 @@ one program over the global batch, batch statistics and losses are those of the 
     batch = shard_batch(mesh, batch)  # NumPy on the host -> global arrays on the devices
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import jax
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
-from jaxtyping import PyTree
+from jaxtyping import Array, PyTree
 
 from yolor_jax.data.example import Batch
 
@@ -23,14 +23,14 @@ def make_mesh(devices: Sequence[jax.Device] | None = None, *, fsdp: int = 1) -> 
     """A mesh over all devices.
 
     Args:
-      devices: the devices; all of all processes if None.
-      fsdp: length of the axis ``fsdp``; must divide the number of devices.
+        devices: the devices; all of all processes if None.
+        fsdp: length of the axis ``fsdp``; must divide the number of devices.
 
     Returns:
-      A mesh of shape ``(devices / fsdp, fsdp)``.
+        A mesh of shape ``(devices / fsdp, fsdp)``.
 
     Raises:
-      ValueError: if ``fsdp`` does not divide the number of devices.
+        ValueError: if ``fsdp`` does not divide the number of devices.
     """
     devices = jax.devices() if devices is None else devices
     if len(devices) % fsdp:
@@ -49,6 +49,26 @@ def replicated(mesh: Mesh) -> NamedSharding:
 def batch_sharding(mesh: Mesh) -> NamedSharding:
     """The sharding of everything whose axis 0 is the batch: cut over all devices."""
     return NamedSharding(mesh, PartitionSpec(AXES))
+
+
+def over_batch(mesh: Mesh, function: Callable) -> Callable:
+    """Each device works on its own part of a batch, without a word to the others.
+
+    Args:
+        mesh: the devices.
+        function: ``(variables, *arrays) -> arrays``, where axis 0 of all arrays is the batch.
+
+    Returns:
+        The function of the global arrays, to be jitted; the variables are whole on every device.
+    """
+    whole, cut = PartitionSpec(), PartitionSpec(AXES)
+
+    def mapped(variables: PyTree, *arrays: Array) -> PyTree:
+        specs = (whole, *(cut for _ in arrays))
+        part = jax.shard_map(function, mesh=mesh, in_specs=specs, out_specs=cut)
+        return part(variables, *arrays)
+
+    return mapped
 
 
 def state_sharding(mesh: Mesh, state: PyTree) -> PyTree:
@@ -71,15 +91,15 @@ def shard_batch(mesh: Mesh, batch: Batch) -> Batch:
     """Put a host batch on the devices.
 
     Args:
-      mesh: the devices.
-      batch: NumPy arrays: this process's part of the global batch, which is the whole batch where
-        there is one process.
+        mesh: the devices.
+        batch: NumPy arrays: this process's part of the global batch, which is the whole batch where
+            there is one process.
 
     Returns:
-      The global batch as device arrays, cut along axis 0.
+        The global batch as device arrays, cut along axis 0.
 
     Raises:
-      ValueError: if the batch cannot be cut evenly.
+        ValueError: if the batch cannot be cut evenly.
     """
     require_divisible(mesh, batch.image.shape[0] * jax.process_count())
     sharding = batch_sharding(mesh)

@@ -48,8 +48,8 @@ class JsonLines:
         """Open the file for appending.
 
         Args:
-          path: the file; its folder is created.
-          keep_until: rows of later steps, and a last row that was cut off, are dropped.
+            path: the file; its folder is created.
+            keep_until: rows of later steps, and a last row that was cut off, are dropped.
         """
         self._path = pathlib.Path(path)
         self._path.parent.mkdir(parents=True, exist_ok=True)
@@ -76,7 +76,7 @@ def read_json_lines(path: str | os.PathLike) -> list[dict[str, Any]]:
     """All rows of a file of JSON lines; a last row that was cut off is left out.
 
     Raises:
-      ValueError: if any other line is not JSON; names it.
+        ValueError: if any other line is not JSON; names it.
     """
     lines = pathlib.Path(path).read_text().split("\n")
     rows = []
@@ -98,11 +98,11 @@ class TensorBoard:
         """Open the folder.
 
         Args:
-          directory: the folder of event files.
-          keep_until: TensorBoard ignores rows of later steps that are there already.
+            directory: the folder of event files.
+            keep_until: TensorBoard ignores rows of later steps that are there already.
 
         Raises:
-          ImportError: if tensorboardX is not installed; names the extra.
+            ImportError: if tensorboardX is not installed; names the extra.
         """
         try:
             import tensorboardX

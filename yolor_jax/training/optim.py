@@ -44,23 +44,24 @@ class OptimConfig:
     """Hyper-parameters of the optimiser, its schedule and the moving average.
 
     Attributes:
-      optimizer: a key of ``OPTIMIZERS``: 'sgd' (Nesterov) or 'adamw'.
-      learning_rate: at the end of the warm-up, for a gradient summed over ``nominal_batch`` images.
-      final_ratio: learning rate of the last epoch over ``learning_rate``.
-      momentum: of SGD; the first beta of AdamW.
-      weight_decay: of convolution kernels. With SGD it is coupled and scaled with the batch
-        (see ``scaled_weight_decay``), with AdamW decoupled and as given.
-      nominal_batch: images per optimiser step that smaller batches are accumulated to.
-      warmup_epochs: length of the warm-up in epochs, but at least ``warmup_min_steps`` steps.
-      warmup_min_steps: with ``warmup_epochs=0`` simply the length of the warm-up in steps.
-      warmup_momentum: momentum at step 0 (SGD only).
-      warmup_bias_learning_rate: learning rate of the biases at step 0.
-      cosine_per_step: the cosine falls with every step, not once per epoch.
-      lag_one_epoch: as in the original, epochs after the warm-up run with ``lf(e - 1)``.
-      drop_gradients_at_epoch_start: as in the original, gradients that wait for an optimiser step
-        when an epoch ends are thrown away.
-      ema_decay: decay of the moving average of parameters and statistics that it grows to.
-      ema_tau: optimiser steps over which it grows there.
+        optimizer: a key of ``OPTIMIZERS``: 'sgd' (Nesterov) or 'adamw'.
+        learning_rate: at the end of the warm-up, for a gradient summed over ``nominal_batch``
+            images.
+        final_ratio: learning rate of the last epoch over ``learning_rate``.
+        momentum: of SGD; the first beta of AdamW.
+        weight_decay: of convolution kernels. With SGD it is coupled and scaled with the batch
+            (see ``scaled_weight_decay``), with AdamW decoupled and as given.
+        nominal_batch: images per optimiser step that smaller batches are accumulated to.
+        warmup_epochs: length of the warm-up in epochs, but at least ``warmup_min_steps`` steps.
+        warmup_min_steps: with ``warmup_epochs=0`` simply the length of the warm-up in steps.
+        warmup_momentum: momentum at step 0 (SGD only).
+        warmup_bias_learning_rate: learning rate of the biases at step 0.
+        cosine_per_step: the cosine falls with every step, not once per epoch.
+        lag_one_epoch: as in the original, epochs after the warm-up run with ``lf(e - 1)``.
+        drop_gradients_at_epoch_start: as in the original, gradients that wait for an optimiser step
+            when an epoch ends are thrown away.
+        ema_decay: decay of the moving average of parameters and statistics that it grows to.
+        ema_tau: optimiser steps over which it grows there.
     """
 
     optimizer: str = "sgd"
@@ -145,12 +146,12 @@ def hyperparameters(
     """The schedule at a micro-step.
 
     Args:
-      step: number of micro-steps done before this one.
-      config: the schedule's values.
-      run: batch size and length.
+        step: number of micro-steps done before this one.
+        config: the schedule's values.
+        run: batch size and length.
 
     Returns:
-      Learning rates and momentum in the default float type, accumulation as int32.
+        Learning rates and momentum in the default float type, accumulation as int32.
     """
     step = jnp.asarray(step, jnp.int32)
     float_type = jax.dtypes.canonicalize_dtype(jnp.float64)

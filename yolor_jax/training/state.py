@@ -27,15 +27,15 @@ class TrainState:
     """The state of a training run.
 
     Attributes:
-      step: int32, micro-steps (batches) done.
-      updates: int32, optimiser steps done.
-      params: parameters, float32.
-      batch_stats: running statistics of the batch norms; {} where there are none.
-      ema_params: moving average of ``params``: what is evaluated and shipped.
-      ema_batch_stats: moving average of ``batch_stats``.
-      opt_state: state of the optimiser.
-      gradients: sum of the gradients since the last optimiser step, like ``params``; {} where every
-        step is an optimiser step.
+        step: int32, micro-steps (batches) done.
+        updates: int32, optimiser steps done.
+        params: parameters, float32.
+        batch_stats: running statistics of the batch norms; {} where there are none.
+        ema_params: moving average of ``params``: what is evaluated and shipped.
+        ema_batch_stats: moving average of ``batch_stats``.
+        opt_state: state of the optimiser.
+        gradients: sum of the gradients since the last optimiser step, like ``params``; {} where
+            every step is an optimiser step.
     """
 
     step: Any
@@ -57,12 +57,12 @@ def new_state(variables: dict[str, PyTree], config: OptimConfig, run: RunLength)
     """The state before the first step.
 
     Args:
-      variables: ``params`` and, where there are any, ``batch_stats``.
-      config: the optimiser.
-      run: batch size and length.
+        variables: ``params`` and, where there are any, ``batch_stats``.
+        config: the optimiser.
+        run: batch size and length.
 
     Returns:
-      A state whose averages start at the variables themselves.
+        A state whose averages start at the variables themselves.
     """
     params = variables["params"]
     batch_stats = variables.get("batch_stats", {})
@@ -91,14 +91,14 @@ def abstract_state(
     """Shapes, dtypes and shardings of a module's state, without computing anything.
 
     Args:
-      module: takes images ``[B, H, W, 3]`` and ``train``.
-      config: the optimiser.
-      run: batch size and length.
-      image_size: height and width of the network input in pixels.
-      mesh: the devices.
+        module: takes images ``[B, H, W, 3]`` and ``train``.
+        config: the optimiser.
+        run: batch size and length.
+        image_size: height and width of the network input in pixels.
+        mesh: the devices.
 
     Returns:
-      A state with a ``jax.ShapeDtypeStruct`` at each leaf, to restore a checkpoint into.
+        A state with a ``jax.ShapeDtypeStruct`` at each leaf, to restore a checkpoint into.
     """
     state = jax.eval_shape(_initializer(module, config, run, image_size), jax.random.key(0))
     return jax.tree.map(

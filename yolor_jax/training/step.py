@@ -57,12 +57,12 @@ def make_detection_loss(
     """The loss of the outputs' ``detect`` on every target that is not a crowd.
 
     Args:
-      anchors: per level, per anchor (width, height) in pixels of the network input.
-      strides: per level, in pixels.
-      config: gains and thresholds.
+        anchors: per level, per anchor (width, height) in pixels of the network input.
+        strides: per level, in pixels.
+        config: gains and thresholds.
 
     Returns:
-      ``loss(outputs, batch) -> (loss, terms)``.
+        ``loss(outputs, batch) -> (loss, terms)``.
     """
 
     def loss(outputs: Any, batch: Batch):
@@ -92,22 +92,22 @@ def make_train_step(
     """Build the compiled training step.
 
     Args:
-      module: takes images ``[B, H, W, 3]`` in 0..1 and ``train``; its ``dtype`` is that of the
-        activations.
-      augment: ``(key, batch) -> batch``, on the device.
-      loss: ``(outputs, batch) -> (loss, terms)``, scalars in float32.
-      config: the optimiser.
-      run: batch size and length of the run.
-      mesh: the devices.
-      shardings: of the state, ``state_sharding(mesh, state)``.
+        module: takes images ``[B, H, W, 3]`` in 0..1 and ``train``; its ``dtype`` is that of the
+            activations.
+        augment: ``(key, batch) -> batch``, on the device.
+        loss: ``(outputs, batch) -> (loss, terms)``, scalars in float32.
+        config: the optimiser.
+        run: batch size and length of the run.
+        mesh: the devices.
+        shardings: of the state, ``state_sharding(mesh, state)``.
 
     Returns:
-      ``step(state, batch, key) -> (state, metrics)``. The metrics hold the loss terms under
-      ``loss/``, ``gradient_norm`` (of this batch), ``targets`` (per image) and the schedule's
-      values.
+        ``step(state, batch, key) -> (state, metrics)``. The metrics hold the loss terms under
+        ``loss/``, ``gradient_norm`` (of this batch), ``targets`` (per image) and the schedule's
+        values.
 
     Raises:
-      ValueError: if the batch cannot be cut evenly over the devices.
+        ValueError: if the batch cannot be cut evenly over the devices.
     """
     require_divisible(mesh, run.batch_size)
     apply_gradients = make_apply_gradients(config, run)

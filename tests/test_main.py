@@ -1,0 +1,145 @@
+"""The two main files' work from end to end, on the smallest network, and what wrong input gets."""
+
+import json
+import pathlib
+import subprocess
+import sys
+
+import cv2
+import numpy as np
+import pytest
+
+from configs import base, quickstart
+from yolor_jax.cli import evaluate, train
+from yolor_jax.cli.errors import CommandError
+from yolor_jax.data import shapes
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """A TFDS directory with a few shapes."""
+    sizes = {"train": 20, "validation": 10}
+    return shapes.prepare(tmp_path_factory.mktemp("data"), sizes=sizes, progress=False)
+
+
+@pytest.fixture
+def config(data):
+    config = quickstart.get_config()
+    config.model = "yolor_test"
+    config.image_size = 64
+    config.batch_size = 8
+    config.epochs = 2.0
+    config.eval.every_epochs = 1.0
+    config.eval.batch_size = 8
+    config.data.path = str(data)
+    config.log_every = 1
+    return config
+
+
+@pytest.fixture(scope="module")
+def finished(data, tmp_path_factory):
+    """A finished run."""
+    config = quickstart.get_config()
+    config.update(
+        {
+            "model": "yolor_test",
+            "image_size": 64,
+            "batch_size": 8,
+            "epochs": 2.0,
+            "log_every": 1,
+            "data": {"path": str(data)},
+            "eval": {"batch_size": 8, "every_epochs": 1.0},
+        }
+    )
+    workdir = tmp_path_factory.mktemp("run")
+    train.run(config, workdir)
+    return workdir
+
+
+def test_a_run_leaves_what_it_says(finished, data):
+    rows = [json.loads(line) for line in (finished / "metrics.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows] == [1, 2, 3, 4]  # 20 // 8 steps an epoch, two epochs
+    assert all(np.isfinite(row["loss/total"]) for row in rows)
+    assert [row["step"] for row in rows if "eval/AP50" in row] == [2, 4]
+    sheet = cv2.imread(str(finished / "pictures" / "validation.png"))
+    assert sheet is not None
+    assert len(list((finished / "pictures").glob("*.png"))) == 1 + 10
+    assert json.loads((finished / "config.json").read_text())["data"]["path"] == str(data)
+
+
+def test_the_same_command_again_has_nothing_left_to_train(finished, config, capsys):
+    config.eval.batch_size = 16  # how to evaluate may change on the way
+    train.run(config, finished)
+    out = capsys.readouterr().out
+    assert "continuing at step 4 of 4" in out
+    assert "Next:" in out
+
+
+def test_the_folded_network_has_the_same_numbers(finished):
+    trained = evaluate.run(evaluate.Options(workdir=finished))
+    folded = evaluate.run(evaluate.Options(workdir=finished, folded=True))
+    assert len(trained.results) == len(folded.results)
+    for name, value in trained.metrics.items():
+        assert folded.metrics[name] == pytest.approx(value, abs=1e-6)
+
+
+def test_a_workdir_of_another_config_is_refused(finished, config):
+    before = sorted(finished.rglob("*"))
+    config.optim.learning_rate = 0.5
+    with pytest.raises(CommandError, match=r"optim/learning_rate is 0.002 there and 0.5 here.*wor"):
+        train.run(config, finished)
+    assert sorted(finished.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"data": {"path": "nowhere"}}, "nowhere"),
+        ({"image_size": 100}, "side 100 is not a multiple of the largest stride 32; use 96 or 128"),
+        ({"model": "yolor_tset"}, "no model 'yolor_tset'; did you mean 'yolor_test'"),
+        ({"batch_size": 64}, "has 20 images, fewer than one batch of 64"),
+        ({"batch_size": 12}, "12 is not a multiple of the 8 devices"),
+        ({"data": {"train_split": "trian"}}, "trian"),
+        ({"optim": {"optimizer": "lion"}}, "optimizer is 'lion': expected one of"),
+        ({"augment": {"hue": 3.0}}, "hue"),
+    ],
+    ids=lambda value: str(value)[:24],
+)
+def test_wrong_settings_get_a_sentence(config, tmp_path, changes, sentence):
+    config.update(changes)
+    with pytest.raises(CommandError, match=sentence):
+        train.run(config, tmp_path / "run")
+
+
+def test_a_loss_that_is_not_finite_ends_with_a_sentence(config, tmp_path, monkeypatch):
+    def diverge(*args, **kwargs):
+        raise FloatingPointError("training stopped at step 3")
+
+    monkeypatch.setattr(train, "train", diverge)
+    with pytest.raises(CommandError, match="training stopped at step 3"):
+        train.run(config, tmp_path / "run")
+
+
+def test_evaluating_a_folder_without_a_run(tmp_path):
+    with pytest.raises(CommandError, match=r"no config.json in .*: expected the workdir"):
+        evaluate.run(evaluate.Options(workdir=tmp_path))
+
+
+def test_an_unknown_setting_says_what_was_meant():
+    done = subprocess.run(
+        [sys.executable, "train_main.py", "--config.optim.learning_rat=1"],
+        cwd=ROOT, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode != 0
+    assert "learning_rat" in done.stderr
+    assert "learning_rate" in done.stderr.replace("learning_rat=", "")
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("recipe", sorted(p.stem for p in (ROOT / "configs").glob("*.py")))
+def test_every_recipe_has_the_settings_of_base(recipe):
+    module = __import__(f"configs.{recipe}", fromlist=["get_config"])
+    assert set(module.get_config().keys()) == set(base.get_config().keys())
+    assert module.get_config().is_locked
