@@ -14,13 +14,11 @@ def get_config():
     """The quickstart's optimiser on real images of 320 pixels."""
     config = quickstart.get_config()
     config.image_size = 320
-    config.batch_size = 16
     config.epochs = 50.0
     config.data.path = "data/coco128"
     config.data.train_split = "train2017"
     config.data.eval_split = "val2017"
     config.data.max_targets = 100
-    config.optim.nominal_batch = 16
     config.eval.every_epochs = 25.0
     config.eval.batch_size = 16
     config.eval.nms.max_candidates = 4096
