@@ -19,6 +19,7 @@ def get_config():
     config.data.train_split = "train2017"
     config.data.eval_split = "val2017"
     config.data.max_targets = 100
+    config.loss.classification = 0.5
     config.eval.every_epochs = 25.0
     config.eval.batch_size = 16
     config.eval.nms.max_candidates = 4096

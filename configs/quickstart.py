@@ -17,6 +17,9 @@ def get_config():
     config.data.train_split = "train"
     config.data.eval_split = "validation"
     config.data.max_targets = 16
+    config.augment.saturation = 0.3
+    config.augment.value = 0.2
+    config.loss.classification = 4.0  # per 80 classes; there are 6
     config.optim.optimizer = "adamw"
     config.optim.learning_rate = 5e-3
     config.optim.final_ratio = 0.02
