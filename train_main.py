@@ -7,6 +7,7 @@
 The same command with the same workdir continues a run that was stopped.
 """
 
+import functools
 import pathlib
 import sys
 
@@ -16,7 +17,7 @@ from ml_collections import config_flags
 from yolor_jax.cli import launch
 
 _QUICKSTART = pathlib.Path(__file__).parent / "configs" / "quickstart.py"
-_CONFIG = config_flags.DEFINE_config_file("config", str(_QUICKSTART), "The recipe.")
+_CONFIG = config_flags.DEFINE_config_file("config", None, "The recipe; the quickstart by default.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run; by default runs/<recipe>.")
 
 
@@ -32,4 +33,4 @@ def main(argv):
 
 
 if __name__ == "__main__":
-    app.run(main, flags_parser=launch.parse_flags)
+    app.run(main, flags_parser=functools.partial(launch.parse_recipe_flags, default=_QUICKSTART))

@@ -3,7 +3,10 @@
 python train_main.py --config=configs/overfit.py --config.data.path=FOLDER
 """
 
+import dataclasses
+
 from configs import coco128
+from yolor_jax.data.augment import NO_AUGMENTATION
 
 
 def get_config():
@@ -11,10 +14,7 @@ def get_config():
     config = coco128.get_config()
     config.data.first = 16
     config.data.eval_split = "train2017"
-    config.epochs = 800.0
-    config.eval.every_epochs = 400.0
-    config.augment.flip_probability = 0.0
-    config.augment.hue = 0.0
-    config.augment.saturation = 0.0
-    config.augment.value = 0.0
+    config.epochs = 300.0
+    config.eval.every_epochs = 150.0
+    config.augment.update(dataclasses.asdict(NO_AUGMENTATION))
     return config

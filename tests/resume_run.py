@@ -75,7 +75,7 @@ def main(folder: pathlib.Path, workdir: pathlib.Path) -> None:
                 now, train_step=train_step, batches=batches, key=jax.random.key(5), run=RUN,
                 place=functools.partial(meshes.shard_batch, mesh), checkpoints=checkpoints,
                 save_every=5, position=position, writers=[writer], log_every=1,
-                image_ids=source.image_ids, progress=False,
+                progress=False,
             )  # fmt: skip
 
 

@@ -129,7 +129,9 @@ def interrupt():
 def test_a_loss_that_is_not_finite_stops_the_run_before_it_is_saved(tmp_path, bad, term):
     ids = [1000 + i for i in range(100)]
     with pytest.raises(FloatingPointError) as error:
-        run_loop(tmp_path, values={bad: {term: float("nan")}}, image_ids=ids, log_every=1)
+        run_loop(
+            tmp_path, values={bad: {term: float("nan")}}, image_id=ids.__getitem__, log_every=1
+        )
     message = str(error.value)
     assert f"stopped at step {bad}," in message
     assert f"{term} nan" in message and f"loss/total {2 * bad}" in message

@@ -154,7 +154,7 @@ def test_boxes_are_float32_for_a_bfloat16_network(detector):
     [
         ({"image_size": 650}, "650 is not a multiple of the largest stride 32; use 640 or 672"),
         ({"image_size": (64, 20)}, "20 is not a multiple of the largest stride 32; use 32"),
-        ({"image_size": 0}, "must be positive"),
+        ({"image_size": 0}, "side 0 is not a multiple of the largest stride 32; use 32"),
         ({"image_size": 64, "batch_size": 0}, "must be positive"),
     ],
 )

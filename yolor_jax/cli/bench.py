@@ -42,6 +42,8 @@ def run(args: argparse.Namespace) -> int:
     import jax
 
     with user_errors():
+        if args.rounds < 1:
+            raise ValueError(f"--rounds is {args.rounds}; expected at least 1")
         programs = _programs(args)
     seconds = {program.name: [] for program in programs}
     for round_ in range(args.rounds + 1):
@@ -107,7 +109,7 @@ def _programs(args: argparse.Namespace) -> list[Program]:
     def predict(name: str, module: Any, variables: Mapping) -> Program:
         variables = jax.device_put(variables, meshes.replicated(mesh))
         compiled, *figures = _compile(
-            jax.jit(make_predict(module, NmsConfig())), variables, *images
+            jax.jit(meshes.over_batch(mesh, make_predict(module, NmsConfig()))), variables, *images
         )
         return Program(name, lambda: compiled(variables, *images), *figures)
 

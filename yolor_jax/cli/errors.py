@@ -1,7 +1,7 @@
 """What a command says when it cannot do what was asked for."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 
 class CommandError(Exception):
@@ -18,3 +18,15 @@ def user_errors() -> Iterator[None]:
         yield
     except (ValueError, OSError, ImportError) as error:
         raise CommandError(str(error)) from error
+
+
+def user_errors_in(items: Iterable) -> Iterator:
+    """The items; an error while one is made, such as a truncated image, is a `CommandError`."""
+    iterator = iter(items)
+    while True:
+        with user_errors():
+            try:
+                item = next(iterator)
+            except StopIteration:
+                return
+        yield item

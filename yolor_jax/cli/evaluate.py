@@ -11,7 +11,7 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from yolor_jax.cli import recipe
-from yolor_jax.cli.errors import user_errors
+from yolor_jax.cli.errors import user_errors, user_errors_in
 from yolor_jax.data.pipeline import eval_batches
 from yolor_jax.evaluation.coco import format_table
 from yolor_jax.evaluation.evaluate import Evaluation, evaluate
@@ -36,14 +36,15 @@ def make_evaluator(
         mesh: the devices that share each batch.
         progress: whether to show a bar.
     """
+    batch_size = -(-config.eval.batch_size // mesh.size) * mesh.size  # fillings are masked
     predict = jax.jit(over_batch(mesh, make_predict(module, recipe.evaluation_nms(config))))
 
     def evaluator(variables: Mapping) -> Evaluation:
         batches = eval_batches(
             source,
             image_size=config.image_size,
-            batch_size=config.eval.batch_size,
-            max_targets=config.data.max_targets,
+            batch_size=batch_size,
+            max_targets=0,
             process_index=jax.process_index(),
             process_count=jax.process_count(),
             threads=config.data.threads,
@@ -51,7 +52,7 @@ def make_evaluator(
         return evaluate(
             predict,
             jax.device_put(variables, replicated(mesh)),
-            batches,
+            user_errors_in(batches),
             source,
             backend=config.eval.backend,
             sharding=batch_sharding(mesh),
@@ -100,8 +101,11 @@ def run(options: Options) -> Evaluation:
         with config.unlocked():
             config.data.path = options.data or config.data.path
             config.data.eval_split = options.split or config.data.eval_split
+            if options.data or options.split:
+                config.data.first = 0
             config.image_size = options.image_size or config.image_size
             config.eval.backend = options.backend or config.eval.backend
+        recipe.check(config)
         variables, meta = load_variables(options.workdir, options.step)
         source = recipe.open_split(config, config.data.eval_split)
         require_classes(source, meta, options.workdir)

@@ -1,11 +1,12 @@
 """What both main files do around their work: flags, compilation cache, errors as one sentence."""
 
+import logging
 import os
 import pathlib
 import sys
 from collections.abc import Callable, Sequence
 
-from absl import app, logging
+from absl import app
 
 from yolor_jax.cli.errors import CommandError
 
@@ -17,9 +18,16 @@ def parse_flags(argv: Sequence[str]) -> list[str]:
     try:
         return app.parse_flags_with_usage(list(argv))
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        said = error.args[0] if error.args else error
-        print(f"error: the recipe has no such setting or value: {said}", file=sys.stderr)
+        # A KeyError within a KeyError: quoted twice.
+        said = str(error).replace("\\n", ". ").replace("\\", "").strip("'\"")
+        print(f"error: no such setting or value: {said} (see configs/base.py)", file=sys.stderr)
         sys.exit(2)
+
+
+def parse_recipe_flags(argv: Sequence[str], *, default: pathlib.Path) -> list[str]:
+    """`parse_flags`, with the recipe ``default`` where none is given."""
+    given = any(argument.split("=")[0] in ("--config", "-config") for argument in argv)
+    return parse_flags(argv if given else [argv[0], f"--config={default}", *argv[1:]])
 
 
 def command(work: Callable[[], object]) -> int:
@@ -32,16 +40,21 @@ def command(work: Callable[[], object]) -> int:
         The exit code: 0 done; 2 wrong input, a sentence on stderr says which; 130 interrupted.
     """
     use_compilation_cache()
-    logging.set_verbosity(logging.ERROR)  # Orbax warns about files that it does not need
+    silence_orbax()
     try:
         work()
     except CommandError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("interrupted; the same command continues from the last checkpoint", file=sys.stderr)
+        print("interrupted", file=sys.stderr)
         return 130
     return 0
+
+
+def silence_orbax() -> None:
+    """Leaves out Orbax's warnings about files that it does not need; our own still show."""
+    logging.getLogger("absl").setLevel(logging.ERROR)
 
 
 def use_compilation_cache() -> None:

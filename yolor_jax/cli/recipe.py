@@ -13,6 +13,7 @@ from yolor_jax.data.augment import AugmentConfig, augment
 from yolor_jax.data.sources import Source, open_dataset
 from yolor_jax.data.subset import Subset, first_images
 from yolor_jax.detection.losses import LossConfig
+from yolor_jax.evaluation.coco import BACKENDS
 from yolor_jax.inference.predictor import NmsConfig
 from yolor_jax.models.detector import Detector, build, require_multiple
 from yolor_jax.training.optim import OptimConfig, RunLength
@@ -34,6 +35,25 @@ class Sources:
     def class_names(self) -> tuple[str, ...]:
         """The names of the K classes."""
         return self.train.class_names
+
+
+def check(config: ConfigDict) -> None:
+    """Raises a ValueError for a setting that no part could use, before anything is computed."""
+    positive = ("image_size", "batch_size", "epochs", "log_every", "checkpoint_every")
+    positive += ("data.max_targets", "data.threads", "optim.nominal_batch")
+    positive += ("eval.batch_size", "eval.every_epochs")
+    positive += ("eval.nms.max_candidates", "eval.nms.max_detections")
+    for name in positive:
+        value = functools.reduce(getattr, name.split("."), config)
+        if value <= 0:
+            raise ValueError(f"--config.{name} is {value}; expected more than 0")
+    if not 0 <= config.seed < 2**32:
+        raise ValueError(f"--config.seed is {config.seed}; expected 0 .. 2**32 - 1")
+    if config.eval.backend not in BACKENDS:
+        raise ValueError(
+            f"got the backend {config.eval.backend!r} for evaluation; expected one of "
+            f"{', '.join(BACKENDS)}"
+        )
 
 
 def open_sources(config: ConfigDict) -> Sources:
@@ -100,7 +120,7 @@ def augmentation(config: ConfigDict) -> Callable:
 
 
 def run_length(config: ConfigDict, num_images: int) -> RunLength:
-    """Steps per epoch and in all; an epoch ends with the last full batch.
+    """Steps per epoch and in all, in whole batches; what is left over begins the next epoch.
 
     Raises:
         ValueError: fewer images than one batch.
@@ -122,11 +142,8 @@ def identity(config: ConfigDict) -> dict:
 
 
 def save(config: ConfigDict, workdir: pathlib.Path) -> None:
-    """Writes the recipe of a run to its workdir, unless an earlier start has."""
-    workdir.mkdir(parents=True, exist_ok=True)
-    path = workdir / FILE
-    if not path.exists():
-        path.write_text(config.to_json_best_effort(indent=2) + "\n")
+    """Writes the recipe of a run to its workdir."""
+    (workdir / FILE).write_text(config.to_json_best_effort(indent=2) + "\n")
 
 
 def load(workdir: pathlib.Path) -> ConfigDict:

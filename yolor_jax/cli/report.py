@@ -26,7 +26,7 @@ def opening(config: ConfigDict, sources: Sources, module: Detector, workdir: pat
         f"{config.model}, {parameters:,} parameters, {config.image_size} pixels, on "
         f"{len(devices)} {devices[0].platform} device{'s' * (len(devices) > 1)}\n"
         f"{len(sources.train):,} images to train on, {len(sources.evaluation):,} to evaluate on, "
-        f"{len(sources.class_names)} classes; everything goes to {workdir}"
+        f"{len(sources.class_names)} classes; results go to {workdir}"
     )
 
 
@@ -64,8 +64,9 @@ def closing(config: ConfigDict, workdir: pathlib.Path, metrics: Metrics, minutes
         "checkpoints": workdir / "checkpoints",
     }
     lines = [
-        f"Trained {config.model} in {minutes:.1f} minutes: AP {_percent(metrics['AP'])}, "
-        f"AP50 {_percent(metrics['AP50'])} on {config.data.eval_split}.",
+        f"{config.model} is trained ({minutes:.1f} minutes since this start): "
+        f"AP {_percent(metrics['AP'])}, AP50 {_percent(metrics['AP50'])} "
+        f"on {config.data.eval_split}.",
         *(f"  {name:<12} {path}" for name, path in made.items()),
         "Next:",
         f"  yolor detect IMAGE... --checkpoint {workdir}",

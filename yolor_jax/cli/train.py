@@ -16,10 +16,11 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from yolor_jax.cli import recipe, report
-from yolor_jax.cli.errors import CommandError, user_errors
+from yolor_jax.cli.errors import CommandError, user_errors, user_errors_in
 from yolor_jax.cli.evaluate import Evaluator, make_evaluator, write_detections
 from yolor_jax.data.pipeline import train_batches
 from yolor_jax.evaluation.coco import format_table
+from yolor_jax.evaluation.evaluate import Evaluation
 from yolor_jax.models.detector import Detector
 from yolor_jax.models.fold import fold
 from yolor_jax.training import mesh as meshes
@@ -41,18 +42,17 @@ def run(config: ConfigDict, workdir: pathlib.Path) -> None:
         CommandError: the recipe, the data or the workdir cannot be used; or the loss is not finite.
     """
     with user_errors():
+        recipe.check(config)
         sources = recipe.open_sources(config)
         module = recipe.detector(config, len(sources.class_names))
-        recipe.save(config, workdir)
     mesh = meshes.make_mesh()
     evaluator = make_evaluator(config, module, sources.evaluation, mesh)
     print(report.opening(config, sources, module, workdir))
 
     started = time.monotonic()
-    state = _train(config, sources, module, mesh, evaluator, workdir)
+    state, trained = _train(config, sources, module, mesh, evaluator, workdir)
     minutes = (time.monotonic() - started) / 60
 
-    trained = evaluator(state.ema_variables)
     folded_variables = fold(module.spec, state.ema_variables)
     fused = recipe.detector(config, len(sources.class_names), fused=True)
     folded = make_evaluator(config, fused, sources.evaluation, mesh)(folded_variables)
@@ -71,8 +71,8 @@ def _train(
     mesh: Mesh,
     evaluator: Evaluator,
     workdir: pathlib.Path,
-) -> TrainState:
-    """Trains to the last step and returns the state; all files are on disk then."""
+) -> tuple[TrainState, Evaluation]:
+    """Trains to the last step and evaluates; all files are on disk on return."""
     with contextlib.ExitStack() as stack:
         with user_errors():
             run = recipe.run_length(config, len(sources.train))
@@ -85,6 +85,7 @@ def _train(
             )
             meshes.require_divisible(mesh, config.batch_size)
             checkpoints = stack.enter_context(Checkpoints(workdir, _meta(config, sources)))
+            recipe.save(config, workdir)
             state, position = _start(config, module, run, optim, mesh, checkpoints)
             writers = [stack.enter_context(w) for w in _writers(config, workdir, int(state.step))]
         train_step = make_train_step(
@@ -107,11 +108,12 @@ def _train(
             process_count=jax.process_count(),
             threads=config.data.threads,
         )
+        evaluations = []
         try:
-            return train(
+            state = train(
                 state,
                 train_step=train_step,
-                batches=batches,
+                batches=user_errors_in(batches),
                 place=functools.partial(meshes.shard_batch, mesh),
                 key=jax.random.key(config.seed),
                 run=run,
@@ -120,12 +122,13 @@ def _train(
                 position=position,
                 writers=writers,
                 log_every=config.log_every,
-                evaluate=_scores(evaluator),
+                evaluate=_scores(evaluator, evaluations),
                 evaluate_every=max(1, round(config.eval.every_epochs * run.steps_per_epoch)),
-                image_ids=sources.train.image_ids,
+                image_id=lambda position: sources.train.image_ids[position],
             )
-        except FloatingPointError as error:
+        except (FloatingPointError, OSError) as error:
             raise CommandError(str(error)) from error
+    return state, evaluations[-1] if evaluations else evaluator(state.ema_variables)
 
 
 def _start(config, module, run, optim, mesh, checkpoints) -> tuple[TrainState, int]:
@@ -148,11 +151,17 @@ def _writers(config: ConfigDict, workdir: pathlib.Path, step: int) -> list[Write
     return writers
 
 
-def _scores(evaluator: Evaluator) -> Callable[[TrainState], dict[str, float]]:
-    """What the loop calls; numbers for which the split has no object of that size are left out."""
+def _scores(
+    evaluator: Evaluator, evaluations: list[Evaluation]
+) -> Callable[[TrainState], dict[str, float]]:
+    """What the loop calls; appends to ``evaluations``.
+
+    Numbers for which the split has no object of that size are left out.
+    """
 
     def scores(state: TrainState) -> dict[str, float]:
-        metrics = evaluator(state.ema_variables).metrics
+        evaluations.append(evaluator(state.ema_variables))
+        metrics = evaluations[-1].metrics
         return {name: value for name, value in metrics.items() if value is not None}
 
     return scores
@@ -165,5 +174,6 @@ def _meta(config: ConfigDict, sources: recipe.Sources) -> dict[str, Any]:
         "num_classes": len(sources.class_names),
         "class_names": list(sources.class_names),
         "image_size": config.image_size,
+        "train_images": len(sources.train),
         "run": recipe.identity(config),
     }

@@ -6,7 +6,7 @@ image, and boxes that have no area then are no targets. What is found goes into 
 
     coco = read(path)
     labels = {category["id"]: label for label, category in enumerate(categories(coco, path))}
-    grouped = by_image(coco, labels, report)
+    grouped = by_image(coco, images, labels, report)
     boxes_xyxy, kept = clip_boxes(grouped[image_id], height, width, report)
 """
 
@@ -77,18 +77,21 @@ def unique_images(coco: dict, report: Report) -> list[dict]:
     return images
 
 
-def by_image(coco: dict, labels: dict[int, int], report: Report) -> dict[int, list[dict]]:
+def by_image(
+    coco: dict, images: list[dict], labels: dict[int, int], report: Report
+) -> dict[int, list[dict]]:
     """The sound annotations of each image, reduced to the fields of boxes, numbers as they were.
 
     Args:
         coco: What `read` returned.
+        images: The sound images.
         labels: Class of each category id.
         report: Counts what is broken or was filled in.
 
     Returns:
         Entries with id, image_id, category_id, bbox, area, iscrowd, by image id.
     """
-    image_ids = _ids(coco["images"])
+    image_ids = {image["id"] for image in images}
     next_id = max(_ids(coco["annotations"]), default=0) + 1
     seen: set[int] = set()
     grouped: dict[int, list[dict]] = {}

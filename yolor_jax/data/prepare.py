@@ -91,7 +91,8 @@ def prepare(
     files = _list_files(image_dir)
     prepared_dir = pathlib.Path(prepared_dir).expanduser()
     prepared_dir.mkdir(parents=True, exist_ok=True)
-    stem = f"{folder.name}-{split}"
+    place = hashlib.sha256(bytes(folder)).hexdigest()[:4]  # folders of one name stay apart
+    stem = f"{folder.name}-{place}-{split}"
     directory = prepared_dir / f"{stem}-{_fingerprint(json_path, files)}"
     with records.lock(prepared_dir / stem):
         if directory.exists():
@@ -223,7 +224,7 @@ def _check(path: pathlib.Path) -> dict:
 
 def _plan(coco, images, verified, files, labels, report: Report) -> list[_Planned]:
     """Decides for every image whether and how it is stored, and counts what is found."""
-    grouped = annotations.by_image(coco, labels, report)
+    grouped = annotations.by_image(coco, images, labels, report)
     planned = []
     for image in images:
         found = verified.get(image["file_name"])

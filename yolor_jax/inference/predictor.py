@@ -139,10 +139,8 @@ class Predictor:
         """
         self.size = (image_size, image_size) if isinstance(image_size, int) else image_size
         require_multiple(self.size, module.spec.strides[-1])
-        if batch_size < 1 or min(self.size) < 1:
-            raise ValueError(
-                f"got batch_size={batch_size} and image_size={image_size}; both must be positive"
-            )
+        if batch_size < 1:
+            raise ValueError(f"got batch_size={batch_size}; it must be positive")
         self.batch_size = batch_size
         self._variables = jax.device_put(dict(variables))
         self._predict = jax.jit(make_predict(module, nms or NmsConfig()))

@@ -82,8 +82,8 @@ class Detector(nn.Module):
 def require_multiple(size: tuple[int, ...], stride: int) -> None:
     """Raises a ValueError that names the next sizes unless all sides are multiples of stride."""
     for side in size:
-        if side % stride:
-            below, above = side // stride * stride, -(-side // stride) * stride
+        if side < 1 or side % stride:
+            below, above = max(side, 0) // stride * stride, max(-(-side // stride), 1) * stride
             near = f"{below} or {above}" if below else f"{above}"
             raise ValueError(
                 f"image side {side} is not a multiple of the largest stride {stride}; use {near}"

@@ -5,7 +5,7 @@
             state, train_step=train_step, batches=train_batches(..., start=position),
             place=functools.partial(shard_batch, mesh), key=jax.random.key(seed), run=run,
             checkpoints=checkpoints, save_every=1000, position=position, writers=[writer],
-            evaluate=evaluate, evaluate_every=run.steps_per_epoch, image_ids=source.image_ids,
+            evaluate=evaluate, evaluate_every=run.steps_per_epoch,
         )  # fmt: skip
 
 "Step n" is the state after n batches, in rows, checkpoints and messages alike. The device is a few
@@ -55,7 +55,7 @@ def train(
     log_every: int = 20,
     evaluate: Callable[[TrainState], dict[str, float]] | None = None,
     evaluate_every: int | None = None,
-    image_ids: Sequence[int] | None = None,
+    image_id: Callable[[int], int] | None = None,
     progress: bool = True,
 ) -> TrainState:
     """Train from ``state.step`` to ``run.total_steps``.
@@ -75,7 +75,7 @@ def train(
         log_every: see there.
         evaluate: returns metrics of a state, ``AP`` among them.
         evaluate_every: steps between evaluations; the end is evaluated too. Only the end if None.
-        image_ids: position in the split -> image id, to name the images of a bad batch.
+        image_id: of a position in the split, to name the images of a bad batch.
         progress: show a progress bar.
 
     Returns:
@@ -99,7 +99,7 @@ def train(
             saves = last or evaluates or _divides(save_every, step)
             while len(pending) > (0 if saves else STEPS_AHEAD):
                 entry = pending.popleft()
-                window.add(_fetch(entry, image_ids, checkpoints))
+                window.add(_fetch(entry, image_id, checkpoints))
                 bar.update()
                 bar.set_postfix(window.summary(), refresh=False)
                 if _divides(log_every, entry.step) and not (saves and entry.step == step):
@@ -162,7 +162,7 @@ class _Window:
 
 
 def _fetch(
-    entry: _Pending, image_ids: Sequence[int] | None, checkpoints: Checkpoints
+    entry: _Pending, image_id: Callable[[int], int] | None, checkpoints: Checkpoints
 ) -> metrics_lib.Sums:
     """The metrics of a step on the host.
 
@@ -179,8 +179,8 @@ def _fetch(
         if name.startswith("loss/") or not np.isfinite(value)
     )
     indices = [int(i) for i in entry.index]
-    images = indices if image_ids is None else [image_ids[i] for i in indices]
-    kind = "positions in the split" if image_ids is None else "image ids"
+    images = indices if image_id is None else [image_id(i) for i in indices]
+    kind = "positions in the split" if image_id is None else "image ids"
     checkpoints.wait()
     good = checkpoints.latest_step
     rest = "There is no checkpoint" if good is None else f"The checkpoint of step {good} is intact"
