@@ -19,7 +19,7 @@ def parse_flags(argv: Sequence[str]) -> list[str]:
         return app.parse_flags_with_usage(list(argv))
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         # A KeyError within a KeyError: quoted twice.
-        said = str(error).replace("\\n", ". ").replace("\\", "").strip("'\"")
+        said = str(error).replace("\\n", ". ").replace("\\", "").replace("'", "").strip('"')
         print(f"error: no such setting or value: {said} (see configs/base.py)", file=sys.stderr)
         sys.exit(2)
 
