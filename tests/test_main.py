@@ -1,5 +1,6 @@
 """The two main files' work from end to end, on the smallest network, and what wrong input gets."""
 
+import itertools
 import json
 import pathlib
 import subprocess
@@ -7,6 +8,7 @@ import sys
 
 import coco_folder
 import cv2
+import jax
 import numpy as np
 import pytest
 
@@ -14,8 +16,19 @@ from configs import base, quickstart
 from yolor_jax.cli import evaluate, train
 from yolor_jax.cli.errors import CommandError
 from yolor_jax.data import shapes
+from yolor_jax.data.pipeline import train_batches
+from yolor_jax.training.checkpoint import load_variables
+from yolor_jax.training.metrics import read_json_lines
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def compilation_cache(tmp_path_factory):
+    """The runs of this file share their programs."""
+    jax.config.update("jax_compilation_cache_dir", str(tmp_path_factory.mktemp("compiled")))
+    yield
+    jax.config.update("jax_compilation_cache_dir", None)
 
 
 @pytest.fixture(scope="module")
@@ -61,11 +74,17 @@ def finished(data, tmp_path_factory):
     return workdir
 
 
+def rows(workdir):
+    """What a run wrote, but for its speed."""
+    written = read_json_lines(workdir / "metrics.jsonl")
+    return [{k: v for k, v in row.items() if k != "images_per_second"} for row in written]
+
+
 def test_a_run_leaves_what_it_says(finished, data):
-    rows = [json.loads(line) for line in (finished / "metrics.jsonl").read_text().splitlines()]
-    assert [row["step"] for row in rows] == [1, 2, 3, 4]  # 20 // 8 steps an epoch, two epochs
-    assert all(np.isfinite(row["loss/total"]) for row in rows)
-    assert [row["step"] for row in rows if "eval/AP50" in row] == [2, 4]
+    written = rows(finished)
+    assert [row["step"] for row in written] == [1, 2, 3, 4]  # 20 // 8 steps an epoch, two epochs
+    assert all(np.isfinite(row["loss/total"]) for row in written)
+    assert [row["step"] for row in written if "eval/AP50" in row] == [2, 4]
     sheet = cv2.imread(str(finished / "pictures" / "validation.png"))
     assert sheet is not None
     assert len(list((finished / "pictures").glob("*.png"))) == 1 + 10
@@ -78,6 +97,23 @@ def test_the_same_command_again_has_nothing_left_to_train(finished, config, caps
     out = capsys.readouterr().out
     assert "continuing at step 4 of 4" in out
     assert "Next:" in out
+
+
+def test_an_interrupted_run_continues_to_the_bit(finished, config, tmp_path, monkeypatch):
+    config.checkpoint_every = 1
+
+    def interrupted(*args, **settings):
+        yield from itertools.islice(train_batches(*args, **settings), 3)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(train, "train_batches", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            train.run(config, tmp_path)
+    train.run(config, tmp_path)
+    assert rows(tmp_path) == rows(finished)
+    (parts, _), (whole, _) = load_variables(tmp_path), load_variables(finished)
+    jax.tree.map(np.testing.assert_array_equal, parts, whole)
 
 
 def test_the_folded_network_has_the_same_numbers(finished):
