@@ -190,13 +190,13 @@ def _candidates(path: pathlib.Path) -> Iterator[pathlib.Path]:
 
 def _load(args: argparse.Namespace) -> tuple["Predictor", Mapping[str, Any]]:
     """The network of the checkpoint, ready to predict, and what the checkpoint says of it."""
-    from yolor_jax.cli.launch import silence_orbax, use_compilation_cache
+    from yolor_jax.cli.launch import quiet_libraries, use_compilation_cache
     from yolor_jax.inference.predictor import NmsConfig, Predictor
     from yolor_jax.models.detector import build, find_spec
     from yolor_jax.models.fold import fold
     from yolor_jax.training.checkpoint import load_variables
 
-    silence_orbax()
+    quiet_libraries()
     use_compilation_cache()
     with user_errors():
         variables, meta = load_variables(args.checkpoint)

@@ -40,7 +40,7 @@ def command(work: Callable[[], object]) -> int:
         The exit code: 0 done; 2 wrong input, a sentence on stderr says which; 130 interrupted.
     """
     use_compilation_cache()
-    silence_orbax()
+    quiet_libraries()
     try:
         work()
     except CommandError as error:
@@ -52,8 +52,9 @@ def command(work: Callable[[], object]) -> int:
     return 0
 
 
-def silence_orbax() -> None:
-    """Leaves out Orbax's warnings about files that it does not need; our own still show."""
+def quiet_libraries() -> None:
+    """Leaves out what JAX and Orbax tell of backends and files; our own warnings still show."""
+    logging.getLogger("jax").setLevel(logging.WARNING)
     logging.getLogger("absl").setLevel(logging.ERROR)
 
 
