@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from yolor_jax.models.spec import ModelSpec
-from yolor_jax.weights.names import darknet_names, from_torch_layout
+from yolor_jax.models.zoo import MODELS
 
 DRAW = {
     "conv_weight": lambda g, s, c: g.standard_normal(s) * np.sqrt(2 / np.prod(s[1:])),
@@ -22,9 +22,29 @@ DRAW = {
 }
 
 
+NAMES = {
+    "main__yolor_csp": "yolor_csp",
+    "main__yolor_csp_x": "yolor_csp_x",
+    "main__yolor_p6": "yolor_p6",
+    "main__yolor_w6": "yolor_w6",
+    "main__yolov4_csp": "yolov4_csp",
+    "main__yolov4_csp_x": "yolov4_csp_x",
+    "main__yolov4_p6": "yolov4_p6",
+    "main__yolov4_p7": "yolov4_p7",
+    "paper__yolor-p6": "yolor_p6_paper",
+    "paper__yolor-w6": "yolor_w6_paper",
+    "paper__yolor-e6": "yolor_e6",
+    "paper__yolor-d6": "yolor_d6",
+    "paper__yolor-ssss-s2d": "yolor_ssss_s2d",
+    "paper__yolor-ssss-dwt": "yolor_ssss_dwt",
+}
+"""Golden file -> model of the zoo."""
+
+
 class GoldenModel(NamedTuple):
     """Facts, arrays and state dict of one golden model."""
 
+    spec: ModelSpec
     facts: dict
     arrays: dict[str, np.ndarray]
     state_dict: dict[str, np.ndarray]
@@ -35,27 +55,17 @@ def load(golden: pathlib.Path, name: str) -> GoldenModel:
     facts = json.loads((golden / "models" / f"{name}.json").read_text())
     state_dict, crc = {}, 0
     for tensor, shape, kind in facts["state_dict"]:
+        if kind == "buffer":
+            state_dict[tensor] = np.asarray(facts["buffers"][tensor], np.float32).reshape(shape)
+            continue
         generator = np.random.Generator(np.random.PCG64(zlib.crc32(tensor.encode())))
         scale = facts["bn_scale"].get(tensor.rpartition(".")[0])
         value = DRAW[kind](generator, shape, scale).astype(np.float32)
         crc = zlib.crc32(value.tobytes(), crc)
         state_dict[tensor] = value
     assert crc == facts["weights_crc32"], "NumPy draws another stream: nothing can match"
-    return GoldenModel(facts, dict(np.load(golden / "models" / f"{name}.npz")), state_dict)
-
-
-def variables(spec: ModelSpec, state_dict: dict[str, np.ndarray]) -> dict:
-    """A state dict as our variables; every tensor is used and every name is present."""
-    names = darknet_names(spec)
-    assert names.keys() == state_dict.keys()
-    tree = {}
-    for theirs, (collection, path) in names.items():
-        node = tree.setdefault(collection, {})
-        *parents, leaf = path.split("/")
-        for parent in parents:
-            node = node.setdefault(parent, {})
-        node[leaf] = from_torch_layout(path, state_dict[theirs])
-    return tree
+    arrays = dict(np.load(golden / "models" / f"{name}.npz"))
+    return GoldenModel(MODELS[NAMES[name]], facts, arrays, state_dict)
 
 
 def images(shape: list[int]) -> np.ndarray:

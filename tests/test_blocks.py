@@ -1,56 +1,20 @@
-"""Implicit knowledge, batch norm, resampling and pools against NumPy."""
+"""Batch norm, resampling and pools against NumPy."""
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from yolor_jax.models.detector import build, find_spec, variable_shapes
-from yolor_jax.nn.blocks import BatchNorm, max_pool5, mish
+from yolor_jax.nn.blocks import max_pool5
+from yolor_jax.nn.conv import BatchNorm, mish
 from yolor_jax.nn.heads import prediction_bias
-from yolor_jax.nn.implicit import Implicit
-from yolor_jax.nn.resample import space_to_depth, upsample2
+from yolor_jax.nn.resample import haar_wavelet, space_to_depth, upsample2
 from yolor_jax.trees import select
 
 
 def random(*shape, seed=0):
     return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
-
-
-@pytest.mark.parametrize(("operator", "neutral"), [("add", 0.0), ("multiply", 1.0)])
-def test_implicit_starts_near_no_effect(operator, neutral):
-    variables = Implicit(20_000, operator).init(jax.random.key(0), jnp.zeros((1, 20_000)))
-    z = variables["params"]["z"]
-    assert z.mean() == pytest.approx(neutral, abs=1e-3)
-    assert z.std() == pytest.approx(0.02, rel=0.03)
-
-
-@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
-def test_implicit_corrects_and_learns(dtype):
-    x, z = jnp.asarray(random(2, 3, 4, 5), dtype), jnp.asarray(random(5, seed=1))
-
-    @jax.jit
-    def corrected(z, x):
-        return Implicit(5, "multiply").apply({"params": {"z": z}}, x)
-
-    y = corrected(z, x)
-    assert y.dtype == dtype
-    wide = np.asarray(x, np.float32)
-    np.testing.assert_allclose(np.asarray(y, np.float32), wide * np.asarray(z), rtol=2e-2)
-    gradient = jax.grad(lambda z: corrected(z, x).astype(jnp.float32).sum())(z)
-    np.testing.assert_allclose(gradient, wide.sum((0, 1, 2)), rtol=5e-2, atol=0.1)
-
-
-def test_implicit_in_three_lines_of_a_foreign_module():
-    class Head(nn.Module):
-        @nn.compact
-        def __call__(self, x):
-            x = Implicit(7, "add", name="implicit_before")(x)
-            return nn.Conv(2, (1, 1), name="conv")(x)
-
-    variables = Head().init(jax.random.key(0), jnp.zeros((1, 4, 4, 7)))
-    assert list(select(variables, "implicit")) == ["params/implicit_before/z"]
 
 
 def test_batch_norm_keeps_the_unbiased_variance():
@@ -82,6 +46,16 @@ def test_batch_norm_in_bfloat16_has_float32_statistics():
 def test_space_to_depth_order():
     x = jnp.arange(4.0).reshape(1, 2, 2, 1)  # top left 0, top right 1, bottom left 2, ...
     assert space_to_depth(x).ravel().tolist() == [0, 2, 1, 3]
+
+
+def test_haar_wavelet_of_two_channels():
+    """By hand: means first, then rows, columns, diagonals of each channel, shifted by a half."""
+    first = np.array([[1.0, 2.0], [3.0, 6.0]])
+    x = jnp.asarray(np.stack([first, np.full((2, 2), 4.0)], axis=-1)[None])
+    y = haar_wavelet(x)
+    assert y.shape == (1, 1, 1, 8)
+    want = [3.0, 4.0, -1.5 + 0.5, -1.0 + 0.5, 0.5 + 0.5, 0.5, 0.5, 0.5]
+    np.testing.assert_allclose(y.ravel(), want)
 
 
 def test_upsample_repeats_pixels():

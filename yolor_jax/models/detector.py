@@ -19,7 +19,8 @@ from yolor_jax.models.backbone import Backbone
 from yolor_jax.models.neck import Neck
 from yolor_jax.models.spec import ModelSpec
 from yolor_jax.models.zoo import MODELS
-from yolor_jax.nn.blocks import ConvUnit
+from yolor_jax.nn.blocks import JointNorm
+from yolor_jax.nn.conv import ConvUnit
 from yolor_jax.nn.heads import DetectionHead
 
 
@@ -57,25 +58,27 @@ class Detector(nn.Module):
             ValueError: H or W is not a multiple of the largest stride.
         """
         require_multiple(images.shape[1:3], self.spec.strides[-1])
-        conv = functools.partial(
-            ConvUnit,
-            activation=self.spec.activation,
-            epsilon=self.spec.bn_epsilon,
-            momentum=self.spec.bn_momentum,
-            fused=self.fused,
-            dtype=self.dtype,
-        )
-        maps = Backbone(self.spec, conv, name="backbone")(images.astype(self.dtype), train=train)
-        levels = Neck(self.spec, conv, name="neck")(maps, train=train)
+        spec = self.spec
+        shared = {
+            "activation": spec.activation,
+            "epsilon": spec.bn_epsilon,
+            "momentum": spec.bn_momentum,
+            "fused": self.fused,
+        }
+        conv = functools.partial(ConvUnit, dtype=self.dtype, **shared)
+        joint_norm = functools.partial(JointNorm, **shared) if spec.joint_norm else None
+        backbone = Backbone(spec, conv, joint_norm, name="backbone")
+        neck = Neck(spec, conv, joint_norm, self.fused, name="neck")
         head = DetectionHead(
-            anchors=len(self.spec.anchors[0]),
+            anchors=len(spec.anchors[0]),
             num_classes=self.num_classes,
-            strides=self.spec.strides,
+            strides=spec.strides,
             conv=conv,
-            alignment=self.spec.alignment,
-            refinement=self.spec.refinement,
+            alignment=spec.implicit.alignment,
+            refinement=spec.implicit.refinement,
             name="head",
         )
+        levels = neck(backbone(images.astype(self.dtype), train=train), train=train)
         return Outputs(detect=head(levels))
 
 

@@ -1,24 +1,52 @@
 """Fold: at inference implicit knowledge and batch norm are constants of their convolution.
 
-A unit (`nn.blocks.ConvUnit`) computes ``after * BN(conv(before * x))`` and folds into one
-convolution with bias (paper, section 3.3). With W[h, w, i, o] and b the kernel and bias so far:
+A unit (`nn.conv.ConvUnit`) computes ``after * BN(conv(before * x))`` and folds into one convolution
+with bias (paper, section 3.3). With W[h, w, i, o] and b the kernel and bias so far:
 
-    before, multiply   W' = W . z[i]
-    before, add        b' = b + sum_hwi W . z[i]         (1x1 kernels)
+    before, multiply   W' = W . g[i]
+    before, add        W g = sum_i W[h, w, i, o] g[i]       1x1: b' = b + W g
+    before, concat     the same with the part of W that reads g, which goes
     batch norm         W' = W . s,  b' = (b - mean) . s + bias,   s = scale / sqrt(var + eps)
-    after, multiply    W' = W . z[o],  b' = b . z[o]
-    after, add         b' = b + z[o]
+    after, multiply    W' = W . g[o],  b' = b . g[o]
+    after, add         b' = b + g[o]
+
+For k > 1, W g becomes the kernel of one more input channel, of ones: like the padding it is zero
+outside the map, so that the border is exact too. With an implicit for each anchor, g[a, i] meets
+the outputs o of anchor a.
+
+A block with a joint batch norm (`nn.blocks.JointNorm`) has a second rule: each half of it goes to
+the bare convolution that ends its branch; where the processed branch ends in a sum or an
+activation, its half stays, as ``affine``.
 
     fused = fold(spec, variables)
     build(spec, num_classes, fused=True).apply(fused, images)   # equal to rounding
+    print(format_rules(explain(spec, variables)))
 """
 
+from collections import Counter
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import jax
 import numpy as np
 
 from yolor_jax.models.spec import ModelSpec
+from yolor_jax.nn.conv import needs_ones
+from yolor_jax.nn.knowledge import Knowledge
+
+READERS_OF_THE_INPUT = ("enter", "shortcut")  # of the block that may have an implicit of its own
+
+
+class Rule(NamedTuple):
+    """One rule that was applied.
+
+    Attributes:
+        path: of the convolution, or of the affine that stays.
+        rule: what was done, in words.
+    """
+
+    path: str
+    rule: str
 
 
 def fold(spec: ModelSpec, variables: Mapping) -> dict:
@@ -35,59 +63,206 @@ def fold(spec: ModelSpec, variables: Mapping) -> dict:
     Raises:
         ValueError: the variables are folded already.
     """
-    variables = jax.device_get(variables)
-    if "batch_stats" not in variables:
-        raise ValueError(
-            "got variables without batch_stats: they are folded already; "
-            "fold takes the variables of a module built with fused=False"
+    return _Fold(spec).variables(variables)
+
+
+def explain(spec: ModelSpec, variables: Mapping) -> list[Rule]:
+    """The rules that `fold` applies to these variables, in the order of the tree."""
+    folding = _Fold(spec)
+    folding.variables(variables)
+    return folding.rules
+
+
+def format_rules(rules: list[Rule]) -> str:
+    """One line for each path, then how often each rule was applied."""
+    lines: dict[str, list[str]] = {}
+    for path, rule in rules:
+        lines.setdefault(path, []).append(rule)
+    width = max(map(len, lines), default=0)
+    listed = [f"{path:{width}}  {'; '.join(applied)}" for path, applied in lines.items()]
+    counts = Counter(rule for _, rule in rules)
+    return "\n".join([*listed, "", *(f"{count:5} x {rule}" for rule, count in counts.items())])
+
+
+class _Fold:
+    """One walk over the tree, noting each rule."""
+
+    def __init__(self, spec: ModelSpec):
+        self.spec = spec
+        self.rules: list[Rule] = []
+
+    def variables(self, variables: Mapping) -> dict:
+        variables = jax.device_get(variables)
+        if "batch_stats" not in variables:
+            raise ValueError(
+                "got variables without batch_stats: they are folded already; "
+                "fold takes the variables of a module built with fused=False"
+            )
+        return {"params": self.tree("", variables["params"], variables["batch_stats"])}
+
+    def tree(self, path: str, params: Mapping, stats: Mapping) -> dict:
+        if "conv" in params:
+            return self.unit(path, params, stats)
+        if "implicit_before" in params:
+            params = _handed_to_readers(params)
+        if "join" in params:
+            return self.block(path, params, stats)
+        return self.children(path, params, stats)
+
+    def children(self, path: str, params: Mapping, stats: Mapping) -> dict:
+        return {
+            name: self.tree(f"{path}/{name}".lstrip("/"), child, stats.get(name, {}))
+            for name, child in params.items()
+        }
+
+    def unit(self, path: str, unit: Mapping, stats: Mapping) -> dict:
+        folded, rules = fold_unit(
+            unit,
+            stats,
+            before=self.spec.knowledge_at(f"{path}/implicit_before"),
+            after=self.spec.knowledge_at(f"{path}/implicit_after"),
+            anchors=len(self.spec.anchors[0]),
+            epsilon=self.spec.bn_epsilon,
         )
-    return {"params": _fold_tree(spec, variables["params"], variables["batch_stats"])}
+        self.rules += [Rule(path, rule) for rule in rules]
+        return folded
+
+    def block(self, path: str, block: Mapping, stats: Mapping) -> dict:
+        """A block whose branches end in bare convolutions, with one batch norm behind both."""
+        norm = block["join"]["bn"]
+        gain, shift = batch_norm_as_affine(norm, stats["join"]["bn"], self.spec.bn_epsilon)
+        rest = {name: child for name, child in block.items() if name != "join"}
+        folded = self.children(path, rest, stats)
+        start = len(gain) - block["shortcut"]["conv"]["kernel"].shape[-1]
+        for name, half in (("leave", slice(0, start)), ("shortcut", slice(start, None))):
+            if name in block:
+                kernel, bias = (_wide(folded[name]["conv"][leaf]) for leaf in ("kernel", "bias"))
+                kernel, bias = kernel * gain[half], bias * gain[half] + shift[half]
+                folded[name] = _convolution(kernel, bias, norm["scale"].dtype)
+                rule = "half of the joint batch norm into kernel and bias"
+                self.rules.append(Rule(f"{path}/{name}", rule))
+        if "leave" not in block:
+            affine = {"scale": gain[:start], "bias": shift[:start]}
+            affine = {name: leaf.astype(norm["scale"].dtype) for name, leaf in affine.items()}
+            folded["join"] = {"affine": affine}
+            rule = "half of the joint batch norm stays as an affine"
+            self.rules.append(Rule(f"{path}/join/affine", rule))
+        return folded
 
 
-def _fold_tree(spec: ModelSpec, params: Mapping, stats: Mapping) -> dict:
-    if "conv" in params:
-        return {"conv": _fold_unit(spec, params, stats)}
-    return {name: _fold_tree(spec, child, stats.get(name, {})) for name, child in params.items()}
+def _handed_to_readers(block: Mapping) -> dict:
+    """An implicit before a block stands before each convolution that reads the block's input."""
+    implicit = {"implicit_before": block["implicit_before"]}
+    return {
+        name: {**child, **implicit} if name in READERS_OF_THE_INPUT else child
+        for name, child in block.items()
+        if name != "implicit_before"
+    }
 
 
-def _fold_unit(spec: ModelSpec, unit: Mapping, stats: Mapping) -> dict:
-    dtype = unit["conv"]["kernel"].dtype
-    kernel = np.asarray(unit["conv"]["kernel"], np.float64)  # [h, w, i, o]
-    bias = np.asarray(unit["conv"].get("bias", np.zeros(kernel.shape[-1])), np.float64)
+def fold_unit(
+    unit: Mapping,
+    stats: Mapping,
+    *,
+    before: Knowledge | None,
+    after: Knowledge | None,
+    anchors: int,
+    epsilon: float,
+) -> tuple[dict, list[str]]:
+    """Folds the parameters of one `nn.conv.ConvUnit`.
+
+    Args:
+        unit: its parameters.
+        stats: its running statistics.
+        before: the unit's attribute.
+        after: the unit's attribute.
+        anchors: the unit's attribute.
+        epsilon: of the batch norm.
+
+    Returns:
+        The parameters of the same unit with ``fused=True``, NumPy, and the rules in words.
+    """
+    kernel, bias = _wide(unit["conv"]["kernel"]), unit["conv"].get("bias")  # [h, w, i, o]
+    bias = np.zeros(kernel.shape[-1]) if bias is None else _wide(bias)
+    rules = []
     if "implicit_before" in unit:
-        kernel, bias = _fold_before(spec.alignment, _latent(unit["implicit_before"]), kernel, bias)
+        kernel, bias, rule = fold_before(before, unit["implicit_before"], kernel, bias)
+        rules.append(rule)
     if "bn" in unit:
-        gain, shift = _affine(spec.bn_epsilon, unit["bn"], stats["bn"])
+        gain, shift = batch_norm_as_affine(unit["bn"], stats["bn"], epsilon)
         kernel, bias = kernel * gain, bias * gain + shift
+        rules.append("batch norm into kernel and bias")
     if "implicit_after" in unit:
-        kernel, bias = _fold_after(spec.refinement, _latent(unit["implicit_after"]), kernel, bias)
-    return {"kernel": kernel.astype(dtype), "bias": bias.astype(dtype)}
+        kernel, bias, rule = fold_after(after, unit["implicit_after"], anchors, kernel, bias)
+        rules.append(rule)
+    dtype = unit["conv"]["kernel"].dtype
+    return {"conv": {"kernel": kernel.astype(dtype), "bias": bias.astype(dtype)}}, rules
 
 
-def _latent(implicit: Mapping) -> np.ndarray:
-    return np.asarray(implicit["z"], np.float64)
+def fold_before(
+    knowledge: Knowledge, leaves: Mapping, kernel: np.ndarray, bias: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, str]:
+    """Implicit knowledge on the input of a convolution, into kernel and bias.
+
+    Args:
+        knowledge: what stands there.
+        leaves: its leaves.
+        kernel: [h, w, i, o].
+        bias: [o].
+
+    Returns:
+        Kernel and bias, and the rule in words.
+    """
+    height, width, inputs, outputs = kernel.shape
+    g = np.atleast_2d(knowledge.constant(_wide_leaves(leaves), inputs))  # [A, C]
+    grouped = kernel.reshape(height, width, inputs, len(g), outputs // len(g))  # h w i a o
+    name = f"{knowledge.operator} before"
+    if knowledge.operator == "multiply":
+        return (grouped * g.T[:, :, None]).reshape(kernel.shape), bias, f"{name} into the kernel"
+    reads_g = grouped if knowledge.operator == "add" else grouped[:, :, : g.shape[1]]
+    reads_x = kernel if knowledge.operator == "add" else kernel[:, :, g.shape[1] :]
+    constant = np.einsum("hwiao,ai->hwao", reads_g, g).reshape(height, width, 1, outputs)
+    if needs_ones(knowledge, height):
+        kernel = np.concatenate([reads_x, constant], axis=2)
+        return kernel, bias, f"{name} into the kernel of a channel of ones"
+    return reads_x, bias + constant[0, 0, 0], f"{name} into the bias"
 
 
-def _fold_before(operator: str, z: np.ndarray, kernel: np.ndarray, bias: np.ndarray):
-    if operator == "multiply":
-        return kernel * z[:, None], bias
-    if kernel.shape[:2] != (1, 1):
-        raise ValueError(
-            f"got an addition before a {kernel.shape[0]}x{kernel.shape[1]} convolution; "
-            "with zero padding only 1x1 kernels take it as a bias"
-        )
-    return kernel, bias + np.einsum("hwio,i->o", kernel, z)
+def fold_after(
+    knowledge: Knowledge, leaves: Mapping, anchors: int, kernel: np.ndarray, bias: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, str]:
+    """Implicit knowledge on the output of a convolution, into kernel and bias.
+
+    Args:
+        knowledge: what stands there.
+        leaves: its leaves.
+        anchors: equal groups of outputs; matters where there is an implicit for each.
+        kernel: [h, w, i, o].
+        bias: [o].
+
+    Returns:
+        Kernel and bias, and the rule in words.
+    """
+    groups = 1 if knowledge.scope == "all" else anchors
+    g = knowledge.constant(_wide_leaves(leaves), len(bias) // groups).reshape(-1)  # [o]
+    if knowledge.operator == "multiply":
+        return kernel * g, bias * g, "multiply after into kernel and bias"
+    return kernel, bias + g, "add after into the bias"
 
 
-def _affine(epsilon: float, bn: Mapping, stats: Mapping) -> tuple[np.ndarray, np.ndarray]:
-    """Batch norm with fixed statistics as ``gain . x + shift``."""
-    gain = np.asarray(bn["scale"], np.float64) / np.sqrt(
-        np.asarray(stats["var"], np.float64) + epsilon
-    )
-    return gain, np.asarray(bn["bias"], np.float64) - np.asarray(stats["mean"], np.float64) * gain
+def batch_norm_as_affine(bn: Mapping, stats: Mapping, epsilon: float) -> tuple:
+    """Batch norm with fixed statistics as ``gain . x + shift``, float64 [C] each."""
+    gain = _wide(bn["scale"]) / np.sqrt(_wide(stats["var"]) + epsilon)
+    return gain, _wide(bn["bias"]) - _wide(stats["mean"]) * gain
 
 
-def _fold_after(operator: str, z: np.ndarray, kernel: np.ndarray, bias: np.ndarray):
-    if operator == "multiply":
-        return kernel * z, bias * z
-    return kernel, bias + z
+def _convolution(kernel: np.ndarray, bias: np.ndarray, dtype: np.dtype) -> dict:
+    return {"conv": {"kernel": kernel.astype(dtype), "bias": bias.astype(dtype)}}
+
+
+def _wide_leaves(leaves: Mapping) -> dict[str, np.ndarray]:
+    return {name: _wide(leaf) for name, leaf in leaves.items()}
+
+
+def _wide(array: np.ndarray) -> np.ndarray:
+    return np.asarray(array, np.float64)

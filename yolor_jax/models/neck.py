@@ -9,6 +9,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from yolor_jax.models.backbone import down
 from yolor_jax.models.spec import ModelSpec
 from yolor_jax.nn.blocks import SPPCSP, ModuleDef, NeckCSP
 from yolor_jax.nn.resample import upsample2
@@ -17,36 +18,46 @@ from yolor_jax.nn.resample import upsample2
 class TopDown(nn.Module):
     """Merges the coarser level, upsampled, into a map of the backbone."""
 
-    features: int
-    repeats: int
+    spec: ModelSpec
+    level: int
     conv: ModuleDef
+    joint_norm: ModuleDef | None
 
     @nn.compact
     def __call__(
         self, coarse: Float[Array, "B h w C"], fine: Float[Array, "B H W D"], *, train: bool
     ) -> Float[Array, "B H W F"]:
-        """Returns ``[B, H, W, features]`` with H = 2 h and W = 2 w."""
-        up = upsample2(self.conv(self.features, name="reduce")(coarse, train=train))
-        lateral = self.conv(self.features, name="lateral")(fine, train=train)
+        """Returns ``[B, H, W, neck_widths[level]]`` with H = 2 h and W = 2 w."""
+        width = self.spec.neck_widths[self.level]
+        up = upsample2(self.conv(width, name="reduce")(coarse, train=train))
+        lateral = self.conv(width, name="lateral")(fine, train=train)
         x = jnp.concatenate([lateral, up], axis=-1)
-        return NeckCSP(self.features, self.repeats, self.conv, name="csp")(x, train=train)
+        return _block(self.spec, width, self.conv, self.joint_norm)(x, train=train)
 
 
 class BottomUp(nn.Module):
     """Merges the finer level, halved, into a level of the top-down path."""
 
-    features: int
-    repeats: int
+    spec: ModelSpec
+    level: int
     conv: ModuleDef
+    joint_norm: ModuleDef | None
 
     @nn.compact
     def __call__(
         self, fine: Float[Array, "B H W C"], level: Float[Array, "B h w D"], *, train: bool
     ) -> Float[Array, "B h w F"]:
-        """Returns ``[B, h, w, features]`` with h = H / 2 and w = W / 2."""
-        down = self.conv(self.features, 3, 2, name="down")(fine, train=train)
-        x = jnp.concatenate([down, level], axis=-1)
-        return NeckCSP(self.features, self.repeats, self.conv, name="csp")(x, train=train)
+        """Returns ``[B, h, w, neck_widths[level]]`` with h = H / 2 and w = W / 2."""
+        width = self.spec.neck_widths[self.level]
+        x = jnp.concatenate([down(self.spec, self.conv, width)(fine, train=train), level], axis=-1)
+        return _block(self.spec, width, self.conv, self.joint_norm)(x, train=train)
+
+
+def _block(spec: ModelSpec, width: int, conv: ModuleDef, joint_norm: ModuleDef | None) -> NeckCSP:
+    """The block of a level, with the implicit knowledge that stands before it."""
+    return NeckCSP(
+        width, spec.neck_repeats, conv, joint_norm, before=spec.implicit.pyramid, name="csp"
+    )
 
 
 class Neck(nn.Module):
@@ -55,25 +66,39 @@ class Neck(nn.Module):
     Attributes:
         spec: the model.
         conv: partial of `ConvUnit`.
+        joint_norm: partial of `JointNorm`, or None.
+        fused: the parameters are folded.
     """
 
     spec: ModelSpec
     conv: ModuleDef
+    joint_norm: ModuleDef | None
+    fused: bool
 
     @nn.compact
     def __call__(self, maps: Sequence[Float[Array, "B _h _w _C"]], *, train: bool) -> tuple:
         """Returns ``[B, h, w, 2 * neck_widths[level]]`` per level, finest first."""
-        widths, repeats, conv = self.spec.neck_widths, self.spec.neck_repeats, self.conv
-        top = len(widths) - 1
+        spec, conv, joint_norm = self.spec, self.conv, self.joint_norm
+        top = len(spec.neck_widths) - 1
         levels = list(maps)
-        levels[top] = SPPCSP(widths[top], conv, name="spp")(maps[top], train=train)
+        spp = SPPCSP(
+            spec.neck_widths[top],
+            conv,
+            joint_norm,
+            repeats=spec.spp_repeats,
+            pools_first=spec.spp_pools_first,
+            before=spec.implicit.pyramid,
+            fused=self.fused,
+            name="spp",
+        )
+        levels[top] = spp(maps[top], train=train)
         for i in reversed(range(top)):
-            block = TopDown(widths[i], repeats, conv, name=f"topdown{i}")
+            block = TopDown(spec, i, conv, joint_norm, name=f"topdown{i}")
             levels[i] = block(levels[i + 1], maps[i], train=train)
         for i in range(1, top + 1):
-            block = BottomUp(widths[i], repeats, conv, name=f"bottomup{i}")
+            block = BottomUp(spec, i, conv, joint_norm, name=f"bottomup{i}")
             levels[i] = block(levels[i - 1], levels[i], train=train)
         return tuple(
-            conv(2 * width, 3, name=f"output{i}")(level, train=train)
-            for i, (width, level) in enumerate(zip(widths, levels, strict=True))
+            conv(2 * width, 3, before=spec.implicit.branch, name=f"output{i}")(level, train=train)
+            for i, (width, level) in enumerate(zip(spec.neck_widths, levels, strict=True))
         )

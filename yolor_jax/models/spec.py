@@ -1,24 +1,69 @@
 """A model is data: one frozen `ModelSpec` holds all that distinguishes it from its relatives."""
 
 import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from yolor_jax.nn.implicit import MODELLINGS
+from yolor_jax.nn.knowledge import Knowledge
 
 Anchors = tuple[tuple[tuple[float, float], ...], ...]
 
 
 @dataclasses.dataclass(frozen=True)
 class Stage:
-    """One stage of the backbone: a 3x3 stride-2 convolution, then a block.
+    """One stage of the backbone: down-sampling by two, then a block.
 
     Attributes:
         width: output channels.
         repeats: number of residual bottlenecks.
         csp: the bottlenecks work on one half of the channels (`nn.blocks.CSP`); otherwise they
             follow each other on all of them.
+        down: the stage begins with down-sampling; False where the stem has done it.
     """
 
     width: int
     repeats: int
     csp: bool = True
+    down: bool = True
+
+
+@dataclasses.dataclass(frozen=True)
+class Implicits:
+    """Where implicit knowledge stands, and which; None where there is none.
+
+    Attributes:
+        pyramid: on every level of the feature pyramid, before its block (both paths).
+        branch: on each level's entry to the detection branch, before its 3x3 convolution: what
+            a task adds to the representation that it shares with others.
+        alignment: before each prediction convolution (iFA; scope "anchor": iFA*).
+        refinement: behind it (iPR; scope "size": iPR*).
+    """
+
+    pyramid: Knowledge | None = None
+    branch: Knowledge | None = None
+    alignment: Knowledge | None = None
+    refinement: Knowledge | None = None
+
+    def __post_init__(self):
+        allowed = {
+            "pyramid": ("all",),
+            "branch": ("all",),
+            "alignment": ("all", "anchor"),
+            "refinement": ("all", "anchor", "size"),
+        }
+        for place, scopes in allowed.items():
+            knowledge = getattr(self, place)
+            if knowledge and knowledge.scope not in scopes:
+                raise ValueError(
+                    f"implicit knowledge at {place!r} has the scope {knowledge.scope!r}; "
+                    f"expected {' or '.join(map(repr, scopes))}"
+                )
+        if self.refinement and self.refinement.operator == "concat":
+            raise ValueError(
+                "a concatenation behind the prediction would change the size of the output; "
+                "use 'add' or 'multiply' as refinement"
+            )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,40 +72,114 @@ class ModelSpec:
 
     Attributes:
         name: its key in the zoo.
-        stem: "conv" (3x3 convolution) or "space_to_depth" (2x2 blocks to channels, then the
-            convolution at half the resolution).
-        stem_width: output channels of the stem.
-        stages: of the backbone; each halves the resolution.
+        stages: of the backbone.
         neck_widths: channels of the pyramid levels, finest first. The last ``len(neck_widths)``
             stages feed the pyramid.
         neck_repeats: bottlenecks in each block of the neck.
         anchors: (width, height) in pixels of the network input, by level and anchor.
+        stem: steps that turn resolution to channels before the first convolution, keys of
+            `nn.resample.TO_CHANNELS`.
+        stem_width: output channels of the 3x3 convolution behind them; None for no convolution.
+        down: how stages and bottom-up levels halve the resolution: "conv" (3x3, stride 2) or "csp"
+            (`nn.resample.CSPDown`).
         csp_leave: a 1x1 convolution ends the processed branch of the backbone's CSP blocks.
+        joint_norm: the two branches of a CSP block end without batch norm and activation, which
+            come once, behind their concatenation (`nn.blocks.JointNorm`).
+        spp_repeats: bottlenecks behind the pools of the SPP block.
+        spp_pools_first: the order in its concatenation: [13, 9, 5, x], otherwise [x, 5, 9, 13].
         activation: "silu" or "mish".
         bn_epsilon: of all batch norms.
         bn_momentum: weight of the new batch in the running statistics.
-        alignment: operator of the implicit before each prediction convolution (iFA), or None.
-        refinement: operator of the implicit behind it (iPR), or None.
+        implicit: where implicit knowledge stands.
     """
 
     name: str
-    stem: str
-    stem_width: int
     stages: tuple[Stage, ...]
     neck_widths: tuple[int, ...]
     neck_repeats: int
     anchors: Anchors
+    stem: tuple[str, ...] = ()
+    stem_width: int | None = None
+    down: str = "conv"
     csp_leave: bool = True
+    joint_norm: bool = False
+    spp_repeats: int = 1
+    spp_pools_first: bool = True
     activation: str = "silu"
     bn_epsilon: float = 1e-4
     bn_momentum: float = 0.03
-    alignment: str | None = "add"
-    refinement: str | None = "multiply"
+    implicit: Implicits = Implicits()
 
     @property
     def strides(self) -> tuple[int, ...]:
         """Pixels per cell of each pyramid level, finest first."""
-        stem_stride = {"conv": 1, "space_to_depth": 2}[self.stem]
-        deepest = stem_stride * 2 ** len(self.stages)
+        deepest = 2 ** (len(self.stem) + sum(stage.down for stage in self.stages))
         levels = len(self.neck_widths)
         return tuple(deepest // 2 ** (levels - 1 - level) for level in range(levels))
+
+    def knowledge_at(self, path: str) -> Knowledge | None:
+        """What stands at the path of an implicit module, such as ``head/level0/implicit_before``.
+
+        The module of `branch` is ``neck/output<i>/implicit_before``, that of `pyramid` is in the
+        block of its level, ``neck/spp/implicit_before`` and ``neck/<path>/csp/enter/...``.
+        """
+        if path.endswith("implicit_after"):
+            place = "refinement"
+        elif path.startswith("head/"):
+            place = "alignment"
+        else:
+            place = "branch" if path.startswith("neck/output") else "pyramid"
+        return getattr(self.implicit, place)
+
+
+def with_implicit(spec: ModelSpec, description: Mapping[str, Any] | None) -> ModelSpec:
+    """A model with other implicit knowledge, as a recipe describes it.
+
+    Args:
+        spec: the model.
+        description: by place (`Implicits`) an operator, or a mapping with the fields of
+            `Knowledge`, its modelling as ``{"kind": "vector" | "network" | "factorization", ...}``
+            or the kind alone. {} for none at all; None keeps what the model has.
+
+    Returns:
+        ``with_implicit(spec, {"alignment": "add", "refinement": {"operator": "multiply"}})``.
+
+    Raises:
+        ValueError: a place, operator, modelling or field that does not exist.
+    """
+    if description is None:
+        return spec
+    places = [field.name for field in dataclasses.fields(Implicits)]
+    _require_known("place of implicit knowledge", description, places)
+    implicit = Implicits(**{place: _knowledge(what) for place, what in description.items()})
+    return dataclasses.replace(spec, implicit=implicit)
+
+
+def _knowledge(description: str | Mapping[str, Any] | None) -> Knowledge | None:
+    if description is None:
+        return None
+    fields = {"operator": description} if isinstance(description, str) else dict(description)
+    _require_known("field of implicit knowledge", fields, _names(Knowledge))
+    if "modelling" in fields:
+        fields["modelling"] = _modelling(fields["modelling"])
+    return Knowledge(**fields)
+
+
+def _modelling(description: str | Mapping[str, Any]):
+    fields = {"kind": description} if isinstance(description, str) else dict(description)
+    kind = fields.pop("kind", "vector")
+    _require_known("modelling", [kind], list(MODELLINGS))
+    _require_known(f"field of the modelling {kind!r}", fields, _names(MODELLINGS[kind]))
+    if "hidden" in fields:
+        fields["hidden"] = tuple(fields["hidden"])
+    return MODELLINGS[kind](**fields)
+
+
+def _names(kind: type) -> list[str]:
+    return [field.name for field in dataclasses.fields(kind)]
+
+
+def _require_known(what: str, names, known: list[str]) -> None:
+    for name in names:
+        if name not in known:
+            raise ValueError(f"no {what} {name!r}; expected one of {', '.join(known) or 'none'}")

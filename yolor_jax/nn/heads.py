@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from yolor_jax.nn.blocks import ModuleDef
+from yolor_jax.nn.knowledge import Knowledge
 
 
 def prediction_bias(anchors: int, num_classes: int, stride: int, fan_in: int):
@@ -42,16 +43,16 @@ class DetectionHead(nn.Module):
         num_classes: K.
         strides: of the levels, in pixels.
         conv: partial of `ConvUnit`.
-        alignment: operator of the implicit before the convolution (iFA), or None.
-        refinement: operator of the implicit behind it (iPR), or None.
+        alignment: implicit knowledge before the convolution (iFA), or None.
+        refinement: implicit knowledge behind it (iPR), or None.
     """
 
     anchors: int
     num_classes: int
     strides: tuple[int, ...]
     conv: ModuleDef
-    alignment: str | None = "add"
-    refinement: str | None = "multiply"
+    alignment: Knowledge | None = None
+    refinement: Knowledge | None = None
 
     @nn.compact
     def __call__(self, features: Sequence[Float[Array, "B _h _w _C"]]) -> tuple[Array, ...]:
@@ -62,9 +63,11 @@ class DetectionHead(nn.Module):
                 self.anchors * (5 + self.num_classes),
                 activation="linear",
                 norm=False,
+                bias=True,
                 bias_init=prediction_bias(self.anchors, self.num_classes, stride, x.shape[-1]),
                 before=self.alignment,
                 after=self.refinement,
+                anchors=self.anchors,
                 name=f"level{level}",
             )
             y = unit(x, train=False)

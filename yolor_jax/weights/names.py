@@ -1,144 +1,41 @@
-"""Parameter names: ours against those of the original's darknet-style checkpoints.
+"""Parameter names and layouts: ours against those of the original's checkpoints.
 
-The original numbers every section of a configuration file, `module_list.<i>`, sections without
-parameters (routes, sums, pools) included. `darknet_sections` walks a model in that order and says
-which of our units stands at each number.
-
-    darknet_names(MODELS["yolor_csp"])["module_list.0.Conv2d.weight"]
+    torch_names(MODELS["yolor_csp"])["module_list.0.Conv2d.weight"]
     # ("params", "backbone/stem/conv/kernel")
-"""
+    torch_names(MODELS["yolor_p6_paper"])["model.1.conv.weight"]
+    # ("params", "backbone/stem/conv/kernel")
 
-from collections.abc import Iterator
+The original's state dicts come in two forms: `darknet_names`, and `paper_names` for the models
+with a joint batch norm.
+"""
 
 import numpy as np
 
-from yolor_jax.models.spec import ModelSpec
+from yolor_jax.models.spec import Implicits, ModelSpec
+from yolor_jax.nn.knowledge import Knowledge
+from yolor_jax.weights.darknet_names import darknet_names
+from yolor_jax.weights.paper_names import paper_constants, paper_names
 
-PARTS = {
-    "Conv2d.weight": ("params", "conv/kernel"),
-    "BatchNorm2d.weight": ("params", "bn/scale"),
-    "BatchNorm2d.bias": ("params", "bn/bias"),
-    "BatchNorm2d.running_mean": ("batch_stats", "bn/mean"),
-    "BatchNorm2d.running_var": ("batch_stats", "bn/var"),
-}
-HEAD_PARTS = {
-    "Conv2d.weight": ("params", "conv/kernel"),
-    "Conv2d.bias": ("params", "conv/bias"),
-}
-
-NO_UNIT = None  # a section without parameters
+OF_THE_ORIGINAL = Implicits(alignment=Knowledge("add"), refinement=Knowledge("multiply"))
 
 
-def darknet_sections(spec: ModelSpec) -> Iterator[str | None]:
-    """Our unit paths in the order of the original's sections; None for one without parameters.
+def torch_names(spec: ModelSpec) -> dict[str, tuple[str, str]]:
+    """The original's tensor names of a model to (collection, path) in our variables.
 
-    An implicit is named by the path of its unit and its place, ``head/level0/implicit_before``.
+    Raises:
+        ValueError: the model has implicit knowledge for which the original has no name.
     """
-    if spec.stem == "space_to_depth":
-        yield NO_UNIT
-    yield "backbone/stem"
-    for i, stage in enumerate(spec.stages, start=1):
-        path = f"backbone/stage{i}"
-        yield f"{path}/down"
-        if stage.csp:
-            yield from _csp(f"{path}/csp", stage.repeats, spec.csp_leave)
-        else:
-            yield from _bottlenecks(path, stage.repeats, residual=True)
-    yield from _spp("neck/spp")
-    yield from _pyramid(spec)
-    yield from _heads(spec)
-
-
-def _bottlenecks(path: str, repeats: int, *, residual: bool) -> Iterator[str | None]:
-    for i in range(repeats):
-        yield f"{path}/bottleneck{i}/reduce"
-        yield f"{path}/bottleneck{i}/expand"
-        if residual:
-            yield NO_UNIT  # the sum
-
-
-def _csp(path: str, repeats: int, leave: bool) -> Iterator[str | None]:
-    yield f"{path}/shortcut"
-    yield NO_UNIT  # route to the input
-    yield f"{path}/enter"
-    yield from _bottlenecks(path, repeats, residual=True)
-    if leave:
-        yield f"{path}/leave"
-    yield NO_UNIT  # concatenation
-    yield f"{path}/merge"
-
-
-def _neck_csp(path: str, repeats: int) -> Iterator[str | None]:
-    yield f"{path}/enter"
-    yield f"{path}/shortcut"
-    yield NO_UNIT  # route to `enter`
-    yield from _bottlenecks(path, repeats, residual=False)
-    yield NO_UNIT  # concatenation
-    yield f"{path}/merge"
-
-
-def _spp(path: str) -> Iterator[str | None]:
-    yield f"{path}/shortcut"
-    yield NO_UNIT  # route to the input
-    yield from (f"{path}/{unit}" for unit in ("enter", "mix", "squeeze"))
-    yield from [NO_UNIT] * 6  # pool 5, route, pool 9, route, pool 13, concatenation
-    yield f"{path}/project"
-    yield f"{path}/leave"
-    yield NO_UNIT  # concatenation
-    yield f"{path}/merge"
-
-
-def _pyramid(spec: ModelSpec) -> Iterator[str | None]:
-    levels = range(len(spec.neck_widths))
-    for i in reversed(levels[:-1]):
-        yield f"neck/topdown{i}/reduce"
-        yield from [NO_UNIT] * 2  # upsampling, route to the backbone
-        yield f"neck/topdown{i}/lateral"
-        yield NO_UNIT  # concatenation
-        yield from _neck_csp(f"neck/topdown{i}/csp", spec.neck_repeats)
-    for i in levels[1:]:
-        yield f"neck/bottomup{i}/down"
-        yield NO_UNIT  # concatenation
-        yield from _neck_csp(f"neck/bottomup{i}/csp", spec.neck_repeats)
-
-
-def _heads(spec: ModelSpec) -> Iterator[str | None]:
-    levels = range(len(spec.neck_widths))
-    places = [
-        place
-        for place, operator in (
-            ("implicit_before", spec.alignment),
-            ("implicit_after", spec.refinement),
+    if spec.implicit not in (OF_THE_ORIGINAL, Implicits()):
+        raise ValueError(
+            f"{spec.name} has implicit knowledge for which the original's checkpoints have no "
+            "name; they know vectors only, added before the prediction and multiplied behind it"
         )
-        if operator
-    ]
-    for place in places:
-        yield from (f"head/level{i}/{place}" for i in levels)
-    for i in levels:
-        yield NO_UNIT  # route to the level
-        yield f"neck/output{i}"
-        if spec.alignment:
-            yield NO_UNIT
-        yield f"head/level{i}"
-        if spec.refinement:
-            yield NO_UNIT
-        yield NO_UNIT  # the detection layer
+    return paper_names(spec) if spec.joint_norm else darknet_names(spec)
 
 
-def darknet_names(spec: ModelSpec) -> dict[str, tuple[str, str]]:
-    """The original's tensor names of a model to (collection, path) in our variables."""
-    names = {}
-    for i, unit in enumerate(darknet_sections(spec)):
-        if unit is NO_UNIT:
-            continue
-        section = f"module_list.{i}"
-        if "implicit" in unit:
-            names[f"{section}.implicit"] = ("params", f"{unit}/z")
-            continue
-        parts = HEAD_PARTS if unit.startswith("head/") else PARTS
-        for theirs, (collection, ours) in parts.items():
-            names[f"{section}.{theirs}"] = (collection, f"{unit}/{ours}")
-    return names
+def torch_constants(spec: ModelSpec) -> dict[str, np.ndarray]:
+    """The tensors of the original's state dict that are no parameters, float32."""
+    return paper_constants(spec) if spec.joint_norm else {}
 
 
 def from_torch_layout(path: str, array: np.ndarray) -> np.ndarray:
@@ -146,3 +43,10 @@ def from_torch_layout(path: str, array: np.ndarray) -> np.ndarray:
     if path.endswith("conv/kernel"):
         return array.transpose(2, 3, 1, 0)
     return array.reshape(-1)
+
+
+def to_torch_layout(path: str, array: np.ndarray) -> np.ndarray:
+    """The inverse of `from_torch_layout`."""
+    if path.endswith("conv/kernel"):
+        return array.transpose(3, 2, 0, 1)
+    return array.reshape(1, -1, 1, 1) if "implicit" in path else array

@@ -1,0 +1,66 @@
+"""Which implicit knowledge stands at one place of a network, as data.
+
+Knowledge()                                            # + iFA or + iPR, a vector
+Knowledge("multiply", scope="anchor")                  # x iFA*
+Knowledge("add", Factorization(atoms=64))              # another modelling of g(z)
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from jaxtyping import Float
+
+from yolor_jax.nn.implicit import NEUTRAL, OPERATORS, VECTOR, Implicit, Modelling, spread
+
+SCOPES = ("all", "anchor", "size")
+SIZE = (2, 4)  # width and height among the outputs x y w h objectness classes
+
+
+@dataclasses.dataclass(frozen=True)
+class Knowledge:
+    """Implicit knowledge in front of a convolution or behind it.
+
+    Attributes:
+        operator: "add", "multiply" or "concat" (only in front).
+        modelling: of g(z).
+        scope: "all": one g(z) for all channels. "anchor": one for each anchor, on the features
+            that its predictions are made of (iFA*) or on the predictions. "size": one for each
+            anchor, on the width and height that it predicts (iPR*).
+        std: standard deviation of the entries of g(z) at the start.
+    """
+
+    operator: str = "add"
+    modelling: Modelling = VECTOR
+    scope: str = "all"
+    std: float = 0.02
+
+    def __post_init__(self):
+        for what, value, known in (
+            ("operator", self.operator, tuple(OPERATORS)),
+            ("scope", self.scope, SCOPES),
+        ):
+            if value not in known:
+                raise ValueError(f"got the {what} {value!r}; expected one of {', '.join(known)}")
+
+    def module(self, anchors: int, name: str) -> Implicit:
+        """The Linen module; ``anchors`` A is the number of anchors that a convolution predicts."""
+        return Implicit(
+            self.operator,
+            self.modelling,
+            groups=1 if self.scope == "all" else anchors,
+            channels=SIZE if self.scope == "size" else None,
+            std=self.std,
+            name=name,
+        )
+
+    def constant(self, leaves: Mapping[str, Any], width: int) -> Float[Any, "*A C"]:
+        """g(z) of given leaves, NumPy or JAX, padded to ``width`` channels where it acts on some.
+
+        Args:
+            leaves: of the module.
+            width: channels of the group that it acts on.
+        """
+        drawn_shape = (1,)  # concerns new leaves only
+        g = self.modelling(lambda name, _: leaves[name], drawn_shape, 0.0, 0.0)
+        return spread(g, width, SIZE if self.scope == "size" else None, NEUTRAL[self.operator])
