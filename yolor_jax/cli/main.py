@@ -13,7 +13,11 @@ from collections.abc import Sequence
 
 from yolor_jax.cli.errors import CommandError
 
-COMMANDS = {"detect": "yolor_jax.cli.detect", "bench": "yolor_jax.cli.bench"}
+COMMANDS = {
+    "detect": "yolor_jax.cli.detect",
+    "summary": "yolor_jax.cli.summary",
+    "bench": "yolor_jax.cli.bench",
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
