@@ -8,7 +8,7 @@ knowledge all select leaves by a regular expression over them. Nothing here touc
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -71,6 +71,31 @@ def select(tree: PyTree, regex: str) -> dict[str, Any]:
     """
     pattern = re.compile(regex)
     return {path: leaf for path, leaf in flatten_by_path(tree).items() if pattern.search(path)}
+
+
+def replace(tree: PyTree, leaves: Mapping[str, Any]) -> PyTree:
+    """A new tree with some leaves replaced; the counterpart of `select`.
+
+    Args:
+        tree: any pytree; it is not changed.
+        leaves: ``{'a/b/c': leaf}``, of the shapes and dtypes that are there.
+
+    Returns:
+        A tree of the same structure.
+
+    Raises:
+        ValueError: if there is no leaf of such a path, or it has another shape or dtype.
+    """
+    old = flatten_by_path(tree)
+    wrong = [
+        sentence
+        for path, leaf in leaves.items()
+        for sentence in differences({path: leaf}, {path: old[path]} if path in old else {})
+    ]
+    if wrong:
+        raise ValueError("; ".join(wrong))
+    new = [leaves.get(path, leaf) for path, leaf in old.items()]
+    return jax.tree.unflatten(jax.tree.structure(tree), new)
 
 
 def differences(got: PyTree, expected: PyTree) -> list[str]:

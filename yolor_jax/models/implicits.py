@@ -1,0 +1,86 @@
+"""The implicit knowledge of a network: find it, read it, replace it, keep it sparse.
+
+    found = find(params)                       # {"head/level0/implicit_before": {"z": ...}, ...}
+    g = representations(spec, params)          # {"head/level0/implicit_before": g(z), ...}
+    params = trees.replace(params, {"head/level0/implicit_before/z": z})
+
+To freeze it, or all but it, is a matter of paths: ``--config.optim.freeze=implicit`` in a recipe,
+`trees.label_by_path` with `optax.multi_transform` elsewhere.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from yolor_jax.models.spec import ModelSpec
+from yolor_jax.nn.implicit import Factorization
+
+
+def find(params: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """All implicit modules of a parameter tree.
+
+    Args:
+        params: of any network whose implicit modules are named ``implicit_<place>``.
+
+    Returns:
+        ``{path: leaves}``, in the order of the tree; empty if there are none.
+    """
+    found = {}
+    for name, child in params.items():
+        if name.startswith("implicit_"):
+            found[name] = dict(child)
+        elif isinstance(child, Mapping):
+            found |= {f"{name}/{path}": leaves for path, leaves in find(child).items()}
+    return found
+
+
+def representations(spec: ModelSpec, params: Mapping[str, Any]) -> dict[str, Float[Any, "..."]]:
+    """g(z) of every implicit module.
+
+    Args:
+        spec: the model.
+        params: not folded; NumPy or JAX.
+
+    Returns:
+        By path: in front of a convolution ``[C]``, or ``[A, C]`` with one for each anchor; behind
+        a prediction ``[A, 5 + K]``, in the order x y w h objectness classes.
+    """
+    anchors = len(spec.anchors[0])
+    g = {}
+    for path, leaves in find(params).items():
+        knowledge = spec.knowledge_at(path)
+        if path.endswith("implicit_after"):
+            outputs = _parent(params, path)["conv"]["bias"].shape[0]
+            groups = 1 if knowledge.scope == "all" else anchors
+            constant = knowledge.constant(leaves, outputs // groups)
+            g[path] = constant.reshape(anchors, outputs // anchors)
+        else:
+            g[path] = knowledge.constant(leaves, 0)
+    return g
+
+
+def sparsity_penalty(spec: ModelSpec, params: Mapping[str, Any]) -> Float[Array, ""]:
+    """The sum of ``sparsity * sum |c|`` over all factorisations (paper, section 3.2.2).
+
+    Args:
+        spec: the model; its factorisations say how much sparsity they ask for.
+        params: not folded.
+
+    Returns:
+        float32, to be added to the loss; 0 where nothing asks for it.
+    """
+    penalty = jnp.zeros((), jnp.float32)
+    for path, leaves in find(params).items():
+        modelling = spec.knowledge_at(path).modelling
+        if isinstance(modelling, Factorization) and modelling.sparsity:
+            magnitudes = jnp.abs(jnp.asarray(leaves["coefficients"], jnp.float32))
+            penalty += modelling.sparsity * magnitudes.sum()
+    return penalty
+
+
+def _parent(params: Mapping[str, Any], path: str) -> Mapping[str, Any]:
+    for name in path.split("/")[:-1]:
+        params = params[name]
+    return params
