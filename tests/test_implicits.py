@@ -11,6 +11,7 @@ from yolor_jax.models.detector import build, variable_shapes
 from yolor_jax.models.implicits import find, representations, sparsity_penalty
 from yolor_jax.models.spec import with_implicit
 from yolor_jax.models.zoo import MODELS
+from yolor_jax.nn.implicit import Network
 
 EVERYWHERE = {
     "pyramid": {"operator": "add", "modelling": "network"},
@@ -18,6 +19,7 @@ EVERYWHERE = {
     "alignment": {"operator": "multiply", "scope": "anchor"},
     "refinement": {"operator": "multiply", "scope": "size"},
 }
+DEEP = {"kind": "network", "hidden": [4], "nonlinearity": "tanh"}
 SPARSE = {"kind": "factorization", "atoms": 3, "sparsity": 0.5}
 
 
@@ -94,6 +96,18 @@ def test_nothing_to_penalise():
         ({"alignment": {"op": "add"}}, "no field of implicit knowledge 'op'; expected one of oper"),
         ({"alignment": {"modelling": "lstm"}}, "no modelling 'lstm'; expected one of vector, net"),
         ({"alignment": {"modelling": {"atoms": 2}}}, "field of the modelling 'vector' 'atoms'"),
+        ({"alignment": 3}, "implicit knowledge is described by 3; expected its operator, or a map"),
+        ({"alignment": {"modelling": 3}}, "a modelling is described by 3; expected its kind"),
+        ({"alignment": {"std": "a"}}, "got std = 'a'; expected one float"),
+        ({"alignment": {"std": -1}}, "got std = -1.0; expected at least 0"),
+        ({"branch": {"modelling": DEEP | {"hidden": "ab"}}}, "'ab'; expected one list of whole"),
+        ({"branch": {"modelling": DEEP | {"hidden": [3, 0]}}}, r"got hidden\[1\] = 0; expected at"),
+        ({"branch": {"modelling": DEEP | {"prior": 0}}}, "got prior = 0; expected at least 1"),
+        ({"branch": {"modelling": SPARSE | {"atoms": 2.5}}}, "got atoms = 2.5; expected one int"),
+        (
+            {"branch": {"modelling": SPARSE | {"sparsity": -1}}},
+            "sparsity = -1.0; expected at",
+        ),
         ({"refinement": "concat"}, "would change the size of the output; use 'add' or 'multiply'"),
         ({"branch": {"scope": "anchor"}}, "'branch' has the scope 'anchor'; expected 'all'"),
         ({"alignment": {"scope": "size"}}, "'alignment' has the scope 'size'; expected 'all' or"),
@@ -102,6 +116,12 @@ def test_nothing_to_penalise():
 def test_descriptions_that_make_no_sense(description, sentence):
     with pytest.raises(ValueError, match=sentence):
         with_implicit(MODELS["yolor_test"], description)
+
+
+def test_a_deep_network_from_a_recipe():
+    spec, params = network({"branch": {"modelling": DEEP}, "alignment": "add"})
+    assert spec.implicit.branch.modelling == Network(hidden=(4,), nonlinearity="tanh")
+    assert set(find(params)["neck/output0/implicit_before"]) == {"z", "w0", "w1"}
 
 
 def test_none_keeps_and_nothing_removes():

@@ -1,10 +1,10 @@
 """A model is data: one frozen `ModelSpec` holds all that distinguishes it from its relatives."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from yolor_jax.nn.implicit import MODELLINGS
+from yolor_jax.nn.implicit import MODELLINGS, Modelling
 from yolor_jax.nn.knowledge import Knowledge
 
 Anchors = tuple[tuple[tuple[float, float], ...], ...]
@@ -155,31 +155,71 @@ def with_implicit(spec: ModelSpec, description: Mapping[str, Any] | None) -> Mod
     return dataclasses.replace(spec, implicit=implicit)
 
 
-def _knowledge(description: str | Mapping[str, Any] | None) -> Knowledge | None:
+# Type of each field that a recipe may set; a list of whole numbers where it is a tuple.
+TYPES = {
+    "operator": str,
+    "scope": str,
+    "std": float,
+    "hidden": tuple,
+    "nonlinearity": str,
+    "prior": int,
+    "atoms": int,
+    "sparsity": float,
+    "nonnegative": bool,
+}
+
+
+def _knowledge(description: Any) -> Knowledge | None:
     if description is None:
         return None
-    fields = {"operator": description} if isinstance(description, str) else dict(description)
+    fields = _fields("implicit knowledge", "operator", description)
+    modelling = _modelling(fields.pop("modelling", "vector"))
     _require_known("field of implicit knowledge", fields, _names(Knowledge))
-    if "modelling" in fields:
-        fields["modelling"] = _modelling(fields["modelling"])
-    return Knowledge(**fields)
+    return Knowledge(modelling=modelling, **_typed(fields))
 
 
-def _modelling(description: str | Mapping[str, Any]):
-    fields = {"kind": description} if isinstance(description, str) else dict(description)
+def _modelling(description: Any) -> Modelling:
+    fields = _fields("a modelling", "kind", description)
     kind = fields.pop("kind", "vector")
     _require_known("modelling", [kind], list(MODELLINGS))
     _require_known(f"field of the modelling {kind!r}", fields, _names(MODELLINGS[kind]))
-    if "hidden" in fields:
-        fields["hidden"] = tuple(fields["hidden"])
-    return MODELLINGS[kind](**fields)
+    return MODELLINGS[kind](**_typed(fields))
+
+
+def _fields(what: str, key: str, description: Any) -> dict[str, Any]:
+    """A description as a mapping; a string stands for its most important field."""
+    if isinstance(description, str):
+        return {key: description}
+    if not isinstance(description, Mapping):
+        raise ValueError(
+            f"{what} is described by {description!r}; expected its {key}, or a mapping such as "
+            f'{{"{key}": ...}}'
+        )
+    return dict(description)
+
+
+def _typed(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields in their types; those that are None keep their defaults."""
+    typed = {}
+    for name, value in fields.items():
+        kind = TYPES[name]
+        if kind is tuple and isinstance(value, list) and all(type(v) is int for v in value):
+            value = tuple(value)
+        elif kind is float and type(value) is int:
+            value = float(value)
+        if value is not None:
+            if type(value) is not kind:
+                word = "list of whole numbers" if kind is tuple else kind.__name__
+                raise ValueError(f"got {name} = {value!r}; expected one {word}")
+            typed[name] = value
+    return typed
 
 
 def _names(kind: type) -> list[str]:
     return [field.name for field in dataclasses.fields(kind)]
 
 
-def _require_known(what: str, names, known: list[str]) -> None:
+def _require_known(what: str, names: Iterable[Any], known: list[str]) -> None:
     for name in names:
         if name not in known:
             raise ValueError(f"no {what} {name!r}; expected one of {', '.join(known) or 'none'}")

@@ -63,6 +63,12 @@ def _weights(h: Float[Any, "*A D"], features: int, mean: float, std: float):
     return init
 
 
+def _require_positive(**sizes: int) -> None:
+    for name, size in sizes.items():
+        if size < 1:
+            raise ValueError(f"got {name} = {size}; expected at least 1")
+
+
 @dataclasses.dataclass(frozen=True)
 class Vector:
     """``g(z) = z``: independent dimensions, one base. Leaf ``z`` ``[C]``."""
@@ -89,6 +95,8 @@ class Network:
     prior: int | None = None
 
     def __post_init__(self):
+        _require_positive(**{f"hidden[{i}]": width for i, width in enumerate(self.hidden)})
+        _require_positive(prior=1 if self.prior is None else self.prior)
         if self.nonlinearity not in NONLINEARITIES:
             known = ", ".join(str(name) for name in NONLINEARITIES)
             raise ValueError(
@@ -127,6 +135,11 @@ class Factorization:
     atoms: int | None = None
     sparsity: float = 0.0
     nonnegative: bool = False
+
+    def __post_init__(self):
+        _require_positive(atoms=1 if self.atoms is None else self.atoms)
+        if self.sparsity < 0:
+            raise ValueError(f"got sparsity = {self.sparsity}; expected at least 0")
 
     def __call__(self, param: Param, shape: tuple[int, ...], mean: float, std: float):
         """g(z) of the given shape; new leaves are drawn so that it is N(mean, std)."""

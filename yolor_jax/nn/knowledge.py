@@ -42,6 +42,8 @@ class Knowledge:
         ):
             if value not in known:
                 raise ValueError(f"got the {what} {value!r}; expected one of {', '.join(known)}")
+        if self.std < 0:
+            raise ValueError(f"got std = {self.std}; expected at least 0")
 
     def module(self, anchors: int, name: str) -> Implicit:
         """The Linen module; ``anchors`` A is the number of anchors that a convolution predicts."""
