@@ -18,7 +18,7 @@ from yolor_jax.cli import launch
 
 _QUICKSTART = pathlib.Path(__file__).parent / "configs" / "quickstart.py"
 _CONFIG = config_flags.DEFINE_config_file("config", None, "The recipe; the quickstart by default.")
-_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run; by default runs/<recipe>.")
+_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run; by default runs/RECIPE[/ROW].")
 
 
 def main(argv):
@@ -27,8 +27,8 @@ def main(argv):
 
     if len(argv) > 1:
         raise app.UsageError(f"got {argv[1:]}, expected only flags such as --config=FILE")
-    recipe = pathlib.Path(config_flags.get_config_filename(flags.FLAGS["config"])).stem
-    workdir = pathlib.Path(_WORKDIR.value or f"runs/{recipe}")
+    file, _, row = config_flags.get_config_filename(flags.FLAGS["config"]).partition(":")
+    workdir = pathlib.Path(_WORKDIR.value or pathlib.Path("runs", pathlib.Path(file).stem, row))
     sys.exit(launch.command(lambda: train.run(_CONFIG.value, workdir)))
 
 

@@ -6,6 +6,7 @@ Override from the command line: ``--config.optim.learning_rate=0.02``.
 import dataclasses
 
 from ml_collections import ConfigDict
+from ml_collections.config_dict import placeholder
 
 from yolor_jax.data.augment import AugmentConfig
 from yolor_jax.detection.losses import LossConfig
@@ -16,7 +17,9 @@ from yolor_jax.training.optim import OptimConfig
 def get_config() -> ConfigDict:
     """Settings of the original's training from scratch at 640 pixels, on COCO."""
     config = ConfigDict()
-    config.model = "yolor_csp"
+    config.model = ConfigDict()
+    config.model.name = "yolor_csp"
+    config.model.implicit = placeholder(object)  # by place, such as {"alignment": "add"}, {}: none
     config.image_size = 640  # pixels, square; a multiple of the model's largest stride
     config.bfloat16 = False  # activations; parameters, statistics, losses and boxes stay float32
     config.batch_size = 64  # images per step, over all devices

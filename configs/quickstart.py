@@ -9,7 +9,7 @@ from configs import base
 def get_config():
     """A small network, AdamW, one cosine over the whole run."""
     config = base.get_config()
-    config.model = "yolor_nano"
+    config.model.name = "yolor_nano"
     config.image_size = 128
     config.batch_size = 8
     config.epochs = 8.0

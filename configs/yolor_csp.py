@@ -9,7 +9,7 @@ from configs import base
 def get_config():
     """The settings of `base` with bfloat16 activations; 300 epochs."""
     config = base.get_config()
-    config.model = "yolor_csp"
+    config.model.name = "yolor_csp"
     config.bfloat16 = True
     config.eval.nms.max_candidates = 30_000
     return config

@@ -41,7 +41,7 @@ def data(tmp_path_factory):
 @pytest.fixture
 def config(data):
     config = quickstart.get_config()
-    config.model = "yolor_test"
+    config.model.name = "yolor_test"
     config.image_size = 64
     config.batch_size = 8
     config.epochs = 2.0
@@ -59,7 +59,7 @@ def finished(data, tmp_path_factory):
     config = quickstart.get_config()
     config.update(
         {
-            "model": "yolor_test",
+            "model": {"name": "yolor_test"},
             "image_size": 64,
             "batch_size": 8,
             "epochs": 2.0,
@@ -137,7 +137,9 @@ def test_a_workdir_of_another_config_is_refused(finished, config):
     [
         ({"data": {"path": "nowhere"}}, "nowhere"),
         ({"image_size": 100}, "side 100 is not a multiple of the largest stride 32; use 96 or 128"),
-        ({"model": "yolor_tset"}, "no model 'yolor_tset'; did you mean 'yolor_test'"),
+        ({"model": {"name": "yolor_tset"}}, "no model 'yolor_tset'; did you mean 'yolor_test'"),
+        ({"model": {"implicit": {"neck": "add"}}}, "no place of implicit knowledge 'neck'; expect"),
+        ({"model": {"implicit": "{'alignment': null}"}}, "expected a Python dict such as"),
         ({"batch_size": 64}, "has 20 images, fewer than one batch of 64"),
         ({"batch_size": 12}, "12 is not a multiple of the 8 devices"),
         ({"data": {"train_split": "trian"}}, "trian"),
@@ -182,6 +184,9 @@ def test_another_class_count_is_refused(finished, tmp_path, monkeypatch):
     [
         ("--config.optim.learning_rat=1", 'Did you mean "learning_rate"'),
         ("--config.eval.nms.iou=1", "value: iou (see configs/base.py)"),
+        ("--confi=x", "Unknown command line flag 'confi'"),
+        ("--config=configs/ablations.py:x_iFA", "no ablation 'x_iFA'; expected one of baseline,"),
+        ("--config.model.implicit={'neck': 'add'}", "no place of implicit knowledge 'neck'"),
     ],
 )
 def test_an_unknown_setting_says_what_was_meant(flag, sentence):

@@ -194,13 +194,14 @@ def _load(args: argparse.Namespace) -> tuple["Predictor", Mapping[str, Any]]:
     from yolor_jax.inference.predictor import NmsConfig, Predictor
     from yolor_jax.models.detector import build, find_spec
     from yolor_jax.models.fold import fold
+    from yolor_jax.models.spec import with_implicit
     from yolor_jax.training.checkpoint import load_variables
 
     quiet_libraries()
     use_compilation_cache()
     with user_errors():
         variables, meta = load_variables(args.checkpoint)
-        spec = find_spec(meta["model"])
+        spec = with_implicit(find_spec(meta["model"]), meta["implicit"])
         predictor = Predictor(
             build(spec, meta["num_classes"], fused=args.fold),
             fold(spec, variables) if args.fold else variables,

@@ -6,7 +6,7 @@ import pathlib
 import sys
 from collections.abc import Callable, Sequence
 
-from absl import app
+from absl import flags
 
 from yolor_jax.cli.errors import CommandError
 
@@ -14,9 +14,12 @@ CACHE = pathlib.Path("~/.cache/yolor_jax/compiled")
 
 
 def parse_flags(argv: Sequence[str]) -> list[str]:
-    """Parses flags as absl does; an unknown setting of the recipe ends with one sentence."""
+    """Parses flags as absl does; an unknown flag or setting of the recipe ends with a sentence."""
     try:
-        return app.parse_flags_with_usage(list(argv))
+        return flags.FLAGS(list(argv))
+    except flags.Error as error:
+        print(f"error: {str(error).strip().splitlines()[-1]}", file=sys.stderr)
+        sys.exit(2)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         # A KeyError within a KeyError: quoted twice.
         said = str(error).replace("\\n", ". ").replace("\\", "").replace("'", "").strip('"')

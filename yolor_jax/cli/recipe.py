@@ -5,6 +5,7 @@ import functools
 import json
 import pathlib
 from collections.abc import Callable
+from typing import Any
 
 import jax.numpy as jnp
 from ml_collections import ConfigDict
@@ -15,7 +16,8 @@ from yolor_jax.data.subset import Subset, first_images
 from yolor_jax.detection.losses import LossConfig
 from yolor_jax.evaluation.coco import BACKENDS
 from yolor_jax.inference.predictor import NmsConfig
-from yolor_jax.models.detector import Detector, build, require_multiple
+from yolor_jax.models.detector import Detector, build, find_spec, require_multiple
+from yolor_jax.models.spec import ModelSpec, with_implicit
 from yolor_jax.training.optim import OptimConfig, RunLength
 
 Split = Source | Subset
@@ -54,6 +56,7 @@ def check(config: ConfigDict) -> None:
             f"got the backend {config.eval.backend!r} for evaluation; expected one of "
             f"{', '.join(BACKENDS)}"
         )
+    model_spec(config)
 
 
 def open_sources(config: ConfigDict) -> Sources:
@@ -86,6 +89,30 @@ def open_split(config: ConfigDict, split: str) -> Split:
     return first_images(source, config.data.first) if config.data.first else source
 
 
+def model_spec(config: ConfigDict) -> ModelSpec:
+    """The recipe's model with the implicit knowledge that the recipe asks for.
+
+    Raises:
+        ValueError: no such model or implicit knowledge.
+    """
+    return with_implicit(find_spec(config.model.name), implicit(config))
+
+
+def implicit(config: ConfigDict) -> dict[str, Any] | None:
+    """The recipe's description of implicit knowledge (`models.spec`); None: the model's own.
+
+    Raises:
+        ValueError: it is no dictionary.
+    """
+    description = config.model.to_dict()["implicit"]
+    if not isinstance(description, dict | None):
+        raise ValueError(
+            f"--config.model.implicit is {description!r}; expected a Python dict such as "
+            """{"alignment": "add"}"""
+        )
+    return description
+
+
 def detector(config: ConfigDict, num_classes: int, *, fused: bool = False) -> Detector:
     """The recipe's network.
 
@@ -93,7 +120,7 @@ def detector(config: ConfigDict, num_classes: int, *, fused: bool = False) -> De
         ValueError: no such model, or an image size that does not fit it.
     """
     dtype = jnp.bfloat16 if config.bfloat16 else jnp.float32
-    module = build(config.model, num_classes, dtype=dtype, fused=fused)
+    module = build(model_spec(config), num_classes, dtype=dtype, fused=fused)
     require_multiple((config.image_size,), module.spec.strides[-1])
     return module
 

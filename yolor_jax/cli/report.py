@@ -7,7 +7,7 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from yolor_jax.cli.recipe import Sources, Split
+from yolor_jax.cli import recipe
 from yolor_jax.data.encoded import decode
 from yolor_jax.evaluation.coco import Metrics
 from yolor_jax.inference.drawing import contact_sheet, draw_pair, save_image
@@ -17,13 +17,17 @@ from yolor_jax.models.detector import Detector, variable_shapes
 PICTURES = 12
 
 
-def opening(config: ConfigDict, sources: Sources, module: Detector, workdir: pathlib.Path) -> str:
+def opening(
+    config: ConfigDict, sources: recipe.Sources, module: Detector, workdir: pathlib.Path
+) -> str:
     """Says what will be trained on what."""
     leaves = jax.tree.leaves(variable_shapes(module)["params"])
     parameters = sum(int(np.prod(leaf.shape)) for leaf in leaves)
     devices = jax.devices()
+    implicit = recipe.implicit(config)
+    own = "" if implicit is None else f" with the implicit knowledge {implicit}"
     return (
-        f"{config.model}, {parameters:,} parameters, {config.image_size} pixels, on "
+        f"{config.model.name}{own}, {parameters:,} parameters, {config.image_size} pixels, on "
         f"{len(devices)} {devices[0].platform} device{'s' * (len(devices) > 1)}\n"
         f"{len(sources.train):,} images to train on, {len(sources.evaluation):,} to evaluate on, "
         f"{len(sources.class_names)} classes; results go to {workdir}"
@@ -31,7 +35,11 @@ def opening(config: ConfigDict, sources: Sources, module: Detector, workdir: pat
 
 
 def draw_validation(
-    folder: pathlib.Path, module: Detector, variables: Mapping, source: Split, image_size: int
+    folder: pathlib.Path,
+    module: Detector,
+    variables: Mapping,
+    source: recipe.Split,
+    image_size: int,
 ) -> None:
     """Draws the first images of a split, predicted boxes beside true ones, and a sheet of them."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -64,7 +72,7 @@ def closing(config: ConfigDict, workdir: pathlib.Path, metrics: Metrics, minutes
         "checkpoints": workdir / "checkpoints",
     }
     lines = [
-        f"{config.model} is trained ({minutes:.1f} minutes since this start): "
+        f"{config.model.name} is trained ({minutes:.1f} minutes since this start): "
         f"AP {_percent(metrics['AP'])}, AP50 {_percent(metrics['AP50'])} "
         f"on {config.data.eval_split}.",
         *(f"  {name:<12} {path}" for name, path in made.items()),

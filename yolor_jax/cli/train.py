@@ -170,7 +170,8 @@ def _scores(
 def _meta(config: ConfigDict, sources: recipe.Sources) -> dict[str, Any]:
     """What a checkpoint says of itself: the network, and all that decides the course of its run."""
     return {
-        "model": config.model,
+        "model": config.model.name,
+        "implicit": recipe.implicit(config),
         "num_classes": len(sources.class_names),
         "class_names": list(sources.class_names),
         "image_size": config.image_size,
