@@ -190,21 +190,20 @@ def _candidates(path: pathlib.Path) -> Iterator[pathlib.Path]:
 
 def _load(args: argparse.Namespace) -> tuple["Predictor", Mapping[str, Any]]:
     """The network of the checkpoint, ready to predict, and what the checkpoint says of it."""
+    from yolor_jax.cli.checkpoints import open_checkpoint
     from yolor_jax.cli.launch import quiet_libraries, use_compilation_cache
     from yolor_jax.inference.predictor import NmsConfig, Predictor
-    from yolor_jax.models.detector import build, find_spec
-    from yolor_jax.models.fold import fold
-    from yolor_jax.models.spec import with_implicit
-    from yolor_jax.training.checkpoint import load_variables
 
     quiet_libraries()
     use_compilation_cache()
     with user_errors():
-        variables, meta = load_variables(args.checkpoint)
-        spec = with_implicit(find_spec(meta["model"]), meta["implicit"])
+        checkpoint = open_checkpoint(args.checkpoint)
+        if args.fold and not checkpoint.fused:
+            checkpoint = checkpoint.folded()
+        meta = checkpoint.meta
         predictor = Predictor(
-            build(spec, meta["num_classes"], fused=args.fold),
-            fold(spec, variables) if args.fold else variables,
+            checkpoint.module(),
+            checkpoint.variables,
             image_size=meta["image_size"] if args.image_size is None else args.image_size,
             nms=NmsConfig(score_threshold=args.score, iou_threshold=args.iou),
         )

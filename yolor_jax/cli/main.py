@@ -15,6 +15,8 @@ from yolor_jax.cli.errors import CommandError
 
 COMMANDS = {
     "detect": "yolor_jax.cli.detect",
+    "fold": "yolor_jax.cli.fold",
+    "implicit": "yolor_jax.cli.implicit",
     "summary": "yolor_jax.cli.summary",
     "bench": "yolor_jax.cli.bench",
 }

@@ -1,0 +1,133 @@
+"""Fold a network: implicit knowledge and batch norm become part of its convolutions.
+
+Writes the folded network to one file and says what it saves: parameters, FLOPs, and the operations
+of the program that the compiler makes of it. What is left out of the network is constant at
+inference, so that the outputs are the same but for rounding; the largest difference on a random
+image is measured.
+
+    yolor fold runs/quickstart folded.safetensors --explain
+    yolor detect photos/ --checkpoint folded.safetensors
+"""
+
+import argparse
+import pathlib
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, NamedTuple
+
+from yolor_jax.cli.errors import CommandError, user_errors
+
+if TYPE_CHECKING:
+    from yolor_jax.cli.checkpoints import Checkpoint
+    from yolor_jax.models.detector import Detector
+
+# An instruction of the compiled program that computes something.
+OPERATION = re.compile(r"^\s+(ROOT )?%?[\w.-]+ = .*? (?P<name>[\w-]+)\(")
+NO_OPERATIONS = {"parameter", "constant", "tuple", "get-tuple-element", "bitcast"}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the arguments of ``yolor fold``."""
+    parser.add_argument("checkpoint", metavar="CHECKPOINT", help="workdir of a run, or a file")
+    parser.add_argument("output", metavar="OUTPUT", help="the file to write, .safetensors")
+    parser.add_argument("--explain", action="store_true", help="list every rule that was applied")
+    parser.add_argument("--overwrite", action="store_true", help="replace OUTPUT if it exists")
+
+
+class Form(NamedTuple):
+    """What one form of a network needs."""
+
+    parameters: int
+    statistics: int
+    flops: int
+    operations: int
+
+
+def run(args: argparse.Namespace) -> int:
+    """Runs ``yolor fold`` and returns 0.
+
+    Raises:
+        CommandError: no such checkpoint, one that is folded already, or an output that exists.
+    """
+    from yolor_jax.cli.checkpoints import open_checkpoint
+    from yolor_jax.cli.launch import quiet_libraries, use_compilation_cache
+    from yolor_jax.models.fold import explain, format_rules
+    from yolor_jax.weights.store import save_variables
+
+    quiet_libraries()
+    use_compilation_cache()
+    output = pathlib.Path(args.output)
+    if output.suffix != ".safetensors":
+        raise CommandError(f"OUTPUT is {output}; expected a name that ends in .safetensors")
+    if output.exists() and not args.overwrite:
+        raise CommandError(f"{output} exists; choose another name, or add --overwrite")
+    with user_errors():
+        checkpoint = open_checkpoint(args.checkpoint)
+        folded = checkpoint.folded()
+        if args.explain:
+            print(format_rules(explain(checkpoint.spec, checkpoint.variables)), end="\n\n")
+        save_variables(output, folded.variables, folded.meta)
+    print(_report(checkpoint, folded))
+    print(f"\nfind objects with it: yolor detect IMAGE... --checkpoint {output}")
+    return 0
+
+
+def _report(trained: "Checkpoint", folded: "Checkpoint") -> str:
+    """The table before and after, and the difference of the logits."""
+    import numpy as np
+
+    image_size = trained.meta["image_size"]
+    before, logits = _form(trained.module(), trained.variables, image_size)
+    after, folded_logits = _form(folded.module(), folded.variables, image_size)
+    pairs = list(zip(logits, folded_logits, strict=True))
+    difference = max(float(np.abs(a - b).max()) for a, b in pairs)
+    largest = max(float(np.abs(a).max()) for a, _ in pairs)
+    rows = [
+        ("", "trained", "folded"),
+        ("parameters", f"{before.parameters:,}", f"{after.parameters:,}"),
+        ("running statistics", f"{before.statistics:,}", f"{after.statistics:,}"),
+        (
+            f"convolution GFLOPs at {image_size} px",
+            f"{before.flops / 1e9:,.3f}",
+            f"{after.flops / 1e9:,.3f}",
+        ),
+        ("operations when compiled", f"{before.operations:,}", f"{after.operations:,}"),
+    ]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    table = [
+        f"{name:{widths[0]}}  {one:>{widths[1]}}  {two:>{widths[2]}}" for name, one, two in rows
+    ]
+    said = f"largest difference of the logits on a random image: {difference:.1e} of {largest:.1f}"
+    return "\n".join([*table, said])
+
+
+def _form(module: "Detector", variables: Mapping, image_size: int) -> tuple[Form, tuple]:
+    """Counts one form of the network and computes its logits on a random image."""
+    import jax
+    import numpy as np
+
+    from yolor_jax.models.summary import summarize
+
+    side = 2 * module.spec.strides[-1]  # the operations do not depend on the size
+    image = np.random.default_rng(0).random((1, side, side, 3), np.float32)
+    compiled = jax.jit(module.apply).lower(variables, image).compile()
+    form = Form(
+        parameters=_count(variables["params"]),
+        statistics=_count(variables.get("batch_stats", {})),
+        flops=summarize(module, (image_size, image_size)).total.flops,
+        operations=count_operations(compiled.as_text()),
+    )
+    return form, jax.device_get(compiled(variables, image).detect)
+
+
+def count_operations(program: str) -> int:
+    """Instructions of a compiled program's entry that compute something; a fusion is one."""
+    entry = program[program.index("\nENTRY ") :].partition("\n}")[0]
+    names = (match["name"] for match in map(OPERATION.match, entry.splitlines()) if match)
+    return sum(name not in NO_OPERATIONS for name in names)
+
+
+def _count(tree: Mapping) -> int:
+    import jax
+
+    return sum(leaf.size for leaf in jax.tree.leaves(tree))

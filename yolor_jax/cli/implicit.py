@@ -1,0 +1,89 @@
+"""Show what a network has learnt as implicit knowledge.
+
+A table of every g(z): its place, operator and modelling, how far it has moved from the operator's
+neutral element (0 for addition, 1 for multiplication); and, on request, a picture of all of them.
+
+    yolor implicit runs/quickstart --figure implicit.png
+"""
+
+import argparse
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from yolor_jax.cli.errors import user_errors
+
+if TYPE_CHECKING:
+    from yolor_jax.models.spec import ModelSpec
+
+HEADING = ("implicit knowledge", "operator", "modelling", "g(z)", "leaves", "mean", "std", "moved")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the arguments of ``yolor implicit``."""
+    parser.add_argument("checkpoint", metavar="CHECKPOINT", help="workdir of a run, or a file")
+    parser.add_argument("--figure", metavar="FILE", help="draw them there, such as implicit.png")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Runs ``yolor implicit`` and returns 0.
+
+    Raises:
+        CommandError: no such checkpoint, or none with implicit knowledge.
+    """
+    from yolor_jax.cli.checkpoints import open_checkpoint
+    from yolor_jax.cli.launch import quiet_libraries
+    from yolor_jax.evaluation.implicit_figure import draw_implicits
+
+    quiet_libraries()
+    with user_errors():
+        checkpoint = open_checkpoint(args.checkpoint)
+        params = checkpoint.variables["params"]
+        print(table(checkpoint.spec, params))
+        if args.figure:
+            draw_implicits(args.figure, checkpoint.spec, params, checkpoint.meta["class_names"])
+            print(f"\ndrawn in {args.figure}")
+    return 0
+
+
+def table(spec: "ModelSpec", params: Mapping) -> str:
+    """One line for each implicit module.
+
+    Args:
+        spec: the model.
+        params: not folded.
+
+    Returns:
+        Aligned text. "moved" is the root of the mean squared distance from the neutral element;
+        it is 0.02 before training.
+
+    Raises:
+        ValueError: there is no implicit knowledge in it.
+    """
+    import numpy as np
+
+    from yolor_jax.models.implicits import find, representations
+    from yolor_jax.nn.implicit import NEUTRAL
+
+    found = find(params)
+    if not found:
+        raise ValueError(
+            "there is no implicit knowledge in this network: it is folded, or its model has none"
+        )
+    lines = [HEADING]
+    for path, g in representations(spec, params).items():
+        knowledge = spec.knowledge_at(path)
+        moved = np.sqrt(np.mean(np.square(g - NEUTRAL[knowledge.operator])))
+        lines.append(
+            (
+                path,
+                knowledge.operator,
+                type(knowledge.modelling).__name__.lower(),
+                " x ".join(map(str, g.shape)),
+                f"{sum(leaf.size for leaf in found[path].values()):,}",
+                f"{g.mean():.4f}",
+                f"{g.std():.4f}",
+                f"{moved:.4f}",
+            )
+        )
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)

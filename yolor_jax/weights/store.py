@@ -1,0 +1,105 @@
+"""Our own variables in one safetensors file, with what must be known to use them.
+
+    save_variables("yolor_p6.safetensors", variables, meta)
+    variables, meta = load_variables("yolor_p6.safetensors")    # bit-equal
+
+A tensor is named by its collection and path, such as ``params/backbone/stem/conv/kernel``; ``meta``
+stands as JSON in the file's own metadata. The layout is ours: NHWC, kernels ``[h, w, in, out]``.
+"""
+
+import json
+import os
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import flax.traverse_util
+import jax
+import numpy as np
+import safetensors
+import safetensors.numpy
+
+from yolor_jax.trees import flatten_by_path
+from yolor_jax.weights.foreign import WeightsError, naming, refuse_downloads_gone_wrong
+from yolor_jax.weights.whole_file import whole_file
+
+KEY = "yolor_jax"
+"""Where the metadata of the file holds ``meta``."""
+REQUIRED = ("model", "implicit", "num_classes", "class_names", "image_size", "fused")
+
+
+def save_variables(
+    path: str | os.PathLike, variables: Mapping[str, Any], meta: Mapping[str, Any]
+) -> None:
+    """Write variables to a file that appears whole or not at all.
+
+    Args:
+        path: the file; replaced if there is one.
+        variables: ``{"params": ..., "batch_stats": ...}``, or ``{"params": ...}`` if folded; arrays
+            of any floating dtype. A collection without leaves is not kept.
+        meta: JSON values, at least ``model`` (a name of the zoo), ``implicit`` (the description of
+            `models.spec.with_implicit`; None for the model's own), ``num_classes``,
+            ``class_names``, ``image_size`` in pixels, and ``fused``.
+
+    Raises:
+        ValueError: ``meta`` lacks something.
+        OSError: the file cannot be written.
+    """
+    _require_meta(meta)
+    # In C order: safetensors writes a transposed view as if it were not one.
+    leaves = {
+        name: np.asarray(leaf, order="C")
+        for name, leaf in flatten_by_path(jax.device_get(variables)).items()
+    }
+    try:
+        with whole_file(path) as temporary:
+            safetensors.numpy.save_file(leaves, temporary, metadata={KEY: json.dumps(dict(meta))})
+    except safetensors.SafetensorError as error:
+        raise OSError(f"cannot write {path}: {error}") from error
+
+
+def load_variables(path: str | os.PathLike) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Read a file of `save_variables`.
+
+    Args:
+        path: the file.
+
+    Returns:
+        The variables as NumPy arrays in the dtypes of the file, and ``meta``.
+
+    Raises:
+        WeightsError: the file is damaged, of another kind, or was not written here.
+        OSError: it cannot be opened.
+    """
+    path = pathlib.Path(path)
+    with path.open("rb") as file, naming(path):
+        refuse_downloads_gone_wrong(file.read(16))
+    with naming(path):
+        try:
+            with safetensors.safe_open(path, framework="np") as file:
+                meta = _meta(file.metadata() or {})
+                leaves = {name: file.get_tensor(name) for name in file.keys()}
+        except safetensors.SafetensorError as error:
+            raise WeightsError(
+                f"is no whole safetensors file ({error}); expected one that yolor has written, "
+                "fetch or write it again"
+            ) from error
+    return flax.traverse_util.unflatten_dict(leaves, sep="/"), meta
+
+
+def _meta(metadata: Mapping[str, str]) -> dict[str, Any]:
+    """``meta`` out of a file's metadata."""
+    if KEY not in metadata:
+        raise WeightsError(
+            "is a safetensors file of another program: its metadata have no entry "
+            f"{KEY!r}; `yolor convert` makes such a file of published weights"
+        )
+    meta = json.loads(metadata[KEY])
+    _require_meta(meta)
+    return meta
+
+
+def _require_meta(meta: Mapping[str, Any]) -> None:
+    missing = [name for name in REQUIRED if name not in meta]
+    if missing:
+        raise WeightsError(f"what is known of the variables lacks {', '.join(missing)}")
