@@ -124,10 +124,17 @@ def test_the_folded_network_has_the_same_numbers(finished):
         assert folded.metrics[name] == pytest.approx(value, abs=1e-6)
 
 
-def test_a_workdir_of_another_config_is_refused(finished, config):
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"learning_rate": 0.5}, r"run/optim/learning_rate is 0.002 there and 0.5 here.*workdir"),
+        ({"freeze": "^head/"}, r"run/optim/freeze is '' there and '\^head/' here.*workdir"),
+    ],
+)
+def test_a_workdir_of_another_config_is_refused(finished, config, change, sentence):
     before = sorted(finished.rglob("*"))
-    config.optim.learning_rate = 0.5
-    with pytest.raises(CommandError, match=r"optim/learning_rate is 0.002 there and 0.5 here.*wor"):
+    config.optim.update(change)
+    with pytest.raises(CommandError, match=sentence):
         train.run(config, finished)
     assert sorted(finished.rglob("*")) == before
 
@@ -145,6 +152,8 @@ def test_a_workdir_of_another_config_is_refused(finished, config):
         ({"data": {"train_split": "trian"}}, "trian"),
         ({"optim": {"optimizer": "lion"}}, "optimizer is 'lion': expected one of"),
         ({"augment": {"hue": 3.0}}, "hue"),
+        ({"optim": {"freeze": "^bakbone"}}, r"'\^bakbone', which matches no parameter; exp"),
+        ({"optim": {"freeze": "("}}, "which is no regular expression"),
         ({"batch_size": 0}, "--config.batch_size is 0; expected more than 0"),
         ({"eval": {"backend": "pycoco"}}, "'pycoco' for evaluation; expected one of faster-coco"),
         ({"eval": {"nms": {"max_detections": 0}}}, "max_detections is 0"),

@@ -57,6 +57,7 @@ def check(config: ConfigDict) -> None:
             f"{', '.join(BACKENDS)}"
         )
     model_spec(config)
+    optim_config(config)
 
 
 def open_sources(config: ConfigDict) -> Sources:

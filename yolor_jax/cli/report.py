@@ -4,7 +4,6 @@ import pathlib
 from collections.abc import Mapping
 
 import jax
-import numpy as np
 from ml_collections import ConfigDict
 
 from yolor_jax.cli import recipe
@@ -13,6 +12,7 @@ from yolor_jax.evaluation.coco import Metrics
 from yolor_jax.inference.drawing import contact_sheet, draw_pair, save_image
 from yolor_jax.inference.predictor import Predictor
 from yolor_jax.models.detector import Detector, variable_shapes
+from yolor_jax.training import freeze
 
 PICTURES = 12
 
@@ -20,14 +20,20 @@ PICTURES = 12
 def opening(
     config: ConfigDict, sources: recipe.Sources, module: Detector, workdir: pathlib.Path
 ) -> str:
-    """Says what will be trained on what."""
-    leaves = jax.tree.leaves(variable_shapes(module)["params"])
-    parameters = sum(int(np.prod(leaf.shape)) for leaf in leaves)
+    """Says what will be trained on what.
+
+    Raises:
+        ValueError: ``config.optim.freeze`` matches no parameter, or all.
+    """
+    params = variable_shapes(module)["params"]
+    parameters = f"{sum(leaf.size for leaf in jax.tree.leaves(params)):,} parameters"
+    if config.optim.freeze:
+        parameters += f", {freeze.count(params, config.optim.freeze):,} of them frozen"
     devices = jax.devices()
     implicit = recipe.implicit(config)
     own = "" if implicit is None else f" with the implicit knowledge {implicit}"
     return (
-        f"{config.model.name}{own}, {parameters:,} parameters, {config.image_size} pixels, on "
+        f"{config.model.name}{own}, {parameters}, {config.image_size} pixels, on "
         f"{len(devices)} {devices[0].platform} device{'s' * (len(devices) > 1)}\n"
         f"{len(sources.train):,} images to train on, {len(sources.evaluation):,} to evaluate on, "
         f"{len(sources.class_names)} classes; results go to {workdir}"

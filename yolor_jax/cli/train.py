@@ -23,6 +23,7 @@ from yolor_jax.evaluation.coco import format_table
 from yolor_jax.evaluation.evaluate import Evaluation
 from yolor_jax.models.detector import Detector
 from yolor_jax.models.fold import fold
+from yolor_jax.models.implicits import sparsity_penalty, wants_sparsity
 from yolor_jax.training import mesh as meshes
 from yolor_jax.training.checkpoint import Checkpoints
 from yolor_jax.training.loop import train
@@ -45,9 +46,9 @@ def run(config: ConfigDict, workdir: pathlib.Path) -> None:
         recipe.check(config)
         sources = recipe.open_sources(config)
         module = recipe.detector(config, len(sources.class_names))
+        print(report.opening(config, sources, module, workdir))
     mesh = meshes.make_mesh()
     evaluator = make_evaluator(config, module, sources.evaluation, mesh)
-    print(report.opening(config, sources, module, workdir))
 
     started = time.monotonic()
     state, trained = _train(config, sources, module, mesh, evaluator, workdir)
@@ -73,14 +74,15 @@ def _train(
     workdir: pathlib.Path,
 ) -> tuple[TrainState, Evaluation]:
     """Trains to the last step and evaluates; all files are on disk on return."""
+    spec = module.spec
     with contextlib.ExitStack() as stack:
         with user_errors():
             run = recipe.run_length(config, len(sources.train))
             optim = recipe.optim_config(config)
             augment = recipe.augmentation(config)
             loss = make_detection_loss(
-                anchors=module.spec.anchors,
-                strides=module.spec.strides,
+                anchors=spec.anchors,
+                strides=spec.strides,
                 config=recipe.loss_config(config, len(sources.class_names)),
             )
             meshes.require_divisible(mesh, config.batch_size)
@@ -96,6 +98,7 @@ def _train(
             run=run,
             mesh=mesh,
             shardings=meshes.state_sharding(mesh, state),
+            penalty=functools.partial(sparsity_penalty, spec) if wants_sparsity(spec) else None,
         )
         batches = train_batches(
             sources.train,

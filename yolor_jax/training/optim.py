@@ -21,6 +21,7 @@ the only decayed ones) and ``scale`` (batch norms and everything implicit).
 """
 
 import dataclasses
+import re
 from typing import Any, NamedTuple
 
 import jax
@@ -29,6 +30,7 @@ import optax
 from jaxtyping import Array, Float, Int, PyTree
 
 from yolor_jax import trees
+from yolor_jax.training.freeze import skip_frozen
 
 # First match wins. An implicit's own kernels and biases (its NN modelling) are not decayed either.
 GROUP_RULES = (
@@ -62,6 +64,8 @@ class OptimConfig:
             when an epoch ends are thrown away.
         ema_decay: decay of the moving average of parameters and statistics that it grows to.
         ema_tau: optimiser steps over which it grows there.
+        freeze: a regular expression; the parameters whose path it is found in do not change (see
+            `training.freeze`). "" trains all.
     """
 
     optimizer: str = "sgd"
@@ -79,12 +83,19 @@ class OptimConfig:
     drop_gradients_at_epoch_start: bool = False
     ema_decay: float = 0.9999
     ema_tau: float = 2000.0
+    freeze: str = ""
 
     def __post_init__(self):
         if self.optimizer not in OPTIMIZERS:
             raise ValueError(
                 f"optimizer is {self.optimizer!r}: expected one of {sorted(OPTIMIZERS)}."
             )
+        try:
+            re.compile(self.freeze)
+        except re.error as error:
+            raise ValueError(
+                f"freeze is {self.freeze!r}, which is no regular expression: {error}."
+            ) from error
         if self.cosine_per_step and self.lag_one_epoch:
             raise ValueError(
                 "lag_one_epoch shifts a cosine that falls once per epoch: set it or "
@@ -252,9 +263,13 @@ OPTIMIZERS = {"sgd": sgd, "adamw": adamw}
 def make_optimizer(config: OptimConfig, run: RunLength) -> optax.GradientTransformationExtraArgs:
     """The chosen optimiser; its ``update`` takes ``hyperparameters=hyperparameters(step, ...)``.
 
-    A parameter that no group claims makes ``init`` raise a ValueError that names it.
+    A parameter that no group claims, and a ``freeze`` that matches none or all, make ``init`` raise
+    a ValueError that names it.
     """
-    return optax.with_extra_args_support(optax.chain(*OPTIMIZERS[config.optimizer](config, run)))
+    optimizer = optax.chain(*OPTIMIZERS[config.optimizer](config, run))
+    return optax.with_extra_args_support(
+        skip_frozen(optimizer, config.freeze) if config.freeze else optimizer
+    )
 
 
 def ema_decay(updates: Int[Array, ""], config: OptimConfig) -> Float[Array, ""]:
@@ -264,10 +279,12 @@ def ema_decay(updates: Int[Array, ""], config: OptimConfig) -> Float[Array, ""]:
 
 
 def ema_update(average: PyTree, values: PyTree, decay: Float[Array, ""]) -> PyTree:
-    """``decay * average + (1 - decay) * values`` for every leaf of two equal trees."""
+    """``decay * average + (1 - decay) * values`` for every leaf of two equal trees.
+
+    Written as a step towards the values, so that an average of what does not change is exact.
+    """
 
     def blend(a, v):
-        d = decay.astype(a.dtype)
-        return d * a + (1.0 - d) * v
+        return a + (1.0 - decay.astype(a.dtype)) * (v - a)
 
     return jax.tree.map(blend, average, values)

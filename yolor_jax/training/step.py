@@ -28,6 +28,7 @@ from jaxtyping import Array, Float, PyTree
 
 from yolor_jax.data.example import Batch
 from yolor_jax.detection.losses import LossConfig, detection_loss
+from yolor_jax.training.freeze import constant_batch_norms, stop_gradients
 from yolor_jax.training.mesh import batch_sharding, replicated, require_divisible
 from yolor_jax.training.optim import (
     Hyperparameters,
@@ -45,6 +46,7 @@ Metrics = dict[str, tuple[Float[Array, ""], Float[Array, ""]]]
 """Name -> (sum, count), float32."""
 Augment = Callable[[jax.Array, Batch], Batch]
 Loss = Callable[[Any, Batch], tuple[Float[Array, ""], dict[str, Float[Array, ""]]]]
+Penalty = Callable[[PyTree], Float[Array, ""]]
 TrainStep = Callable[[TrainState, Batch, jax.Array], tuple[TrainState, Metrics]]
 
 
@@ -88,6 +90,7 @@ def make_train_step(
     run: RunLength,
     mesh: Mesh,
     shardings: PyTree,
+    penalty: Penalty | None = None,
 ) -> TrainStep:
     """Build the compiled training step.
 
@@ -100,6 +103,7 @@ def make_train_step(
         run: batch size and length of the run.
         mesh: the devices.
         shardings: of the state, ``state_sharding(mesh, state)``.
+        penalty: of the parameters, for each image of the batch; its metric is ``loss/penalty``.
 
     Returns:
         ``step(state, batch, key) -> (state, metrics)``. The metrics hold the loss terms under
@@ -117,9 +121,16 @@ def make_train_step(
         images = batch.image.astype(module.dtype) / 255.0  # [B, H, W, 3]
 
         def objective(params: PyTree):
+            params = stop_gradients(params, config.freeze)
             variables = {"params": params, "batch_stats": state.batch_stats}
-            outputs, updated = module.apply(variables, images, train=True, mutable=["batch_stats"])
+            with nn.intercept_methods(constant_batch_norms(params, config.freeze)):
+                outputs, updated = module.apply(
+                    variables, images, train=True, mutable=["batch_stats"]
+                )
             value, terms = loss(outputs, batch)
+            if penalty:
+                terms = terms | {"penalty": penalty(params)}
+                value += len(images) * terms["penalty"]  # like the loss, a sum over images
             return value, (terms, updated.get("batch_stats", {}))
 
         gradient = jax.value_and_grad(objective, has_aux=True)
