@@ -3,7 +3,12 @@
 import struct
 import zipfile
 
+import ml_dtypes
 import numpy as np
+import pytest
+
+from yolor_jax.weights.foreign import WeightsError
+from yolor_jax.weights.torch_file import read_torch
 
 EMPTY_TUPLE, NONE, FALSE, REDUCE, NEWOBJ, BUILD = b")", b"N", b"\x89", b"R", b"\x81", b"b"
 DTYPES = {"FloatStorage": "<f4", "HalfStorage": "<f2", "LongStorage": "<i8"}
@@ -21,6 +26,9 @@ def integer(value):
 
 def name(module, attribute):
     return f"c{module}\n{attribute}\n".encode()
+
+
+MODEL = name("models.yolo", "Model")
 
 
 def sequence(*items):
@@ -98,3 +106,37 @@ def save_entries(path, entries, compression=zipfile.ZIP_STORED):
         for entry, content in entries.items():
             archive.writestr(f"archive/{entry}", content)
     return path
+
+
+GOLDEN = {
+    "state_dict": "expected",
+    "state_dict_with_optimizer": "expected_after_step",
+    "bare_state_dict": "expected_after_step",
+    "pickled_module_half": "expected_half",
+    "pickled_module_ema": "expected_after_step",
+    "views": "expected_views",
+}
+
+
+def expected_arrays(folder, file):
+    expected = dict(np.load(folder / f"{GOLDEN[file]}.npz"))
+    if "bf16" in expected:
+        expected["bf16"] = expected["bf16"].astype(ml_dtypes.bfloat16)
+    return expected
+
+
+def assert_same(got, expected):
+    assert list(got) == list(expected)
+    for key, array in expected.items():
+        assert (got[key].dtype, got[key].shape) == (array.dtype, array.shape), key
+        assert got[key].tobytes() == array.tobytes(), key
+
+
+def refusal(path):
+    """The sentence with which a file is refused; it begins with the path."""
+    with pytest.raises(WeightsError) as caught:
+        read_torch(path)
+    sentence = str(caught.value)
+    assert sentence.startswith(f"{path}: ") and sentence.isascii() and sentence.isprintable()
+    assert len(sentence) < 1000
+    return sentence.removeprefix(f"{path}: ")
