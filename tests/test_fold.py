@@ -27,6 +27,11 @@ MODELLINGS = (
     Factorization(),
     Factorization(atoms=2, nonnegative=True),
 )
+SETTINGS = hypothesis.settings(
+    deadline=None,
+    derandomize=True,
+    phases=[hypothesis.Phase.generate],  # to shrink a network takes minutes of compiling
+)
 SCOPES = ("all", "anchor", "size")
 
 
@@ -94,7 +99,7 @@ def test_every_form_behind_a_unit(after):
     require_exact_fold_of_a_unit(None, after, 1, 1, norm=False, activation="linear")
 
 
-@hypothesis.settings(deadline=None, max_examples=25, derandomize=True)
+@hypothesis.settings(SETTINGS, max_examples=25)
 @hypothesis.given(
     before=st.sampled_from(BEFORE),
     after=st.sampled_from(AFTER),
@@ -155,14 +160,14 @@ def require_exact_fold(spec):
             np.testing.assert_allclose(got, want, rtol=0, atol=1e-10 * scale)
 
 
-@hypothesis.settings(deadline=None, max_examples=6, derandomize=True)
+@hypothesis.settings(SETTINGS, max_examples=6)
 @hypothesis.given(fields=FIELDS)
 def test_random_networks(fields):
     require_exact_fold(spec_of(fields))
 
 
 @pytest.mark.long
-@hypothesis.settings(deadline=None, max_examples=60, derandomize=True)
+@hypothesis.settings(SETTINGS, max_examples=60)
 @hypothesis.given(fields=FIELDS)
 def test_more_random_networks(fields):
     require_exact_fold(spec_of(fields))

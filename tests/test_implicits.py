@@ -8,7 +8,7 @@ from leaves import random_leaves
 
 from yolor_jax import trees
 from yolor_jax.models.detector import build, variable_shapes
-from yolor_jax.models.implicits import find, representations, sparsity_penalty
+from yolor_jax.models.implicits import find, representations, sparsity_penalty, wants_sparsity
 from yolor_jax.models.spec import with_implicit
 from yolor_jax.models.zoo import MODELS
 from yolor_jax.nn.implicit import Network
@@ -74,6 +74,7 @@ def test_a_replaced_implicit_is_in_a_new_tree():
 def test_sparsity_penalty_and_its_gradient():
     spec, params = network({"alignment": {"operator": "add", "modelling": SPARSE}})
     params = jax.tree.map(jnp.asarray, params)
+    assert wants_sparsity(spec)
     value, gradient = jax.jit(jax.value_and_grad(lambda p: sparsity_penalty(spec, p)))(params)
     coefficients = trees.select(params, "coefficients").values()
     assert value == pytest.approx(0.5 * sum(np.abs(c).sum() for c in coefficients))
@@ -86,6 +87,7 @@ def test_sparsity_penalty_and_its_gradient():
 def test_nothing_to_penalise():
     spec, params = network({"alignment": {"operator": "add", "modelling": "factorization"}})
     assert sparsity_penalty(spec, params) == 0
+    assert not wants_sparsity(spec)
 
 
 @pytest.mark.parametrize(

@@ -17,12 +17,19 @@ from yolor_jax.training import optim, state, step
 
 
 def make(module, config, run, mesh, *, loss=tiny_run.square_loss, augment=tiny_run.no_augment,
-         size=tiny_run.SIZE):  # fmt: skip
+         size=tiny_run.SIZE, penalty=None):  # fmt: skip
     """A step and its first state."""
     first = tiny_run.start(module, config, run, mesh, size=size)
     shardings = meshes.state_sharding(mesh, first)
     train_step = step.make_train_step(
-        module, augment=augment, loss=loss, config=config, run=run, mesh=mesh, shardings=shardings
+        module,
+        augment=augment,
+        loss=loss,
+        config=config,
+        run=run,
+        mesh=mesh,
+        shardings=shardings,
+        penalty=penalty,
     )
     return train_step, first
 
@@ -169,6 +176,21 @@ def test_first_update_by_hand():
     )  # fmt: skip
     assert got["loss/total"] == pytest.approx(float(objective(before.params)[0]) / 4, rel=1e-5)
     assert all(x.dtype == jnp.float32 for x in jax.tree.leaves(metrics))
+
+
+def test_a_penalty_counts_for_each_image():
+    """Plain gradient descent: 4 images, half the sum of magnitudes, a learning rate of 0.1."""
+    mesh, run = tiny_run.one_device(), tiny_run.run_length(4)
+    config = tiny_run.quick(momentum=0.0)
+    penalty = lambda params: 0.5 * jnp.abs(params["implicit"]).sum()  # noqa: E731
+    results = []
+    for one in (None, penalty):
+        train_step, first = make(tiny_run.Tiny(), config, run, mesh, penalty=one)
+        z = np.asarray(first.params["implicit"])
+        after, metrics = train_step(first, put(mesh, tiny_run.make_batch(4)), key(mesh))
+        results.append(np.asarray(after.params["implicit"]))
+    assert metrics["loss/penalty"][0] == pytest.approx(0.5 * np.abs(z).sum(), rel=1e-6)
+    np.testing.assert_allclose(results[1] - results[0], -0.1 * 4 * 0.5 * np.sign(z), atol=1e-6)
 
 
 def test_random_numbers_follow_from_key_and_step_alone():

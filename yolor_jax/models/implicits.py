@@ -8,6 +8,7 @@ To freeze it, or all but it, is a matter of paths: ``--config.optim.freeze=impli
 `trees.label_by_path` with `optax.multi_transform` elsewhere.
 """
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
@@ -59,6 +60,12 @@ def representations(spec: ModelSpec, params: Mapping[str, Any]) -> dict[str, Flo
         else:
             g[path] = knowledge.constant(leaves, 0)
     return g
+
+
+def wants_sparsity(spec: ModelSpec) -> bool:
+    """Whether any factorisation of a model asks for sparse coefficients."""
+    stands = [getattr(spec.implicit, field.name) for field in dataclasses.fields(spec.implicit)]
+    return any(getattr(k.modelling, "sparsity", 0.0) > 0 for k in stands if k)
 
 
 def sparsity_penalty(spec: ModelSpec, params: Mapping[str, Any]) -> Float[Array, ""]:
