@@ -15,6 +15,7 @@ from yolor_jax.cli.errors import CommandError
 
 COMMANDS = {
     "detect": "yolor_jax.cli.detect",
+    "convert": "yolor_jax.cli.convert",
     "fold": "yolor_jax.cli.fold",
     "implicit": "yolor_jax.cli.implicit",
     "summary": "yolor_jax.cli.summary",
