@@ -1,7 +1,8 @@
-"""Evaluates the latest checkpoint of a run by the COCO protocol.
+"""Evaluates the latest checkpoint of a run, or a file of weights, by the COCO protocol.
 
 python eval_main.py --workdir=runs/quickstart
 python eval_main.py --workdir=runs/quickstart --folded --backend=pycocotools
+python eval_main.py --checkpoint=p6.safetensors --data=data/coco
 """
 
 import pathlib
@@ -9,10 +10,12 @@ import sys
 
 from absl import app, flags
 
+from configs import base
 from yolor_jax.cli import launch
 
-_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the training run.", required=True)
-_DATA = flags.DEFINE_string("data", None, "Data set, if not that of the run.")
+_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the training run.")
+_CHECKPOINT = flags.DEFINE_string("checkpoint", None, "File of weights in the place of a run.")
+_DATA = flags.DEFINE_string("data", None, "Data set, if not that of the run (data/coco).")
 _SPLIT = flags.DEFINE_string("split", None, "Split, if not that of the run.")
 _IMAGE_SIZE = flags.DEFINE_integer("image_size", None, "Pixels, if not those of the run.")
 _BACKEND = flags.DEFINE_string("backend", None, "faster-coco-eval or pycocotools.")
@@ -26,8 +29,10 @@ def main(argv):
 
     if len(argv) > 1:
         raise app.UsageError(f"got {argv[1:]}, expected only flags such as --workdir=FOLDER")
+    if (_WORKDIR.value is None) == (_CHECKPOINT.value is None):
+        raise app.UsageError("expected one of --workdir=FOLDER and --checkpoint=FILE")
     options = evaluate.Options(
-        workdir=pathlib.Path(_WORKDIR.value),
+        checkpoint=pathlib.Path(_WORKDIR.value or _CHECKPOINT.value),
         data=_DATA.value,
         split=_SPLIT.value,
         image_size=_IMAGE_SIZE.value,
@@ -35,7 +40,8 @@ def main(argv):
         step=_STEP.value,
         folded=_FOLDED.value,
     )
-    sys.exit(launch.command(lambda: evaluate.run(options)))
+    recipe = None if _WORKDIR.value else base.get_config()
+    sys.exit(launch.command(lambda: evaluate.run(options, recipe)))
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import hypothesis.strategies as st
 import jax
 import jax.numpy as jnp
 import numpy as np
+import orbax.checkpoint
 import pytest
 from leaves import random_leaves
 
@@ -214,6 +215,17 @@ def test_the_explanation_names_every_rule_and_every_affine():
     assert f"{len(stays):5} x half of the joint batch norm stays as an affine" in format_rules(
         rules
     )
+
+
+def test_a_folded_tree_goes_through_orbax(tmp_path):
+    spec = MODELS["yolor_ssss_s2d"]
+    folded = fold(spec, random_leaves(variable_shapes(build(spec, num_classes=3))))
+    with orbax.checkpoint.StandardCheckpointer() as checkpointer:
+        checkpointer.save(tmp_path / "folded", folded)
+        checkpointer.wait_until_finished()
+        restored = checkpointer.restore(tmp_path / "folded", folded)
+    for path, leaf in flatten_by_path(restored).items():
+        assert np.array_equal(leaf, flatten_by_path(folded)[path]), path
 
 
 def test_folding_twice_is_refused():

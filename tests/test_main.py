@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 
 from configs import base, quickstart
-from yolor_jax.cli import evaluate, train
+from yolor_jax.cli import evaluate, recipe, train
 from yolor_jax.cli.errors import CommandError
+from yolor_jax.cli.main import main
 from yolor_jax.data import shapes
 from yolor_jax.data.pipeline import train_batches
 from yolor_jax.training.checkpoint import load_variables
@@ -117,11 +118,20 @@ def test_an_interrupted_run_continues_to_the_bit(finished, config, tmp_path, mon
 
 
 def test_the_folded_network_has_the_same_numbers(finished):
-    trained = evaluate.run(evaluate.Options(workdir=finished))
-    folded = evaluate.run(evaluate.Options(workdir=finished, folded=True))
+    trained = evaluate.run(evaluate.Options(checkpoint=finished))
+    folded = evaluate.run(evaluate.Options(checkpoint=finished, folded=True))
     assert len(trained.results) == len(folded.results)
     for name, value in trained.metrics.items():
         assert folded.metrics[name] == pytest.approx(value, abs=1e-6)
+
+
+def test_a_file_of_weights_has_the_numbers_of_its_run(finished, tmp_path):
+    folded = tmp_path / "folded.safetensors"
+    assert main(["fold", str(finished), str(folded)]) == 0
+    want = evaluate.run(evaluate.Options(checkpoint=finished, folded=True))
+    got = evaluate.run(evaluate.Options(checkpoint=folded), recipe.load(finished))
+    assert got.metrics == want.metrics
+    assert (tmp_path / "folded.detections.json").is_file()
 
 
 @pytest.mark.parametrize(
@@ -177,13 +187,13 @@ def test_a_loss_that_is_not_finite_ends_with_a_sentence(config, tmp_path, monkey
 
 def test_evaluating_a_folder_without_a_run(tmp_path):
     with pytest.raises(CommandError, match=r"no config.json in .*: expected the workdir"):
-        evaluate.run(evaluate.Options(workdir=tmp_path))
+        evaluate.run(evaluate.Options(checkpoint=tmp_path))
 
 
 def test_another_class_count_is_refused(finished, tmp_path, monkeypatch):
     other = coco_folder.write(tmp_path / "other", split="val")
     monkeypatch.chdir(tmp_path)
-    options = evaluate.Options(workdir=finished, data=str(other), split="val")
+    options = evaluate.Options(checkpoint=finished, data=str(other), split="val")
     with pytest.raises(CommandError, match=r"trained for 6 classes \(disc.*the data set has 3"):
         evaluate.run(options)
 

@@ -11,14 +11,13 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from yolor_jax.cli import recipe
+from yolor_jax.cli.checkpoints import open_checkpoint
 from yolor_jax.cli.errors import user_errors, user_errors_in
 from yolor_jax.data.pipeline import eval_batches
 from yolor_jax.evaluation.coco import format_table
 from yolor_jax.evaluation.evaluate import Evaluation, evaluate
 from yolor_jax.inference.predictor import make_predict
 from yolor_jax.models.detector import Detector
-from yolor_jax.models.fold import fold
-from yolor_jax.training.checkpoint import load_variables
 from yolor_jax.training.mesh import batch_sharding, make_mesh, over_batch, replicated
 
 Evaluator = Callable[[Mapping], Evaluation]
@@ -69,19 +68,19 @@ def write_detections(path: pathlib.Path, evaluation: Evaluation) -> None:
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """What ``eval_main.py`` may be asked for beyond the run's own recipe; None keeps the recipe's.
+    """What ``eval_main.py`` may be asked for; None keeps what the recipe says.
 
     Attributes:
-        workdir: of the training run.
+        checkpoint: workdir of a training run, or a file of weights.
         data: a data set, see `configs/base.py`.
         split: of the data set.
         image_size: pixels.
         backend: "faster-coco-eval" or "pycocotools".
-        step: of the checkpoint; the latest if None.
+        step: of the run's checkpoint; the latest if None.
         folded: evaluate the folded network.
     """
 
-    workdir: pathlib.Path
+    checkpoint: pathlib.Path
     data: str | None = None
     split: str | None = None
     image_size: int | None = None
@@ -90,43 +89,58 @@ class Options:
     folded: bool = False
 
 
-def run(options: Options) -> Evaluation:
-    """Evaluates a checkpoint, prints the table and writes ``detections.json``.
+def run(options: Options, config: ConfigDict | None = None) -> Evaluation:
+    """Evaluates a checkpoint, prints the table and writes the boxes as COCO results.
+
+    Args:
+        options: what to evaluate.
+        config: the recipe for a file of weights; a run has its own.
 
     Raises:
-        CommandError: the workdir holds no run, or the data does not fit it.
+        CommandError: there is no such checkpoint, or the data does not fit it.
     """
     with user_errors():
-        config = recipe.load(options.workdir)
-        with config.unlocked():
-            config.data.path = options.data or config.data.path
-            config.data.eval_split = options.split or config.data.eval_split
-            if options.data or options.split:
-                config.data.first = 0
-            config.image_size = options.image_size or config.image_size
-            config.eval.backend = options.backend or config.eval.backend
+        config = config or recipe.load(options.checkpoint)
+        checkpoint = open_checkpoint(options.checkpoint, options.step)
+        if options.folded and not checkpoint.fused:
+            checkpoint = checkpoint.folded()
+        _adapt(config, options, checkpoint.meta)
         recipe.check(config)
-        variables, meta = load_variables(options.workdir, options.step)
         source = recipe.open_split(config, config.data.eval_split)
-        require_classes(source, meta, options.workdir)
-        module = recipe.detector(config, meta["num_classes"], fused=options.folded)
-    if options.folded:
-        variables = fold(module.spec, variables)
-    evaluation = make_evaluator(config, module, source, make_mesh())(variables)
-    path = options.workdir / "detections.json"
+        require_classes(source, checkpoint.meta, options.checkpoint)
+        num_classes = checkpoint.meta["num_classes"]
+        module = recipe.detector(config, num_classes, fused=checkpoint.fused)
+    evaluation = make_evaluator(config, module, source, make_mesh())(checkpoint.variables)
+    path = options.checkpoint / "detections.json"
+    if options.checkpoint.is_file():
+        path = options.checkpoint.with_suffix(".detections.json")
     write_detections(path, evaluation)
-    kind = "folded" if options.folded else "trained"
+    kind = "folded" if checkpoint.fused else "trained"
     print(format_table({kind: evaluation.metrics}))
     print(f"{len(source)} images of {config.data.path}, {source.split}; boxes in {path}")
     return evaluation
 
 
-def require_classes(source: recipe.Split, meta: Mapping[str, Any], workdir: pathlib.Path) -> None:
+def _adapt(config: ConfigDict, options: Options, meta: Mapping[str, Any]) -> None:
+    """Sets a recipe to what was asked for, and to the network of a file of weights."""
+    with config.unlocked():
+        if options.checkpoint.is_file():
+            config.model.name, config.model.implicit = meta["model"], meta["implicit"]
+            config.image_size = meta["image_size"]
+        config.data.path = options.data or config.data.path
+        config.data.eval_split = options.split or config.data.eval_split
+        if options.data or options.split:
+            config.data.first = 0
+        config.image_size = options.image_size or config.image_size
+        config.eval.backend = options.backend or config.eval.backend
+
+
+def require_classes(source: recipe.Split, meta: Mapping[str, Any], path: pathlib.Path) -> None:
     """Raises a ValueError unless a data set has the classes that a checkpoint was trained for."""
     names = tuple(meta["class_names"])
     if source.class_names != names:
         raise ValueError(
-            f"{workdir} was trained for {len(names)} classes ({', '.join(names[:5])} ...), but the "
+            f"{path} was trained for {len(names)} classes ({', '.join(names[:5])} ...), but the "
             f"data set has {len(source.class_names)} ({', '.join(source.class_names[:5])} ...); "
             "evaluate on data with the same categories in the same order"
         )

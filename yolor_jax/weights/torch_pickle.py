@@ -49,7 +49,7 @@ INERT = {"numpy.ndarray", "torch.device"} | {
     for core in ("core", "_core")
     for name in ("_reconstruct", "scalar")
 }
-INERT_PACKAGES = ("models.", "utils.", "torch.nn.", "pytorch_wavelets.")
+INERT_PACKAGES = ("models.", "utils.", "torch.nn.", "pytorch_wavelets.", "mish_cuda.")
 DTYPES = {
     f"torch.{name}"
     for name in "float16 float32 float64 bfloat16 int8 int16 int32 int64 uint8 bool".split()
