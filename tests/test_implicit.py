@@ -115,6 +115,8 @@ def test_shapes_of_the_leaves():
     assert shapes(Network()) == {"z": (24,), "w0": (24, 12)}
     assert shapes(Network(hidden=(5,), prior=7)) == {"z": (7,), "w0": (7, 5), "w1": (5, 12)}
     assert shapes(Factorization()) == {"atoms": (24, 12), "coefficients": (24,)}
+    z = Implicit("add", Network()).init(jax.random.key(0), jnp.zeros((1, 12)))["params"]["z"]
+    assert np.linalg.norm(z) == pytest.approx(1)  # so that it learns as fast as a vector
     assert shapes(Network(), groups=3) == {"z": (3, 8), "w0": (3, 8, 4)}
 
 

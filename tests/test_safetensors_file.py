@@ -46,6 +46,16 @@ def test_all_dtypes(path):
         assert tensors[name].tobytes() == array.tobytes()
 
 
+def test_a_header_length_that_looks_like_a_web_page(path):
+    """Its eight bytes are those of 15392, which begin with a blank and a less-than sign."""
+    text = content(ARRAYS)
+    length = struct.unpack("<Q", text[:8])[0]
+    header, tensors = text[8 : 8 + length], text[8 + length :]
+    path.write_bytes(struct.pack("<Q", 15392) + header.ljust(15392) + tensors)
+    assert path.read_bytes().startswith(b" <")
+    assert read_safetensors(path).keys() == ARRAYS.keys()
+
+
 F8 = {"dtype": "F8_E4M3", "shape": [0], "data_offsets": [0, 0]}
 
 

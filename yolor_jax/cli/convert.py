@@ -187,8 +187,7 @@ def _meta(args: argparse.Namespace, spec: "ModelSpec", known: Mapping[str, Any])
             f"{args.input} is of {num_classes} classes; leave out --classes {args.classes}"
         )
     names = list(COCO_NAMES) if num_classes == 80 else [f"class{i}" for i in range(num_classes)]
-    side = 640 if spec.strides[-1] <= 32 else 1280
-    meta = {"class_names": names, "image_size": side, **known}
+    meta = {"class_names": names, "image_size": spec.image_size, **known}
     if args.class_names is not None:
         meta["class_names"] = _class_names(args.class_names, num_classes)
     if args.image_size is not None:

@@ -111,8 +111,7 @@ def _image_size(args: argparse.Namespace, module: "Detector") -> tuple[int, int]
     """Height and width: of ``--image-size``, or what models of these strides are trained at."""
     match args.image_size:
         case None:
-            side = 640 if module.spec.strides[-1] <= 32 else 1280
-            return side, side
+            return module.spec.image_size, module.spec.image_size
         case [side]:
             return side, side
         case [height, width]:

@@ -117,6 +117,11 @@ class ModelSpec:
         levels = len(self.neck_widths)
         return tuple(deepest // 2 ** (levels - 1 - level) for level in range(levels))
 
+    @property
+    def image_size(self) -> int:
+        """Side in pixels of the images that the original trains such a model on."""
+        return 640 if self.strides[-1] <= 32 else 1280
+
     def knowledge_at(self, path: str) -> Knowledge | None:
         """What stands at the path of an implicit module, such as ``head/level0/implicit_before``.
 

@@ -26,11 +26,12 @@ def refuse_downloads_gone_wrong(head: bytes) -> None:
     """Raises a `WeightsError` for an empty file and for a web page.
 
     Args:
-        head: the first bytes of the file.
+        head: the first bytes of the file, at least nine if it has them.
     """
     if not head:
         raise WeightsError("is empty, expected weights; download it again")
-    if head.lstrip().startswith(b"<"):
+    safetensors = head[8:9] == b"{"  # behind the length of its header, which may look like " <"
+    if head.lstrip().startswith(b"<") and not safetensors:
         raise WeightsError(
             "is a web page (HTML or XML), expected weights: "
             "the download failed, fetch the file itself"
