@@ -20,6 +20,7 @@ def get_config() -> ConfigDict:
     config.model = ConfigDict()
     config.model.name = "yolor_csp"
     config.model.implicit = placeholder(object)  # by place, such as {"alignment": "add"}, {}: none
+    config.init = ""  # workdir or .safetensors file whose weights a new run starts from
     config.image_size = 640  # pixels, square; a multiple of the model's largest stride
     config.bfloat16 = False  # activations; parameters, statistics, losses and boxes stay float32
     config.batch_size = 64  # images per step, over all devices

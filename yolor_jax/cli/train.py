@@ -12,10 +12,12 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import numpy as np
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from yolor_jax.cli import recipe, report
+from yolor_jax.cli.checkpoints import open_checkpoint
 from yolor_jax.cli.errors import CommandError, user_errors, user_errors_in
 from yolor_jax.cli.evaluate import Evaluator, make_evaluator, write_detections
 from yolor_jax.data.pipeline import train_batches
@@ -28,8 +30,16 @@ from yolor_jax.training import mesh as meshes
 from yolor_jax.training.checkpoint import Checkpoints
 from yolor_jax.training.loop import train
 from yolor_jax.training.metrics import JsonLines, TensorBoard, Writer
-from yolor_jax.training.state import TrainState, abstract_state, init_state
+from yolor_jax.training.state import (
+    TrainState,
+    abstract_state,
+    init_state,
+    new_state,
+    place_state,
+)
 from yolor_jax.training.step import make_detection_loss, make_train_step
+from yolor_jax.trees import replace
+from yolor_jax.weights.transfer import format_report, transfer
 
 
 def run(config: ConfigDict, workdir: pathlib.Path) -> None:
@@ -142,8 +152,21 @@ def _start(config, module, run, optim, mesh, checkpoints) -> tuple[TrainState, i
         state, position = checkpoints.restore(expected)
         print(f"continuing at step {int(state.step)} of {run.total_steps}")
         return state, position
+    loaded = _given_leaves(config, module) if config.init else {}
     key = jax.random.key(config.seed, impl="rbg")  # compiles many times faster than threefry
-    return init_state(module, optim, run, key=key, image_size=size, mesh=mesh), 0
+    state = init_state(module, optim, run, key=key, image_size=size, mesh=mesh)
+    if loaded:
+        fresh = {"params": state.params, "batch_stats": state.batch_stats}
+        state = place_state(mesh, new_state(replace(fresh, loaded), optim, run))
+    return state, 0
+
+
+def _given_leaves(config: ConfigDict, module: Detector) -> dict[str, np.ndarray]:
+    """What the weights to start from have for this network, by path; says what is left out."""
+    given = open_checkpoint(config.init)
+    found = transfer(given.spec, given.variables, module)
+    print(f"starting from {config.init}:\n{format_report(found)}")
+    return found.loaded
 
 
 def _writers(config: ConfigDict, workdir: pathlib.Path, step: int) -> list[Writer]:
