@@ -33,7 +33,13 @@ def trained(tmp_path_factory):
         opt_state={},
         gradients={},
     )
-    meta = {"model": "yolor_test", "implicit": None, "num_classes": 3, "class_names": NAMES, "image_size": 64}
+    meta = {
+        "model": "yolor_test",
+        "implicit": None,
+        "num_classes": 3,
+        "class_names": NAMES,
+        "image_size": 64,
+    }
     folder = tmp_path_factory.mktemp("trained")
     with Checkpoints(str(folder), meta) as checkpoints:
         checkpoints.save(1, state, position=0)

@@ -7,13 +7,13 @@ import json
 import pathlib
 import stat
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import safetensors.numpy
+from leaves import random_leaves
 
-from yolor_jax.models.detector import build
+from yolor_jax.models.detector import build, variable_shapes
 from yolor_jax.models.fold import fold
 from yolor_jax.trees import flatten_by_path
 from yolor_jax.weights import store
@@ -54,7 +54,7 @@ def require_equal(got, expected):
 
 @pytest.fixture(scope="module")
 def variables():
-    return build("yolor_test", 2).init(jax.random.key(0), jnp.zeros((1, 32, 32, 3)))
+    return random_leaves(variable_shapes(build("yolor_test", 2)))
 
 
 @pytest.fixture
