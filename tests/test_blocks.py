@@ -1,13 +1,16 @@
 """Batch norm, resampling and pools against NumPy."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from yolor_jax.models.detector import build, find_spec, variable_shapes
+from yolor_jax.models.zoo import ANCHORS_NANO, MODELS
 from yolor_jax.nn.blocks import max_pool5
-from yolor_jax.nn.conv import BatchNorm, mish
+from yolor_jax.nn.conv import BatchNorm, ConvUnit, mish
 from yolor_jax.nn.heads import prediction_bias
 from yolor_jax.nn.resample import haar_wavelet, space_to_depth, upsample2
 from yolor_jax.trees import select
@@ -41,6 +44,18 @@ def test_batch_norm_in_bfloat16_has_float32_statistics():
     assert y.dtype == jnp.bfloat16
     want = np.asarray(x, np.float64).mean((0, 1, 2))
     np.testing.assert_allclose(updates["batch_stats"]["mean"], want, rtol=1e-6)
+
+
+def test_the_gradient_of_a_bias_in_bfloat16_is_summed_in_float32():
+    unit = ConvUnit(2, norm=False, bias=True, activation="linear", dtype=jnp.bfloat16)
+    x = jnp.ones((8, 16, 16, 3), jnp.bfloat16)
+    variables = unit.init(jax.random.key(0), x, train=False)
+
+    def total(params):
+        return unit.apply({"params": params}, x, train=False).astype(jnp.float32).sum()
+
+    gradient = jax.jit(jax.grad(total))(variables["params"])["conv"]["bias"]
+    np.testing.assert_array_equal(gradient, np.full(2, 8 * 16 * 16))
 
 
 def test_space_to_depth_order():
@@ -101,6 +116,26 @@ def test_image_side_off_the_stride():
 def test_unknown_model_says_what_was_meant():
     with pytest.raises(ValueError, match="no model 'yolor_cps'; did you mean 'yolor_csp'"):
         find_spec("yolor_cps")
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"down": "CSP"}, "no down 'CSP'; expected one of conv, csp"),
+        ({"activation": "relu"}, "no activation 'relu'; expected one of silu, mish"),
+        ({"stem": ("reorg",)}, "no step of the stem 'reorg'; expected one of space_to_depth, haar"),
+        ({"anchors": ANCHORS_NANO[:2]}, "3 neck_widths, 4 stages and anchors for 2 levels"),
+        ({"neck_widths": (8,) * 5, "anchors": (ANCHORS_NANO[0],) * 5}, "5 neck_widths, 4 stages"),
+    ],
+)
+def test_a_spec_that_makes_no_network_is_refused(changes, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        dataclasses.replace(MODELS["yolor_test"], **changes)
+
+
+def test_no_classes():
+    with pytest.raises(ValueError, match="got num_classes = 0; expected at least 1"):
+        build("yolor_test", 0)
 
 
 def test_number_of_classes_sets_the_head():

@@ -96,6 +96,12 @@ def test_wrong_input_of_fold(trained, tmp_path, capsys):
     assert "folded already" in capsys.readouterr().err
     assert main(["fold", str(tmp_path / "none"), str(tmp_path / "a.safetensors")]) == 2
     assert str(tmp_path / "none") in capsys.readouterr().err
+    before = output.read_bytes()
+    assert main(["fold", str(output), str(output), "--overwrite"]) == 2
+    assert "OUTPUT is the checkpoint itself" in capsys.readouterr().err
+    assert output.read_bytes() == before
+    assert main(["fold", trained, str(tmp_path / "none" / "a.safetensors")]) == 2
+    assert "create it first" in capsys.readouterr().err
     assert main(["implicit", str(output)]) == 2
     assert "there is no implicit knowledge in this network" in capsys.readouterr().err
 
@@ -111,4 +117,4 @@ def test_implicit_tells_what_was_learnt(trained, tmp_path, capsys):
     figures = [f"{value:.4f}" for value in (g.mean(), g.std(), np.sqrt((g**2).mean()))]
     count = f"{16 + 16 * 8}"
     assert rows["neck/output2/implicit_before"] == ["concat", "network", "8", count, *figures]
-    assert rows["head/level0/implicit_after"][:4] == ["multiply", "vector", "3 x 7", "6"]
+    assert rows["head/level0/implicit_after"][:4] == ["multiply", "vector", "3 x 2", "6"]

@@ -13,7 +13,7 @@ from leaves import random_leaves
 
 from yolor_jax.models.detector import build, variable_shapes
 from yolor_jax.models.fold import explain, fold, fold_unit, format_rules
-from yolor_jax.models.spec import Implicits, ModelSpec, Stage
+from yolor_jax.models.spec import Implicits, ModelSpec, Stage, with_implicit
 from yolor_jax.models.zoo import ANCHORS_NANO, MODELS
 from yolor_jax.nn.conv import ConvUnit
 from yolor_jax.nn.implicit import Factorization, Network, Vector
@@ -226,6 +226,19 @@ def test_a_folded_tree_goes_through_orbax(tmp_path):
         restored = checkpointer.restore(tmp_path / "folded", folded)
     for path, leaf in flatten_by_path(restored).items():
         assert np.array_equal(leaf, flatten_by_path(folded)[path]), path
+
+
+def test_variables_of_another_spec_are_refused():
+    plain = MODELS["yolor_test"]
+    described = {"alignment": {"operator": "add", "modelling": "network"}}
+    other = with_implicit(plain, described)
+    variables = random_leaves(variable_shapes(build(other, num_classes=3)))
+    with pytest.raises(
+        ValueError, match=r"those of yolor_test, \d+ differences:[\s\S]*w0 is unused"
+    ):
+        fold(plain, variables)
+    with pytest.raises(ValueError, match="not those of yolor_test: they have no head/level0"):
+        fold(plain, {"batch_stats": {}})
 
 
 def test_folding_twice_is_refused():

@@ -147,6 +147,29 @@ def test_it_learns_in_the_dtype_of_the_representation(dtype):
     np.testing.assert_allclose(gradient, wide.sum((0, 1, 2)), rtol=5e-2, atol=0.1)
 
 
+@pytest.mark.parametrize("operator", OPERATORS)
+def test_gradients_in_bfloat16_are_summed_in_float32(operator):
+    """51,200 ones: a sum in bfloat16 stops at a few thousands."""
+    x = jnp.ones((8, 80, 80, 4), jnp.bfloat16)
+
+    def total(z):
+        y = Implicit(operator).apply({"params": {"z": z}}, x)
+        return y.astype(jnp.float32).sum()
+
+    gradient = jax.jit(jax.grad(total))(jnp.ones(4))
+    np.testing.assert_array_equal(gradient, np.full(4, 8 * 80 * 80))
+
+
+def test_the_gradient_of_silu_is_finite_far_below_zero():
+    module = Implicit("add", Network(hidden=(4,), nonlinearity="silu"))
+    x = jnp.zeros((1, 3))
+    params = module.init(jax.random.key(0), x)
+    params["params"]["z"] = jnp.full(6, -1e3)
+    params["params"]["w0"] = jnp.ones((6, 4))
+    gradient = jax.grad(lambda p: module.apply(p, x).sum())(params)
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))
+
+
 @pytest.mark.parametrize("name", MODELLINGS)
 def test_every_leaf_has_a_gradient(name):
     module = Implicit("add", MODELLINGS[name])
@@ -182,6 +205,9 @@ def test_three_lines_in_a_foreign_module():
         (Implicit("add", features=3), "3 features does not fit channels 0..4"),
         (Implicit("add", groups=3), "does not fit channels .* of 4 in 3 groups"),
         (Implicit("add", channels=(2, 6)), "does not fit channels 2..6 of 4"),
+        (Implicit("concat", channels=(2, 4)), "a concatenation acts on all channels"),
+        (Implicit("add", groups=0), "got groups = 0; expected at least 1"),
+        (Implicit("add", features=0), "got features = 0; expected at least 1"),
     ],
 )
 def test_what_does_not_fit_is_said(module, sentence):

@@ -1,5 +1,7 @@
 """Finding, reading, replacing and penalising the implicit knowledge of a network."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,9 +11,10 @@ from leaves import random_leaves
 from yolor_jax import trees
 from yolor_jax.models.detector import build, variable_shapes
 from yolor_jax.models.implicits import find, representations, sparsity_penalty, wants_sparsity
-from yolor_jax.models.spec import with_implicit
+from yolor_jax.models.spec import TYPES, with_implicit
 from yolor_jax.models.zoo import MODELS
-from yolor_jax.nn.implicit import Network
+from yolor_jax.nn.implicit import MODELLINGS, Network
+from yolor_jax.nn.knowledge import Knowledge
 
 EVERYWHERE = {
     "pyramid": {"operator": "add", "modelling": "network"},
@@ -98,6 +101,8 @@ def test_nothing_to_penalise():
         ({"alignment": {"op": "add"}}, "no field of implicit knowledge 'op'; expected one of oper"),
         ({"alignment": {"modelling": "lstm"}}, "no modelling 'lstm'; expected one of vector, net"),
         ({"alignment": {"modelling": {"atoms": 2}}}, "field of the modelling 'vector' 'atoms'"),
+        ("add", "implicit knowledge is 'add'; expected a mapping such as"),
+        ({"alignment": {"std": float("nan")}}, "got std = nan; expected at least 0"),
         ({"alignment": 3}, "implicit knowledge is described by 3; expected its operator, or a map"),
         ({"alignment": {"modelling": 3}}, "a modelling is described by 3; expected its kind"),
         ({"alignment": {"std": "a"}}, "got std = 'a'; expected one float"),
@@ -118,6 +123,20 @@ def test_nothing_to_penalise():
 def test_descriptions_that_make_no_sense(description, sentence):
     with pytest.raises(ValueError, match=sentence):
         with_implicit(MODELS["yolor_test"], description)
+
+
+def test_params_of_another_spec_are_refused():
+    spec, params = network({"branch": "add"})
+    with pytest.raises(ValueError, match="yolor_test has no implicit knowledge at neck/output0/"):
+        representations(MODELS["yolor_test"], params)
+    with pytest.raises(ValueError, match=r"at params/.*; expected the params, not all variables"):
+        representations(spec, {"params": params})
+
+
+def test_every_field_has_its_type():
+    kinds = [Knowledge, *MODELLINGS.values()]
+    names = {field.name for kind in kinds for field in dataclasses.fields(kind)}
+    assert names - {"modelling"} == TYPES.keys()
 
 
 def test_a_deep_network_from_a_recipe():

@@ -59,6 +59,12 @@ def run(args: argparse.Namespace) -> int:
     output = pathlib.Path(args.output)
     if output.suffix != ".safetensors":
         raise CommandError(f"OUTPUT is {output}; expected a name that ends in .safetensors")
+    if output.resolve() == pathlib.Path(args.checkpoint).resolve():
+        raise CommandError(
+            "OUTPUT is the checkpoint itself, and a fold cannot be undone; choose another name"
+        )
+    if not output.parent.is_dir():
+        raise CommandError(f"no folder {output.parent} to write {output.name} to; create it first")
     if output.exists() and not args.overwrite:
         raise CommandError(f"{output} exists; choose another name, or add --overwrite")
     with user_errors():

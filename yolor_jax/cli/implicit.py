@@ -54,7 +54,7 @@ def table(spec: "ModelSpec", params: Mapping) -> str:
 
     Returns:
         Aligned text. "moved" is the root of the mean squared distance from the neutral element;
-        it is 0.02 before training.
+        before training it is the ``std`` of the knowledge, 0.02 by default.
 
     Raises:
         ValueError: there is no implicit knowledge in it.
@@ -63,6 +63,7 @@ def table(spec: "ModelSpec", params: Mapping) -> str:
 
     from yolor_jax.models.implicits import find, representations
     from yolor_jax.nn.implicit import NEUTRAL
+    from yolor_jax.nn.knowledge import SIZE
 
     found = find(params)
     if not found:
@@ -72,6 +73,8 @@ def table(spec: "ModelSpec", params: Mapping) -> str:
     lines = [HEADING]
     for path, g in representations(spec, params).items():
         knowledge = spec.knowledge_at(path)
+        if knowledge.scope == "size":
+            g = g[:, slice(*SIZE)]
         moved = np.sqrt(np.mean(np.square(g - NEUTRAL[knowledge.operator])))
         lines.append(
             (

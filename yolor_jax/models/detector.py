@@ -7,7 +7,8 @@ logits = model.apply(variables, images).detect      # per level [B, h, w, A, 5 +
 
 import difflib
 import functools
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -22,6 +23,7 @@ from yolor_jax.models.zoo import MODELS
 from yolor_jax.nn.blocks import JointNorm
 from yolor_jax.nn.conv import ConvUnit
 from yolor_jax.nn.heads import DetectionHead
+from yolor_jax.trees import differences, flatten_by_path
 
 
 class Outputs(NamedTuple):
@@ -103,8 +105,10 @@ def build(
     """A detector by its name in the zoo, or by a spec of one's own.
 
     Raises:
-        ValueError: no model of that name.
+        ValueError: no model of that name, or no classes.
     """
+    if num_classes < 1:
+        raise ValueError(f"got num_classes = {num_classes}; expected at least 1")
     return Detector(find_spec(model), num_classes, dtype, fused)
 
 
@@ -121,6 +125,28 @@ def find_spec(model: str | ModelSpec) -> ModelSpec:
         meant = f"; did you mean {near[0]!r}?" if near else ""
         raise ValueError(f"no model {model!r}{meant} There are: {', '.join(MODELS)}")
     return MODELS[model]
+
+
+def require_variables_of(spec: ModelSpec, variables: Mapping[str, Any]) -> None:
+    """Raises a ValueError that lists all differences unless variables are those of a model.
+
+    Their dtypes may be any; their number of classes too.
+    """
+    head = flatten_by_path(variables).get("params/head/level0/conv/kernel")
+    if head is None:
+        raise ValueError(f"these variables are not those of {spec.name}: they have no head/level0")
+    num_classes = max(head.shape[-1] // len(spec.anchors[0]) - 5, 1)
+    wrong = differences(_shapes(variables), _shapes(variable_shapes(build(spec, num_classes))))
+    if wrong:
+        raise ValueError(
+            f"these variables are not those of {spec.name}, {len(wrong)} differences:\n  "
+            + "\n  ".join(wrong)
+        )
+
+
+def _shapes(variables: Mapping[str, Any]) -> dict:
+    """The shapes alone, under one dtype."""
+    return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, jnp.float32), dict(variables))
 
 
 def variable_shapes(module: Detector) -> dict:

@@ -30,6 +30,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
+from yolor_jax.models.detector import require_variables_of
 from yolor_jax.models.spec import ModelSpec
 from yolor_jax.nn.conv import needs_ones
 from yolor_jax.nn.knowledge import Knowledge
@@ -53,7 +54,8 @@ def fold(spec: ModelSpec, variables: Mapping) -> dict:
     """Folds trained variables into those of the same module built with ``fused=True``.
 
     Args:
-        spec: the model.
+        spec: the model that they were trained with. One with other operators of the same shapes
+            cannot be told from it.
         variables: ``{"params": ..., "batch_stats": ...}``.
 
     Returns:
@@ -61,7 +63,7 @@ def fold(spec: ModelSpec, variables: Mapping) -> dict:
         Computed in float64 on the host, returned as NumPy arrays in the dtype of the kernels.
 
     Raises:
-        ValueError: the variables are folded already.
+        ValueError: the variables are folded already, or not those of the model; lists what differs.
     """
     return _Fold(spec).variables(variables)
 
@@ -98,6 +100,7 @@ class _Fold:
                 "got variables without batch_stats: they are folded already; "
                 "fold takes the variables of a module built with fused=False"
             )
+        require_variables_of(self.spec, variables)
         return {"params": self.tree("", variables["params"], variables["batch_stats"])}
 
     def tree(self, path: str, params: Mapping, stats: Mapping) -> dict:
@@ -195,8 +198,7 @@ def fold_unit(
     if "implicit_after" in unit:
         kernel, bias, rule = fold_after(after, unit["implicit_after"], anchors, kernel, bias)
         rules.append(rule)
-    dtype = unit["conv"]["kernel"].dtype
-    return {"conv": {"kernel": kernel.astype(dtype), "bias": bias.astype(dtype)}}, rules
+    return _convolution(kernel, bias, unit["conv"]["kernel"].dtype), rules
 
 
 def fold_before(

@@ -47,11 +47,19 @@ def representations(spec: ModelSpec, params: Mapping[str, Any]) -> dict[str, Flo
     Returns:
         By path: in front of a convolution ``[C]``, or ``[A, C]`` with one for each anchor; behind
         a prediction ``[A, 5 + K]``, in the order x y w h objectness classes.
+
+    Raises:
+        ValueError: the tree has implicit knowledge where the model has none.
     """
     anchors = len(spec.anchors[0])
     g = {}
     for path, leaves in find(params).items():
         knowledge = spec.knowledge_at(path)
+        if knowledge is None:
+            raise ValueError(
+                f"{spec.name} has no implicit knowledge at {path}; expected the params, not all "
+                "variables, of a network of this very spec"
+            )
         if path.endswith("implicit_after"):
             outputs = _parent(params, path)["conv"]["bias"].shape[0]
             groups = 1 if knowledge.scope == "all" else anchors

@@ -4,9 +4,12 @@ import dataclasses
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from yolor_jax.nn.conv import ACTIVATIONS
 from yolor_jax.nn.implicit import MODELLINGS, Modelling
 from yolor_jax.nn.knowledge import Knowledge
+from yolor_jax.nn.resample import TO_CHANNELS
 
+DOWN = ("conv", "csp")
 Anchors = tuple[tuple[tuple[float, float], ...], ...]
 
 
@@ -110,6 +113,22 @@ class ModelSpec:
     bn_momentum: float = 0.03
     implicit: Implicits = Implicits()
 
+    def __post_init__(self):
+        known = (
+            ("down", [self.down], DOWN),
+            ("activation", [self.activation], tuple(ACTIVATIONS)),
+            ("step of the stem", self.stem, tuple(TO_CHANNELS)),
+        )
+        for what, values, names in known:
+            _require_known(what, values, list(names))
+        levels, anchors = len(self.neck_widths), [len(level) for level in self.anchors]
+        if not 1 <= levels <= len(self.stages) or len(anchors) != levels or len(set(anchors)) != 1:
+            raise ValueError(
+                f"{self.name} has {levels} neck_widths, {len(self.stages)} stages and anchors for "
+                f"{len(anchors)} levels ({anchors} each); expected at most as many levels as "
+                "stages, and equally many anchors for each"
+            )
+
     @property
     def strides(self) -> tuple[int, ...]:
         """Pixels per cell of each pyramid level, finest first."""
@@ -128,16 +147,16 @@ class ModelSpec:
         The module of `branch` is ``neck/output<i>/implicit_before``, that of `pyramid` is in the
         block of its level, ``neck/spp/implicit_before`` and ``neck/<path>/csp/enter/...``.
         """
-        if path.endswith("implicit_after"):
-            place = "refinement"
-        elif path.startswith("head/"):
-            place = "alignment"
-        else:
-            place = "branch" if path.startswith("neck/output") else "pyramid"
-        return getattr(self.implicit, place)
+        if path.startswith("head/"):
+            after = path.endswith("implicit_after")
+            return self.implicit.refinement if after else self.implicit.alignment
+        if path.startswith("neck/"):
+            output = path.startswith("neck/output")
+            return self.implicit.branch if output else self.implicit.pyramid
+        return None
 
 
-def with_implicit(spec: ModelSpec, description: Mapping[str, Any] | None) -> ModelSpec:
+def with_implicit(spec: ModelSpec, description: Any) -> ModelSpec:
     """A model with other implicit knowledge, as a recipe describes it.
 
     Args:
@@ -154,6 +173,11 @@ def with_implicit(spec: ModelSpec, description: Mapping[str, Any] | None) -> Mod
     """
     if description is None:
         return spec
+    if not isinstance(description, Mapping):
+        raise ValueError(
+            f"implicit knowledge is {description!r}; expected a mapping such as "
+            '{"alignment": "add"}'
+        )
     places = [field.name for field in dataclasses.fields(Implicits)]
     _require_known("place of implicit knowledge", description, places)
     implicit = Implicits(**{place: _knowledge(what) for place, what in description.items()})
@@ -178,7 +202,7 @@ def _knowledge(description: Any) -> Knowledge | None:
     if description is None:
         return None
     fields = _fields("implicit knowledge", "operator", description)
-    modelling = _modelling(fields.pop("modelling", "vector"))
+    modelling = _modelling(fields.pop("modelling", None) or "vector")
     _require_known("field of implicit knowledge", fields, _names(Knowledge))
     return Knowledge(modelling=modelling, **_typed(fields))
 

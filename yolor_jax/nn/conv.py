@@ -73,6 +73,54 @@ def per_channel(v: Float[Array, " C"]) -> Float[Array, "1 1 1 C"]:
     return v.reshape(1, 1, 1, -1)
 
 
+class Conv(nn.Module):
+    """`nn.Conv` whose bias has a gradient that is summed in the bias's own dtype.
+
+    That of `nn.Conv` is summed in the dtype of the activations, and a sum over a map in bfloat16
+    stops at a few hundred. Leaves ``kernel`` and, where there is one, ``bias``; float32.
+
+    Attributes:
+        features: output channels.
+        kernel: side k of the kernel; padded with k // 2 zeros on each side.
+        stride: 1 or 2.
+        groups: of channels that are convolved apart.
+        bias: whether there is one.
+        bias_init: its start values.
+        dtype: of the activations.
+    """
+
+    features: int
+    kernel: int
+    stride: int
+    groups: int
+    bias: bool
+    bias_init: Callable
+    dtype: DTypeLike
+
+    def setup(self):
+        """The convolution shares the scope: its kernel is a leaf of this module."""
+        self.convolution = nn.Conv(
+            self.features,
+            (self.kernel, self.kernel),
+            self.stride,
+            padding=self.kernel // 2,
+            feature_group_count=self.groups,
+            use_bias=False,
+            dtype=self.dtype,
+            kernel_init=kernel_init,
+        )
+        nn.share_scope(self, self.convolution)
+        if self.bias:
+            self.offset = self.param("bias", self.bias_init, (self.features,), jnp.float32)
+
+    def __call__(self, x: Float[Array, "B H W C"]) -> Float[Array, "B h w F"]:
+        """Returns ``[B, H / stride, W / stride, features]`` in ``dtype``."""
+        y = self.convolution(x)
+        if not self.bias:
+            return y
+        return y + jnp.broadcast_to(per_channel(self.offset), y.shape).astype(y.dtype)
+
+
 class ConvUnit(nn.Module):
     """Convolution with all that belongs to it: implicits, batch norm, activation.
 
@@ -119,16 +167,14 @@ class ConvUnit(nn.Module):
                 groups = self.anchors
                 x = jnp.tile(x, groups)
             x = self.before.module(self.anchors, "implicit_before")(x)
-        x = nn.Conv(
+        x = Conv(
             self.features,
-            (self.kernel, self.kernel),
+            self.kernel,
             self.stride,
-            padding=self.kernel // 2,
-            feature_group_count=groups,
-            use_bias=self.fused or self.bias,
-            dtype=self.dtype,
-            kernel_init=kernel_init,
+            groups,
+            bias=self.fused or self.bias,
             bias_init=self.bias_init,
+            dtype=self.dtype,
             name="conv",
         )(x)
         if self.norm and not self.fused:

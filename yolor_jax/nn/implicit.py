@@ -39,7 +39,7 @@ NEUTRAL = {"add": 0.0, "multiply": 1.0, "concat": 0.0}
 NONLINEARITIES = {
     None: lambda h: h,
     "tanh": lambda h: h.__array_namespace__().tanh(h),
-    "silu": lambda h: h / (1 + h.__array_namespace__().exp(-h)),
+    "silu": lambda h: h * (1 + h.__array_namespace__().tanh(h / 2)) / 2,
 }
 
 
@@ -138,7 +138,7 @@ class Factorization:
 
     def __post_init__(self):
         _require_positive(atoms=1 if self.atoms is None else self.atoms)
-        if self.sparsity < 0:
+        if not self.sparsity >= 0:
             raise ValueError(f"got sparsity = {self.sparsity}; expected at least 0")
 
     def __call__(self, param: Param, shape: tuple[int, ...], mean: float, std: float):
@@ -179,7 +179,8 @@ def combine(
     *batch, channels = x.shape
     groups = g.shape[:-1]
     x = x.reshape(*batch, *groups, channels // (groups[0] if groups else 1))
-    g = jnp.broadcast_to(g.astype(x.dtype), (*batch, *g.shape))
+    # Cast behind the broadcast: the gradient is a sum over all of it, which bfloat16 cannot hold.
+    g = jnp.broadcast_to(g, (*batch, *g.shape)).astype(x.dtype)
     y = OPERATORS[operator](x, g)
     return y.reshape(*batch, y.shape[-1] * (groups[0] if groups else 1))
 
@@ -231,11 +232,19 @@ class Implicit(nn.Module):
         if self.operator not in OPERATORS:
             known = ", ".join(OPERATORS)
             raise ValueError(f"got the operator {self.operator!r}; expected one of {known}")
+        if not isinstance(self.modelling, Modelling):
+            raise ValueError(
+                f"got the modelling {self.modelling!r}; expected Vector(), Network(...) or "
+                "Factorization(...)"
+            )
+        if self.operator == "concat" and self.channels is not None:
+            raise ValueError("a concatenation acts on all channels; leave `channels` out")
+        _require_positive(groups=self.groups)
         width = x.shape[-1] // self.groups
         start, stop = self.channels or (0, width)
-        features = self.features or stop - start
-        widens = self.operator == "concat" and self.channels is None
-        fits = widens or features == stop - start
+        features = stop - start if self.features is None else self.features
+        _require_positive(features=features)
+        fits = self.operator == "concat" or features == stop - start
         if width * self.groups != x.shape[-1] or not 0 <= start < stop <= width or not fits:
             raise ValueError(
                 f"g(z) with {features} features does not fit channels {start}..{stop} of "

@@ -42,7 +42,7 @@ class Knowledge:
         ):
             if value not in known:
                 raise ValueError(f"got the {what} {value!r}; expected one of {', '.join(known)}")
-        if self.std < 0:
+        if not self.std >= 0:
             raise ValueError(f"got std = {self.std}; expected at least 0")
 
     def module(self, anchors: int, name: str) -> Implicit:

@@ -51,7 +51,7 @@ class CSPDown(nn.Module):
 
     Attributes:
         features: output channels.
-        conv: partial of `nn.blocks.ConvUnit`.
+        conv: partial of `nn.conv.ConvUnit`.
     """
 
     features: int

@@ -13,7 +13,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from yolor_jax.models.detector import build, variable_shapes
+from yolor_jax.models.detector import build, require_variables_of, variable_shapes
 from yolor_jax.models.spec import ModelSpec
 from yolor_jax.trees import differences, flatten_by_path
 from yolor_jax.weights.names import (
@@ -82,17 +82,12 @@ def to_torch(spec: ModelSpec, variables: Mapping) -> dict[str, np.ndarray]:
         ValueError: the variables are not those of the model; lists what differs.
     """
     variables = jax.device_get(variables)
-    kernel = variables["params"]["head"]["level0"]["conv"]["kernel"]
-    num_classes = kernel.shape[-1] // len(spec.anchors[0]) - 5
-    wrong = differences(variables, variable_shapes(build(spec, num_classes)))
-    if wrong:
-        raise ValueError(
-            f"these variables are not those of {spec.name}, {len(wrong)} differences:\n  "
-            + "\n  ".join(wrong)
-        )
+    require_variables_of(spec, variables)
     leaves = flatten_by_path(variables)
     state_dict = {
-        name: np.ascontiguousarray(to_torch_layout(path, leaves[f"{collection}/{path}"]))
+        name: np.ascontiguousarray(
+            to_torch_layout(path, leaves[f"{collection}/{path}"]), dtype=np.float32
+        )
         for name, (collection, path) in torch_names(spec).items()
     }
     return state_dict | torch_constants(spec)

@@ -9,6 +9,8 @@ The original's state dicts come in two forms: `darknet_names`, and `paper_names`
 with a joint batch norm.
 """
 
+import dataclasses
+
 import numpy as np
 
 from yolor_jax.models.spec import Implicits, ModelSpec
@@ -16,21 +18,46 @@ from yolor_jax.nn.knowledge import Knowledge
 from yolor_jax.weights.darknet_names import darknet_names
 from yolor_jax.weights.paper_names import paper_constants, paper_names
 
-OF_THE_ORIGINAL = Implicits(alignment=Knowledge("add"), refinement=Knowledge("multiply"))
-
 
 def torch_names(spec: ModelSpec) -> dict[str, tuple[str, str]]:
     """The original's tensor names of a model to (collection, path) in our variables.
 
     Raises:
-        ValueError: the model has implicit knowledge for which the original has no name.
+        ValueError: the model has parts for which the original has no name.
     """
-    if spec.implicit not in (OF_THE_ORIGINAL, Implicits()):
+    if not _knows_implicit(spec.implicit):
         raise ValueError(
             f"{spec.name} has implicit knowledge for which the original's checkpoints have no "
             "name; they know vectors only, added before the prediction and multiplied behind it"
         )
+    if not _knows_blocks(spec):
+        raise ValueError(
+            f"{spec.name} has blocks for which the original's checkpoints have no name: with a "
+            "joint norm it knows CSP stages and one bottleneck in the SPP block, without one a "
+            "convolution as stem and 3x3 down-sampling"
+        )
     return paper_names(spec) if spec.joint_norm else darknet_names(spec)
+
+
+def _knows_blocks(spec: ModelSpec) -> bool:
+    """Whether one of the original's two forms has the blocks of a model."""
+    if spec.joint_norm:
+        return spec.spp_repeats == 1 and all(stage.csp for stage in spec.stages)
+    return spec.stem_width is not None and spec.down == "conv"
+
+
+def _knows_implicit(implicit: Implicits) -> bool:
+    """Whether the original has this implicit knowledge, whatever it starts from."""
+    alignment, refinement = implicit.alignment, implicit.refinement
+    pairs = ((alignment, "add"), (refinement, "multiply"))
+    return (
+        implicit.pyramid is None
+        and implicit.branch is None
+        and all(
+            one is None or dataclasses.replace(one, std=0.02) == Knowledge(operator)
+            for one, operator in pairs
+        )
+    )
 
 
 def torch_constants(spec: ModelSpec) -> dict[str, np.ndarray]:
