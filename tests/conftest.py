@@ -33,3 +33,11 @@ def shared() -> pathlib.Path:
 def golden(shared) -> pathlib.Path:
     """The golden files computed with the original implementation."""
     return shared / "golden"
+
+
+@pytest.fixture(scope="module")
+def compilation_cache(tmp_path_factory):
+    """The runs of one file share their programs."""
+    jax.config.update("jax_compilation_cache_dir", str(tmp_path_factory.mktemp("compiled")))
+    yield
+    jax.config.update("jax_compilation_cache_dir", None)

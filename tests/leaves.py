@@ -4,6 +4,7 @@ import jax
 import numpy as np
 
 from yolor_jax.trees import flatten_by_path
+from yolor_jax.weights.convert import expected_shapes
 
 
 def random_leaves(shapes: dict, *, seed: int = 0, dtype: type = np.float32) -> dict:
@@ -21,3 +22,16 @@ def random_leaves(shapes: dict, *, seed: int = 0, dtype: type = np.float32) -> d
         draw(path, leaf.shape).astype(dtype) for path, leaf in flatten_by_path(shapes).items()
     ]
     return jax.tree.unflatten(jax.tree.structure(shapes), leaves)
+
+
+def random_state_dict(spec, num_classes):
+    """A state dict of the original with signals of order one."""
+    rng = np.random.default_rng(0)
+
+    def tensor(shape):
+        if len(shape) == 4 and shape[0] > 1:
+            return rng.standard_normal(shape) / np.sqrt(np.prod(shape[1:]))
+        return rng.uniform(0.5, 1.5, shape)
+
+    shapes = expected_shapes(spec, num_classes)
+    return {name: tensor(leaf.shape).astype(np.float32) for name, leaf in shapes.items()}

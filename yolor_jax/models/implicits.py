@@ -77,7 +77,7 @@ def wants_sparsity(spec: ModelSpec) -> bool:
 
 
 def sparsity_penalty(spec: ModelSpec, params: Mapping[str, Any]) -> Float[Array, ""]:
-    """The sum of ``sparsity * sum |c|`` over all factorisations (paper, section 3.2.2).
+    """The sum of ``sparsity * sum |c|`` over all factorisations.
 
     Args:
         spec: the model; its factorisations say how much sparsity they ask for.

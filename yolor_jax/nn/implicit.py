@@ -80,7 +80,7 @@ class Vector:
 
 @dataclasses.dataclass(frozen=True)
 class Network:
-    """``g(z) = W z``: dependent dimensions (paper, section 3.2.2, "neural network").
+    """``g(z) = W z``: dependent dimensions (paper, "neural network").
 
     Leaves ``z`` ``[D]``, of length one at the start, and ``w0``, ``w1``, ... ``[D_in, D_out]``.
 
@@ -121,7 +121,7 @@ class Network:
 
 @dataclasses.dataclass(frozen=True)
 class Factorization:
-    """``g(Z, c) = Z^T c``: a mixture of atoms (paper, section 3.2.2, "matrix factorization").
+    """``g(Z, c) = Z^T c``: a mixture of atoms (paper, "matrix factorization").
 
     Leaves ``atoms`` Z ``[D, C]`` and ``coefficients`` c ``[D]``, which start equal.
 
