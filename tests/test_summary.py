@@ -213,7 +213,7 @@ def test_command_prints_a_table(capsys):
     assert lines[0] == (
         "yolov4_p7: 80 classes, 1280 x 1280 pixels, strides 8 16 32 64 128, activations in bfloat16"
     )
-    assert "287,566,300" in out and "1,136.600" in out and "yolor bench yolov4_p7" in out
+    assert "287,566,300" in out and "1,136.600" in out and "yolor bench model yolov4_p7" in out
     assert max(map(len, lines)) <= 100
 
 

@@ -1,16 +1,13 @@
-"""The console script ``yolor``: one command, one module.
+"""The console script ``yolor``: one command, one module (`cli.commands`).
 
-A module has ``add_arguments(parser)`` and ``run(args) -> exit code``, and imports nothing heavy at
-its top, so that ``yolor --help`` answers at once.
-
-    yolor detect photos/ --checkpoint runs/first
+yolor detect photos/ --checkpoint runs/first
 """
 
 import argparse
-import importlib
 import sys
 from collections.abc import Sequence
 
+from yolor_jax.cli.commands import add_commands
 from yolor_jax.cli.errors import CommandError
 
 COMMANDS = {
@@ -35,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     args = _parser().parse_args(argv)
     try:
-        return args.run(args)
+        return args.run_command(args)
     except CommandError as error:
         print(f"yolor {args.command}: {error}", file=sys.stderr)
         return 2
@@ -48,18 +45,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="yolor", description="YOLOR object detection in JAX. yolor COMMAND --help says more."
     )
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for name, module_name in COMMANDS.items():
-        module = importlib.import_module(module_name)
-        first, _, rest = module.__doc__.partition("\n")
-        command = commands.add_parser(
-            name,
-            help=first.rstrip("."),
-            description=first + rest,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )
-        module.add_arguments(command)
-        command.set_defaults(run=module.run)
+    add_commands(parser, COMMANDS, "command")
     return parser
 
 

@@ -143,5 +143,5 @@ def _footer(args: argparse.Namespace, summary: "Summary") -> str:
         f"\n{total.parameters:,} parameters, {4 * total.parameters / 2**20:,.1f} MiB in float32; "
         f"{total.implicit_parameters:,} of them implicit ({total.implicit_percent:.4f} %)\n"
         f"Measure {args.model} on this machine:\n"
-        f"  yolor bench {args.model} --image-size {max(height, width)} --batch-size {batch}"
+        f"  yolor bench model {args.model} --image-size {max(height, width)} --batch-size {batch}"
     )

@@ -4,7 +4,7 @@ Three programs are compiled and timed in turn, round after round, so that a busy
 of them alike: the training step, prediction with the trained network, and with the folded one.
 Weights and images are random; decoding and NMS are part of prediction.
 
-    yolor bench yolor_nano --image-size 128 --batch-size 32 --classes 6
+    yolor bench model yolor_nano --image-size 128 --batch-size 32 --classes 6
 """
 
 import argparse
@@ -27,7 +27,7 @@ class Program(NamedTuple):
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the arguments of ``yolor bench``."""
+    """Declares the arguments of ``yolor bench model``."""
     parser.add_argument("model", metavar="MODEL", help="a name of the zoo, such as yolor_csp")
     parser.add_argument("--image-size", type=int, default=640, help="pixels (%(default)s)")
     parser.add_argument("--batch-size", type=int, default=8, help="images (%(default)s)")
@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Runs ``yolor bench`` and returns 0."""
+    """Runs ``yolor bench model`` and returns 0."""
     import jax
 
     with user_errors():

@@ -1,4 +1,4 @@
-"""``yolor bench`` on the smallest network."""
+"""``yolor bench model`` on the smallest network."""
 
 import json
 
@@ -8,7 +8,7 @@ from yolor_jax.cli.main import main
 def test_bench_prints_a_table_and_writes_json(tmp_path, capsys):
     file = tmp_path / "bench.json"
     settings = ["--image-size", "64", "--batch-size", "8", "--classes", "3", "--rounds", "2"]
-    assert main(["bench", "yolor_test", *settings, "--json", str(file)]) == 0
+    assert main(["bench", "model", "yolor_test", *settings, "--json", str(file)]) == 0
     out = capsys.readouterr().out
     figures = json.loads(file.read_text())
     assert [row["program"] for row in figures["programs"]] == [
@@ -22,5 +22,5 @@ def test_bench_prints_a_table_and_writes_json(tmp_path, capsys):
 
 
 def test_bench_of_an_unknown_model(capsys):
-    assert main(["bench", "yolor_tset"]) == 2
+    assert main(["bench", "model", "yolor_tset"]) == 2
     assert "did you mean 'yolor_test'" in capsys.readouterr().err

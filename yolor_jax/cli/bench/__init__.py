@@ -1,0 +1,20 @@
+"""Measure speed and memory on this machine.
+
+yolor bench model yolor_nano --image-size 128 --batch-size 32 --classes 6
+"""
+
+import argparse
+
+from yolor_jax.cli.commands import add_commands
+
+COMMANDS = {"model": "yolor_jax.cli.bench.model"}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the subcommands of ``yolor bench``."""
+    add_commands(parser, COMMANDS, "bench")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Runs the subcommand and returns its exit code."""
+    return args.run_bench(args)
