@@ -1,6 +1,7 @@
 """The loop with a step that only counts: when it records, evaluates, saves and stops."""
 
 import itertools
+import types
 
 import jax
 import jax.numpy as jnp
@@ -110,7 +111,7 @@ def test_two_parts_record_what_one_run_records(tmp_path, log_every):
     last = run_loop(tmp_path / "parts", log_every=log_every, now=restored, keep_until=step)
     assert int(last.step) == 10
     whole, parts = (
-        [{k: v for k, v in row.items() if k != "images_per_second"} for row in rows]
+        [{k: v for k, v in row.items() if k not in loop.CLOCK_METRICS} for row in rows]
         for rows in (
             metrics.read_json_lines(tmp_path / name / "rows.jsonl") for name in ("whole", "parts")
         )
@@ -155,3 +156,46 @@ def test_the_progress_bar_shows_terms_and_speed(tmp_path, capfd):
     run_loop(tmp_path, progress=True)
     shown = capfd.readouterr().err
     assert "10/10" in shown and "box=" in shown and "total=" in shown and "images/s=" in shown
+
+
+@pytest.mark.parametrize(
+    ("data_seconds", "step_seconds", "share"), [(3.0, 1.0, 0.75), (0.0, 1.0, 0.0), (1.0, 0.0, 1.0)]
+)
+def test_the_share_of_time_without_data(
+    tmp_path, capfd, monkeypatch, data_seconds, step_seconds, share
+):
+    """By a clock that only the data and the steps set forward."""
+    now = 0.0
+
+    def spend(seconds):
+        nonlocal now
+        now += seconds
+
+    monkeypatch.setattr(loop, "time", types.SimpleNamespace(monotonic=lambda: now))
+    source = (spend(data_seconds) or batch for batch in batches())
+    step = make_step({})
+    run_loop(
+        tmp_path, source=source, save_every=100, log_every=100, progress=True,
+        train_step=lambda *args: spend(step_seconds) or step(*args),
+    )  # fmt: skip
+    (row,) = metrics.read_json_lines(tmp_path / "rows.jsonl")
+    assert row["data_wait_share"] == share
+    assert ("data wait=" in capfd.readouterr().err) == (share > 0)
+
+
+def test_an_evaluation_is_no_wait_for_data(tmp_path, monkeypatch):
+    now = 0.0
+
+    def spend(seconds):
+        nonlocal now
+        now += seconds
+
+    monkeypatch.setattr(loop, "time", types.SimpleNamespace(monotonic=lambda: now))
+    step = make_step({})
+    run_loop(
+        tmp_path, source=(spend(1.0) or batch for batch in batches()), save_every=100, log_every=2,
+        train_step=lambda *args: spend(1.0) or step(*args),
+        evaluate=lambda state: spend(100.0) or {"AP": 0.5}, evaluate_every=5,
+    )  # fmt: skip
+    rows = metrics.read_json_lines(tmp_path / "rows.jsonl")
+    assert {row["data_wait_share"] for row in rows if "data_wait_share" in row} == {0.5}

@@ -11,7 +11,7 @@ import jax
 import numpy as np
 import pytest
 
-from yolor_jax.training import checkpoint, metrics
+from yolor_jax.training import checkpoint, loop, metrics
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
@@ -61,7 +61,7 @@ class Runs:
 
     def rows(self, workdir: str) -> list[dict]:
         rows = metrics.read_json_lines(self.folder / workdir / "metrics.jsonl")
-        return [{k: v for k, v in row.items() if k != "images_per_second"} for row in rows]
+        return [{k: v for k, v in row.items() if k not in loop.CLOCK_METRICS} for row in rows]
 
 
 def last_step(workdir: pathlib.Path) -> int:

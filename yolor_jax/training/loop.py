@@ -13,6 +13,7 @@ steps ahead of what has been looked at; before anything is saved, all of it has 
 """
 
 import collections
+import contextlib
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
@@ -30,6 +31,12 @@ from yolor_jax.training.step import Metrics, TrainStep
 
 STEPS_AHEAD = 2
 """Steps that may run on the device before the metrics of one are fetched."""
+
+CLOCK_METRICS = ("images_per_second", "data_wait_share")
+"""Measured by the clock: all that differs between the rows of two equal runs."""
+
+NOTABLE_DATA_WAIT = 0.1
+"""Share of the time spent waiting for data from which on the progress bar shows it."""
 
 
 class _Pending(NamedTuple):
@@ -91,7 +98,8 @@ def train(
         total=run.total_steps, initial=start, disable=not progress, unit="step", dynamic_ncols=True
     ) as bar:
         for step in range(start + 1, run.total_steps + 1):
-            batch = next(batches)
+            with window.data_wait():
+                batch = next(batches)
             state, step_metrics = train_step(state, place(batch), key)
             pending.append(_Pending(step, np.asarray(batch.index), step_metrics))
             last = step == run.total_steps
@@ -124,6 +132,15 @@ class _Window:
         self._sums: metrics_lib.Sums = {}
         self._images = 0
         self._clock = None
+        self._waited = 0.0
+
+    @contextlib.contextmanager
+    def data_wait(self) -> Iterator[None]:
+        """Counts the time of its body as time without data, while the clock runs."""
+        started = time.monotonic()
+        yield
+        if self._clock is not None:
+            self._waited += time.monotonic() - started
 
     def add(self, values: metrics_lib.Sums) -> None:
         """Take in a step. The first after a pause only starts the clock: it may have compiled."""
@@ -140,17 +157,19 @@ class _Window:
         shown = {name: f"{value:.4f}" for name, value in losses.items()}
         if "images_per_second" in row:
             shown["images/s"] = f"{row['images_per_second']:.1f}"
+        if row.get("data_wait_share", 0.0) >= NOTABLE_DATA_WAIT:
+            shown["data wait"] = f"{row['data_wait_share']:.0%}"
         return shown
 
     def close(self) -> dict[str, float]:
         """The row of this window; the next one begins."""
         row = self._row()
-        self._sums, self._images = {}, 0
+        self._sums, self._images, self._waited = {}, 0, 0.0
         self._clock = time.monotonic()
         return row
 
     def restart_clock(self) -> None:
-        """Leave what happens until the next step out of images per second."""
+        """Leave what happens until the next step out of images per second and data wait."""
         self._clock = None
 
     def _row(self) -> dict[str, float]:
@@ -158,6 +177,7 @@ class _Window:
         elapsed = time.monotonic() - self._clock if self._clock is not None else 0.0
         if self._images and elapsed:
             row["images_per_second"] = self._images / elapsed
+            row["data_wait_share"] = self._waited / elapsed
         return row
 
 
