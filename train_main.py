@@ -2,7 +2,7 @@
 
     python train_main.py                                    # the quickstart, minutes on a CPU
     python train_main.py --config=configs/coco128.py --config.data.path=FOLDER
-    python train_main.py --config=configs/yolor_csp.py --config.batch_size=128 --workdir=runs/csp
+    python train_main.py --config=configs/coco640.py:yolor_csp --workdir=runs/csp
 
 The same command with the same workdir continues a run that was stopped.
 """

@@ -11,6 +11,7 @@ from ml_collections.config_dict import placeholder
 from yolor_jax.data.augment import AugmentConfig
 from yolor_jax.detection.losses import LossConfig
 from yolor_jax.inference.predictor import EVALUATION
+from yolor_jax.models.zoo import MODELS
 from yolor_jax.training.optim import OptimConfig
 
 
@@ -51,3 +52,17 @@ def get_config() -> ConfigDict:
     config.checkpoint_every = 1000  # steps; also saved after each evaluation
     config.tensorboard = False
     return config.lock()
+
+
+def model_at(image_size: int, name: str) -> str:
+    """The name itself, if the original trains such a model at that size.
+
+    Raises:
+        ValueError: it does not, or there is no such model; lists those that fit.
+    """
+    fitting = [spec.name for spec in MODELS.values() if spec.image_size == image_size]
+    if name not in fitting:
+        raise ValueError(
+            f"no model {name!r} for {image_size} pixels; expected one of {', '.join(fitting)}"
+        )
+    return name

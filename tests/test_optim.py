@@ -7,8 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from yolor_jax import trees
 from yolor_jax.models import detector
 from yolor_jax.training import optim
+from yolor_jax.weights.names import torch_names
 
 ORIGINAL = optim.OptimConfig(lag_one_epoch=True, drop_gradients_at_epoch_start=True)
 PLAIN = optim.OptimConfig()
@@ -25,10 +27,12 @@ def test_schedule_is_the_original(golden, batches, batch):
     name = f"nb{batches}_bs{batch}"
     facts = json.loads((golden / "schedule" / "lr.json").read_text())[name]
     rows = np.load(golden / "schedule" / "lr.npz")[name]
+    assert len(rows) == facts["rows"] and facts["epochs"] == 300
     run = optim.RunLength(batch_size=batch, steps_per_epoch=batches, total_steps=batches * 300)
     with jax.enable_x64(True):
         got = jax.tree.map(np.asarray, schedule(jnp.arange(run.total_steps), ORIGINAL, run))
     index = rows[:, 0].astype(int)
+    np.testing.assert_array_equal(index // batches, rows[:, 1])
     np.testing.assert_allclose(got.learning_rate[index], rows[:, 2], rtol=1e-12)
     np.testing.assert_allclose(got.learning_rate[index], rows[:, 3], rtol=1e-12)
     np.testing.assert_allclose(got.bias_learning_rate[index], rows[:, 4], rtol=1e-12)
@@ -111,6 +115,33 @@ def test_moving_average_is_the_original_s(golden, dtype):
     np.testing.assert_allclose(average, z["ema"], atol=1e-6, rtol=0)
 
 
+@pytest.mark.parametrize("name", ["sgd", "adamw"])
+def test_gradients_are_clipped_together_before_anything_else(name):
+    """A limit of 2.5 halves a gradient of norm 5, and leaves a smaller one and zeros alone."""
+    run = optim.RunLength(batch_size=64, steps_per_epoch=10, total_steps=100)
+    given = {"optimizer": name, "warmup_bias_learning_rate": 0.0, "weight_decay": 0.1}
+    params = {"conv": {"kernel": jnp.array([2.0, -1.0]), "bias": jnp.array([0.5])}}
+    now = optim.Hyperparameters(*jnp.array([0.01, 0.02, 0.9]), jnp.array(1))
+
+    def updates(scale, **changes):
+        optimizer = optim.make_optimizer(optim.OptimConfig(**given, **changes), run)
+        state = optimizer.init(params)
+        for grads in ([3.0, 0.0, -4.0], [1.0, 1.0, 1.0]):  # the second shows Adam's moments too
+            kernel, bias = jnp.array(grads[:2]) * scale, jnp.array(grads[2:]) * scale
+            tree = {"conv": {"kernel": kernel, "bias": bias}}
+            updates, state = jax.jit(optimizer.update)(tree, state, params, hyperparameters=now)
+            scale = 1.0
+        return jax.tree.leaves(updates)
+
+    np.testing.assert_allclose(
+        np.concatenate(updates(1.0, clip_norm=2.5)), np.concatenate(updates(0.5)), rtol=1e-6
+    )
+    for scale in (1.0, 0.0):
+        limited, free = updates(scale, clip_norm=5.1), updates(scale)
+        np.testing.assert_array_equal(np.concatenate(limited), np.concatenate(free))
+    assert not np.allclose(np.concatenate(updates(1.0)), np.concatenate(updates(0.5)))
+
+
 def test_groups_of_a_small_tree():
     z = np.zeros(1)
     unit = {"conv": {"kernel": z}, "bn": {"scale": z, "bias": z}}
@@ -139,6 +170,8 @@ def test_every_parameter_must_have_a_group():
 def test_bad_choices_are_refused():
     with pytest.raises(ValueError, match=r"'lion'.*adamw.*sgd"):
         optim.OptimConfig(optimizer="lion")
+    with pytest.raises(ValueError, match=r"clip_norm is -1.*0 for none"):
+        optim.OptimConfig(clip_norm=-1.0)
     with pytest.raises(ValueError, match="not both"):
         optim.OptimConfig(cosine_per_step=True, lag_one_epoch=True)
     with pytest.raises(ValueError, match="warmup_bias_learning_rate=0"):
@@ -147,8 +180,28 @@ def test_bad_choices_are_refused():
         optim.RunLength(batch_size=8, steps_per_epoch=0, total_steps=1)
 
 
-def test_groups_of_yolor_csp_are_the_original_s(golden):
-    facts = json.loads((golden / "schedule" / "param_groups_main_yolor_csp.json").read_text())
-    params = detector.variable_shapes(detector.build("yolor_csp"))["params"]
-    groups = jax.tree.leaves(optim.parameter_groups(params))
-    assert [groups.count(name) for name in ("scale", "kernel", "bias")] == facts["counts"]
+@pytest.mark.parametrize(
+    ("model", "file"),
+    [("yolor_csp", "main_yolor_csp"), ("yolor_p6_paper", "paper_yolor-p6")],
+)
+def test_every_parameter_is_in_the_original_s_group(golden, model, file):
+    facts = json.loads((golden / "schedule" / f"param_groups_{file}.json").read_text())
+    expected = {
+        name: group
+        for number, group in enumerate(("scale", "kernel", "bias"))
+        for name in facts[f"pg{number}"]
+    }
+    module = detector.build(model)
+    params = detector.variable_shapes(module)["params"]
+    groups = trees.flatten_by_path(optim.parameter_groups(params))
+    names = torch_names(module.spec).items()
+    got = {name: groups[path] for name, (kind, path) in names if kind == "params"}
+    assert got == expected
+    assert len(expected) == len(groups) == sum(facts["counts"])
+
+
+def test_all_stored_schedules_are_looked_at(golden):
+    stored = np.load(golden / "schedule" / "lr.npz").files
+    assert sorted(stored) == sorted(f"nb{n}_bs{b}" for n in (50, 500) for b in (8, 16, 64))
+    facts = json.loads((golden / "schedule" / "lr.json").read_text())
+    assert sorted(facts) == sorted(stored)

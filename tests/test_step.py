@@ -1,5 +1,6 @@
 """The step against the original's trajectory, itself on other meshes, and values by hand."""
 
+import dataclasses
 import functools
 
 import jax
@@ -176,6 +177,28 @@ def test_first_update_by_hand():
     )  # fmt: skip
     assert got["loss/total"] == pytest.approx(float(objective(before.params)[0]) / 4, rel=1e-5)
     assert all(x.dtype == jnp.float32 for x in jax.tree.leaves(metrics))
+
+
+def test_a_clipped_step_reports_the_norm_before_clipping():
+    """Plain gradient descent: two batches wait for one step, whose sum is cut to the limit."""
+    mesh, run = tiny_run.one_device(), tiny_run.run_length(4)
+    config = tiny_run.quick(momentum=0.0, warmup_momentum=0.0, nominal_batch=8, weight_decay=0.0)
+    moved, norms = [], []
+    for limit in (0.0, 0.25):
+        train_step, now = make(
+            tiny_run.Tiny(), dataclasses.replace(config, clip_norm=limit), run, mesh
+        )
+        now, _ = train_step(now, put(mesh, tiny_run.make_batch(4)), key(mesh))
+        before = tiny_run.host(now.params)
+        for seed in (1, 2):
+            batch = put(mesh, tiny_run.make_batch(4, seed=seed))
+            now, metrics = train_step(now, batch, key(mesh))
+            norms.append(float(metrics["gradient_norm"][0]))
+        assert int(now.updates) == 2
+        difference = jax.tree.map(lambda a, b: a - b, tiny_run.host(now.params), before)
+        moved.append(float(optax.global_norm(difference)))
+    assert min(norms) > 0.25
+    assert moved[1] == pytest.approx(0.1 * 0.25, rel=1e-4) and moved[0] > 2 * moved[1]
 
 
 def test_a_penalty_counts_for_each_image():

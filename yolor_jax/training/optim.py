@@ -51,6 +51,9 @@ class OptimConfig:
             images.
         final_ratio: learning rate of the last epoch over ``learning_rate``.
         momentum: of SGD; the first beta of AdamW.
+        clip_norm: largest global norm of the gradient that an optimiser step uses, summed over
+            ``nominal_batch`` images, without frozen parameters and weight decay; a longer one is
+            scaled down to it. 0 for no limit.
         weight_decay: of convolution kernels. With SGD it is coupled and scaled with the batch
             (see ``scaled_weight_decay``), with AdamW decoupled and as given.
         nominal_batch: images per optimiser step that smaller batches are accumulated to.
@@ -72,6 +75,7 @@ class OptimConfig:
     learning_rate: float = 0.01
     final_ratio: float = 0.2
     momentum: float = 0.937
+    clip_norm: float = 0.0
     weight_decay: float = 5e-4
     nominal_batch: int = 64
     warmup_epochs: float = 3.0
@@ -96,6 +100,10 @@ class OptimConfig:
             raise ValueError(
                 f"freeze is {self.freeze!r}, which is no regular expression: {error}."
             ) from error
+        if self.clip_norm < 0:
+            raise ValueError(
+                f"clip_norm is {self.clip_norm}: expected a positive norm, or 0 for none."
+            )
         if self.cosine_per_step and self.lag_one_epoch:
             raise ValueError(
                 "lag_one_epoch shifts a cosine that falls once per epoch: set it or "
@@ -266,7 +274,10 @@ def make_optimizer(config: OptimConfig, run: RunLength) -> optax.GradientTransfo
     A parameter that no group claims, and a ``freeze`` that matches none or all, make ``init`` raise
     a ValueError that names it.
     """
-    optimizer = optax.chain(*OPTIMIZERS[config.optimizer](config, run))
+    transforms = OPTIMIZERS[config.optimizer](config, run)
+    if config.clip_norm:
+        transforms = [optax.clip_by_global_norm(config.clip_norm), *transforms]
+    optimizer = optax.chain(*transforms)
     return optax.with_extra_args_support(
         skip_frozen(optimizer, config.freeze) if config.freeze else optimizer
     )

@@ -107,8 +107,8 @@ def make_train_step(
 
     Returns:
         ``step(state, batch, key) -> (state, metrics)``. The metrics hold the loss terms under
-        ``loss/``, ``gradient_norm`` (of this batch), ``targets`` (per image) and the schedule's
-        values.
+        ``loss/``, ``gradient_norm`` (of this batch, before clipping), ``targets`` (per image) and
+        the schedule's values.
 
     Raises:
         ValueError: if the batch cannot be cut evenly over the devices.

@@ -1,0 +1,16 @@
+"""From scratch on COCO at 640 pixels, for every model with strides up to 32 (paper, section 4.1).
+
+python train_main.py --config=configs/coco640.py:yolor_csp --config.data.path=data/coco
+"""
+
+from configs import base
+
+
+def get_config(model="yolor_csp"):
+    """The settings of `base`, with bfloat16 activations; 300 epochs."""
+    config = base.get_config()
+    config.model.name = base.model_at(640, model)
+    config.image_size = 640
+    config.bfloat16 = True
+    config.eval.nms.max_candidates = 30_000
+    return config
