@@ -28,6 +28,9 @@ def get_config() -> ConfigDict:
     config.epochs = 300.0
     config.seed = 0
 
+    config.mesh = ConfigDict()
+    config.mesh.fsdp = 1  # devices that share one copy of the state; divides their number
+
     config.data = ConfigDict()
     config.data.path = "data/coco"  # TFDS directory, COCO-format folder, or "shapes"
     config.data.prepared = "data/prepared"  # where folders are turned into TFDS directories

@@ -22,7 +22,7 @@ from yolor_jax.training.optim import OptimConfig, RunLength
 
 Split = Source | Subset
 FILE = "config.json"
-FREE = ("eval", "log_every", "checkpoint_every", "tensorboard")
+FREE = ("eval", "mesh", "log_every", "checkpoint_every", "tensorboard")
 FREE_OF_DATA = ("prepared", "eval_split", "threads")
 
 

@@ -56,15 +56,15 @@ def run(config: ConfigDict, workdir: pathlib.Path) -> None:
         recipe.check(config)
         sources = recipe.open_sources(config)
         module = recipe.detector(config, len(sources.class_names))
+        mesh = meshes.make_mesh(fsdp=config.mesh.fsdp)
         print(report.opening(config, sources, module, workdir))
-    mesh = meshes.make_mesh()
     evaluator = make_evaluator(config, module, sources.evaluation, mesh)
 
     started = time.monotonic()
     state, trained = _train(config, sources, module, mesh, evaluator, workdir)
     minutes = (time.monotonic() - started) / 60
 
-    folded_variables = fold(module.spec, state.ema_variables)
+    folded_variables = fold(module.spec, meshes.whole(mesh, state.ema_variables))
     fused = recipe.detector(config, len(sources.class_names), fused=True)
     folded = make_evaluator(config, fused, sources.evaluation, mesh)(folded_variables)
     print(format_table({"trained": trained.metrics, "folded": folded.metrics}))

@@ -1,12 +1,16 @@
 """Devices as a mesh with the axes ``data`` and ``fsdp``, and what lies where on it.
 
-A batch is cut along axis 0 over both axes; the state is whole on every device. Because the step is
-one program over the global batch, batch statistics and losses are those of the global batch.
+A batch is cut along axis 0 over both axes. Each large leaf of the state is cut over ``fsdp`` (fully
+sharded data parallelism; Rajbhandari et al., "ZeRO", 2020, stage 3) and whole along ``data``; the
+small ones are whole everywhere, as is all of the state where ``fsdp`` is 1. Because the step is one
+program over the global batch, batch statistics and losses are those of the global batch.
 
-    mesh = make_mesh()
+    mesh = make_mesh(fsdp=8)
     batch = shard_batch(mesh, batch)  # NumPy on the host -> global arrays on the devices
+    shardings = state_sharding(mesh, abstract)
 """
 
+import math
 from collections.abc import Callable, Sequence
 
 import jax
@@ -17,13 +21,18 @@ from jaxtyping import Array, PyTree
 from yolor_jax.data.example import Batch
 
 AXES = ("data", "fsdp")
+LARGE = 2048
+"""Elements from which on a leaf is cut: fewer are not worth a message between devices."""
 
 
 def make_mesh(devices: Sequence[jax.Device] | None = None, *, fsdp: int = 1) -> Mesh:
-    """A mesh over all devices.
+    """A mesh over all devices, those of one process side by side.
+
+    So each process holds consecutive rows of the batch, whatever numbers its devices have, and
+    where ``fsdp`` divides a process's devices the state is put together without leaving a host.
 
     Args:
-        devices: the devices; all of all processes if None.
+        devices: the devices, real or of a topology; all of all processes if None.
         fsdp: length of the axis ``fsdp``; must divide the number of devices.
 
     Returns:
@@ -33,12 +42,18 @@ def make_mesh(devices: Sequence[jax.Device] | None = None, *, fsdp: int = 1) -> 
         ValueError: if ``fsdp`` does not divide the number of devices.
     """
     devices = jax.devices() if devices is None else devices
-    if len(devices) % fsdp:
+    if fsdp < 1 or len(devices) % fsdp:
+        divisors = [n for n in range(1, len(devices) + 1) if len(devices) % n == 0]
         raise ValueError(
-            f"fsdp is {fsdp}, which does not divide {len(devices)} devices: choose a divisor."
+            f"fsdp is {fsdp}, which does not divide {len(devices)} devices: use one of {divisors}."
         )
-    grid = np.asarray(devices).reshape(-1, fsdp)
+    grid = np.asarray(sorted(devices, key=_process_first)).reshape(-1, fsdp)
     return Mesh(grid, AXES, axis_types=(AxisType.Auto, AxisType.Auto))
+
+
+def _process_first(device) -> tuple[int, int]:
+    """The order of devices: on a TPU the ids of one host's chips need not follow each other."""
+    return device.process_index, device.id
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
@@ -61,10 +76,10 @@ def over_batch(mesh: Mesh, function: Callable) -> Callable:
     Returns:
         The function of the global arrays, to be jitted; the variables are whole on every device.
     """
-    whole, cut = PartitionSpec(), PartitionSpec(AXES)
+    uncut, cut = PartitionSpec(), PartitionSpec(AXES)
 
     def mapped(variables: PyTree, *arrays: Array) -> PyTree:
-        specs = (whole, *(cut for _ in arrays))
+        specs = (uncut, *(cut for _ in arrays))
         part = jax.shard_map(function, mesh=mesh, in_specs=specs, out_specs=cut)
         return part(variables, *arrays)
 
@@ -72,8 +87,35 @@ def over_batch(mesh: Mesh, function: Callable) -> Callable:
 
 
 def state_sharding(mesh: Mesh, state: PyTree) -> PyTree:
-    """The sharding of each leaf of a train state (arrays or ``ShapeDtypeStruct``): replicated."""
-    return jax.tree.map(lambda _: replicated(mesh), state)
+    """The sharding of each leaf of a train state.
+
+    A leaf of at least ``LARGE`` elements is cut over ``fsdp`` along the largest of the axes that
+    can be cut evenly, the first of these where several are equal; every other leaf is whole. The
+    rule sees shapes alone, so a parameter, its average, its momentum and its gradient lie alike.
+
+    Args:
+        mesh: the devices.
+        state: arrays or ``jax.ShapeDtypeStruct``; parameters alone do as well.
+
+    Returns:
+        A tree like ``state`` with a ``NamedSharding`` at each leaf.
+    """
+    return jax.tree.map(lambda leaf: NamedSharding(mesh, _fsdp_spec(mesh, leaf.shape)), state)
+
+
+def _fsdp_spec(mesh: Mesh, shape: tuple[int, ...]) -> PartitionSpec:
+    """See `state_sharding`."""
+    parts = mesh.shape["fsdp"]
+    even = [axis for axis, length in enumerate(shape) if length % parts == 0]
+    if parts == 1 or not even or math.prod(shape) < LARGE:
+        return PartitionSpec()
+    axis = max(even, key=lambda axis: shape[axis])
+    return PartitionSpec(*(None,) * axis, "fsdp")
+
+
+def whole(mesh: Mesh, tree: PyTree) -> PyTree:
+    """The same arrays, whole on every device; all processes must call this together."""
+    return jax.jit(lambda t: t, out_shardings=replicated(mesh))(tree)
 
 
 def require_divisible(mesh: Mesh, batch_size: int) -> None:

@@ -133,8 +133,11 @@ def make_train_step(
                 value += len(images) * terms["penalty"]  # like the loss, a sum over images
             return value, (terms, updated.get("batch_stats", {}))
 
+        # Parameters that are cut are put together to be used, not the activations taken apart.
+        params = jax.lax.with_sharding_constraint(state.params, replicated(mesh))
         gradient = jax.value_and_grad(objective, has_aux=True)
-        (_, (terms, batch_stats)), gradients = gradient(state.params)
+        (_, (terms, batch_stats)), gradients = gradient(params)
+        gradients = jax.lax.with_sharding_constraint(gradients, shardings.params)
         now = hyperparameters(state.step, config, run)
         metrics = step_metrics(terms, gradients, batch, now)
         state = apply_gradients(state.replace(batch_stats=batch_stats), gradients, now)
