@@ -57,6 +57,7 @@ def check(config: ConfigDict) -> None:
             f"{', '.join(BACKENDS)}"
         )
     model_spec(config)
+    multi_scale_sizes(config)
     optim_config(config)
 
 
@@ -124,6 +125,21 @@ def detector(config: ConfigDict, num_classes: int, *, fused: bool = False) -> De
     module = build(model_spec(config), num_classes, dtype=dtype, fused=fused)
     require_multiple((config.image_size,), module.spec.strides[-1])
     return module
+
+
+def multi_scale_sizes(config: ConfigDict) -> tuple[int, ...]:
+    """The sides in pixels that steps are trained at; () for ``config.image_size`` alone.
+
+    Raises:
+        ValueError: a side is no whole number, or no multiple of the model's largest stride.
+    """
+    sizes = tuple(config.multi_scale)
+    if not all(type(side) is int for side in sizes):
+        raise ValueError(
+            f"--config.multi_scale is {sizes}; expected pixels such as (512, 640, 768)"
+        )
+    require_multiple(sizes, model_spec(config).strides[-1])
+    return sizes
 
 
 def loss_config(config: ConfigDict, num_classes: int) -> LossConfig:

@@ -30,6 +30,7 @@ from yolor_jax.training import mesh as meshes
 from yolor_jax.training.checkpoint import Checkpoints
 from yolor_jax.training.loop import train
 from yolor_jax.training.metrics import JsonLines, TensorBoard, Writer
+from yolor_jax.training.multi_scale import make_multi_scale_step
 from yolor_jax.training.state import (
     TrainState,
     abstract_state,
@@ -100,9 +101,9 @@ def _train(
             recipe.save(config, workdir)
             state, position = _start(config, module, run, optim, mesh, checkpoints)
             writers = [stack.enter_context(w) for w in _writers(config, workdir, int(state.step))]
-        train_step = make_train_step(
+        make_step = functools.partial(
+            make_train_step,
             module,
-            augment=augment,
             loss=loss,
             config=optim,
             run=run,
@@ -110,6 +111,12 @@ def _train(
             shardings=meshes.state_sharding(mesh, state),
             penalty=functools.partial(sparsity_penalty, spec) if wants_sparsity(spec) else None,
         )
+        if sizes := recipe.multi_scale_sizes(config):
+            train_step = make_multi_scale_step(
+                make_step, augment=augment, sizes=sizes, seed=config.seed
+            )
+        else:
+            train_step = make_step(augment=augment)
         batches = train_batches(
             sources.train,
             image_size=config.image_size,
