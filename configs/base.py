@@ -41,6 +41,7 @@ def get_config() -> ConfigDict:
     config.data.max_targets = 120  # boxes per image, padded to this number
     config.data.skip_broken = False  # leave out broken images and boxes instead of stopping
     config.data.threads = 16  # that read and decode
+    config.data.workers = 0  # processes with so many threads each; 0: threads of the main process
 
     config.augment = ConfigDict(dataclasses.asdict(AugmentConfig()))
     config.loss = ConfigDict(dataclasses.asdict(LossConfig()))

@@ -2,16 +2,25 @@
 
 import itertools
 import logging
+import multiprocessing
+import os
+import pathlib
+import signal
+import subprocess
+import sys
 
 import cv2
 import numpy as np
 import pytest
 from coco_folder import jpeg, with_orientation
+from jax._src import xla_bridge
 
-from yolor_jax.data.example import Example
+from yolor_jax.data.example import Batch, Example
 from yolor_jax.data.letterbox import letterbox
 from yolor_jax.data.pipeline import eval_batches, train_batches
 from yolor_jax.data.sources import open_dataset
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
 
 
 class InMemory:
@@ -30,6 +39,22 @@ class InMemory:
 
     def name(self, index):
         return f"{index:03d}.jpg"
+
+
+class WithoutDevices(InMemory):
+    """Fails where JAX has started a device."""
+
+    def __getitem__(self, index):
+        if xla_bridge.backends_are_initialized():
+            raise RuntimeError(f"process {os.getpid()} has started JAX")
+        return super().__getitem__(index)
+
+
+class Deadly(InMemory):
+    """Ends the process that reads it."""
+
+    def __getitem__(self, index):
+        os._exit(7)
 
 
 def small(count):
@@ -183,6 +208,95 @@ def test_evaluation_sees_every_image_once(ten, processes):
     assert not last.mask[~last.valid].any() and (last.letterbox[~last.valid] == [1, 0, 0]).all()
 
 
+def assert_equal(got, expected):
+    assert len(got) == len(expected)
+    for ours, theirs in zip(got, expected, strict=True):
+        for field, other in zip(ours, theirs, strict=True):
+            assert field.dtype == other.dtype
+            np.testing.assert_array_equal(field, other)
+
+
+def test_workers_make_the_same_batches_and_start_no_device(ten, long_run):
+    source = WithoutDevices(ten.images, ten.boxes)
+    assert_equal(take(source, 5, start=12, workers=2), long_run[3:])
+    assert not multiprocessing.active_children()
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("workers", [1, 2, 3])
+@pytest.mark.parametrize("start", [0, 7, 123_456])
+def test_any_number_of_workers_from_any_position(ten, workers, start):
+    expected = take(ten, 5, start=start)
+    for processes in (1, 2):
+        for index in range(processes):
+            part = {"start": start, "process_index": index, "process_count": processes}
+            got = take(ten, 5, workers=workers, threads=1 + workers, **part)
+            half = slice(index * 4 // processes, (index + 1) * 4 // processes)
+            assert_equal(got, [Batch(*(f[half] for f in batch)) for batch in expected])
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("workers", [1, 2, 4])
+def test_workers_see_every_image_of_an_evaluation_once(ten, workers):
+    sizes = {"image_size": 32, "batch_size": 4, "max_targets": 3}
+    assert_equal(
+        list(eval_batches(ten, **sizes, workers=workers)), list(eval_batches(ten, **sizes))
+    )
+
+
+def test_an_error_in_a_worker_has_the_same_words():
+    source = InMemory([jpeg(20, 30), jpeg(20, 30)[:-30]], [[], []])
+    said = []
+    for workers in (0, 1):
+        batches = eval_batches(source, image_size=32, batch_size=1, max_targets=3, workers=workers)
+        next(batches)
+        with pytest.raises(ValueError) as error:
+            next(batches)
+        said.append((type(error.value), str(error.value)))
+    assert said[0] == said[1]
+    assert not multiprocessing.active_children()
+
+
+def test_a_worker_that_ends_by_itself():
+    with pytest.raises(ChildProcessError, match=r"ended with exit code 7; .* fewer workers"):
+        take(Deadly([b""], [[]]), 1, workers=1)
+    assert not multiprocessing.active_children()
+
+
+ENDLESS = """
+import sys
+sys.path.insert(0, "tests")
+from test_pipeline import small, train_batches
+if __name__ == "__main__":
+    batches = train_batches(
+        small(10), image_size=32, batch_size=4, max_targets=3, seed=0, workers=2
+    )
+    for batch in batches:
+        print("ready", flush=True)
+"""
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_workers_end_with_the_program(tmp_path, number):
+    """Whatever ends it; Ctrl-C in a terminal and some schedulers reach the workers, too."""
+    script = tmp_path / "endless.py"
+    script.write_text(ENDLESS)
+    program = subprocess.Popen(
+        [sys.executable, script], cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+    assert program.stdout.readline() == "ready\n"
+    if number == signal.SIGINT:
+        os.killpg(program.pid, number)
+    else:
+        program.send_signal(number)
+    errors = program.communicate(timeout=60)[1]  # the pipes are open until the last worker ends
+    with pytest.raises(ProcessLookupError):
+        os.killpg(program.pid, 0)
+    assert "leaked" not in errors and "spawn_main" not in errors
+
+
 @pytest.mark.parametrize("spoil", [lambda d: d[:-30], lambda d: b"not an image", lambda d: b""])
 def test_an_undecodable_image_is_named(spoil):
     source = InMemory([jpeg(20, 30), spoil(jpeg(20, 30))], [[], []])
@@ -207,6 +321,8 @@ def test_exif_is_not_applied_again():
         ({"batch_size": 4, "process_index": 2, "process_count": 2}, "process 2 of 2"),
         ({"batch_size": 0}, "got batch_size=0"),
         ({"batch_size": 4, "start": -1}, "got start=-1"),
+        ({"batch_size": 4, "threads": 0}, "got threads=0, workers=0"),
+        ({"batch_size": 4, "workers": -1}, "workers=-1"),
     ],
 )
 def test_wrong_arguments_are_said_at_once(ten, options, sentence):

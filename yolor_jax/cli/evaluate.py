@@ -47,6 +47,7 @@ def make_evaluator(
             process_index=jax.process_index(),
             process_count=jax.process_count(),
             threads=config.data.threads,
+            workers=config.data.workers,
         )
         return evaluate(
             predict,

@@ -23,7 +23,7 @@ from yolor_jax.training.optim import OptimConfig, RunLength
 Split = Source | Subset
 FILE = "config.json"
 FREE = ("eval", "mesh", "log_every", "checkpoint_every", "tensorboard")
-FREE_OF_DATA = ("prepared", "eval_split", "threads")
+FREE_OF_DATA = ("prepared", "eval_split", "threads", "workers")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,6 +49,8 @@ def check(config: ConfigDict) -> None:
         value = functools.reduce(getattr, name.split("."), config)
         if value <= 0:
             raise ValueError(f"--config.{name} is {value}; expected more than 0")
+    if config.data.workers < 0:
+        raise ValueError(f"--config.data.workers is {config.data.workers}; expected 0 or more")
     if not 0 <= config.seed < 2**32:
         raise ValueError(f"--config.seed is {config.seed}; expected 0 .. 2**32 - 1")
     if config.eval.backend not in BACKENDS:

@@ -127,7 +127,9 @@ def _train(
             process_index=jax.process_index(),
             process_count=jax.process_count(),
             threads=config.data.threads,
+            workers=config.data.workers,
         )
+        stack.enter_context(contextlib.closing(batches))  # workers end with the training
         evaluations = []
         try:
             state = train(

@@ -19,7 +19,11 @@ BORDER = 114
 
 
 def letterbox(
-    image: UInt8[np.ndarray, "h w 3"], size: tuple[int, int], *, scaleup: bool = True
+    image: UInt8[np.ndarray, "h w 3"],
+    size: tuple[int, int],
+    *,
+    scaleup: bool = True,
+    out: UInt8[np.ndarray, "H W 3"] | None = None,
 ) -> tuple[UInt8[np.ndarray, "H W 3"], Float32[np.ndarray, "3"]]:
     """Scales `image` to fit into a canvas of `size`, keeping its aspect ratio.
 
@@ -27,13 +31,14 @@ def letterbox(
         image: Any size from 1 x 1 on; the channel order does not matter.
         size: Height and width of the canvas in pixels.
         scaleup: Whether an image smaller than the canvas is enlarged.
+        out: Where to paint the canvas, such as a row of a batch; a new array if None.
 
     Returns:
         The canvas, and ``(scale, pad_x, pad_y)`` in pixels of the canvas. A side never shrinks
         below one pixel (1 x 1000 to 320: the height would round to zero).
 
     Raises:
-        ValueError: If the image or the canvas has a side of zero.
+        ValueError: If the image or the canvas has a side of zero, or `out` is of another size.
     """
     height, width = image.shape[:2]
     canvas_height, canvas_width = size
@@ -42,16 +47,21 @@ def letterbox(
             f"got an image of {height} x {width} and a canvas of {canvas_height} x {canvas_width} "
             "pixels; every side must have at least one pixel"
         )
+    canvas = np.empty((canvas_height, canvas_width, 3), np.uint8) if out is None else out
+    if canvas.shape[:2] != size:
+        raise ValueError(f"got a canvas of {canvas.shape[:2]}; expected the size {size}")
     scale = min(canvas_height / height, canvas_width / width)
     if not scaleup:
         scale = min(scale, 1.0)
     new_height = max(round(height * scale), 1)
     new_width = max(round(width * scale), 1)
-    if (new_height, new_width) != (height, width):
-        image = cv2.resize(image, (new_width, new_height), interpolation=cv2.INTER_LINEAR)
     pad_x = (canvas_width - new_width) / 2
     pad_y = (canvas_height - new_height) / 2
     top, left = round(pad_y - 0.1), round(pad_x - 0.1)
-    canvas = np.full((canvas_height, canvas_width, 3), BORDER, np.uint8)
-    canvas[top : top + new_height, left : left + new_width] = image
+    canvas[:] = BORDER
+    inside = canvas[top : top + new_height, left : left + new_width]
+    if (new_height, new_width) == (height, width):
+        inside[:] = image
+    else:
+        cv2.resize(image, (new_width, new_height), dst=inside, interpolation=cv2.INTER_LINEAR)
     return canvas, np.array([scale, pad_x, pad_y], np.float32)

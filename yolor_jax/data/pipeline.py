@@ -11,18 +11,16 @@ Everything random beyond the order happens on the device (`augment.py`).
     for batch in eval_batches(source, image_size=640, batch_size=16, max_targets=128): ...
 """
 
+import contextlib
 import logging
 import sys
-import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 
-import cv2
 import grain
-import numpy as np
 
-from yolor_jax.data.encoded import decode
+from yolor_jax.data.collate import BatchLoader, Overflow
 from yolor_jax.data.example import Batch, Examples
-from yolor_jax.data.letterbox import BORDER, letterbox
+from yolor_jax.data.workers import batches_of_workers
 
 _logger = logging.getLogger(__name__)
 
@@ -38,6 +36,7 @@ def train_batches(
     process_index: int = 0,
     process_count: int = 1,
     threads: int = 16,
+    workers: int = 0,
 ) -> Iterator[Batch]:
     """Endless batches in an order that depends on `seed` alone.
 
@@ -51,10 +50,14 @@ def train_batches(
         start: Number of examples, over all processes, that were consumed before.
         process_index: Which part of each batch to return: processes in order make the batch.
         process_count: Number of processes; must divide `batch_size`.
-        threads: Threads that read and decode.
+        threads: Threads that read and decode, in each worker.
+        workers: Processes that make batches beside this one, in turn; with 0 the threads are of
+            this process. Batches are the same. The main module of a program that uses workers needs
+            the guard ``if __name__ == "__main__"``, and `source` must be one that pickles.
 
     Returns:
-        An iterator of batches of ``batch_size // process_count`` images.
+        An iterator of batches of ``batch_size // process_count`` images. Its ``close()`` ends
+        threads and workers; the end of the program does too, whatever ends it.
 
     Raises:
         ValueError: If an argument is out of range, or (later) an image cannot be decoded; the
@@ -67,14 +70,14 @@ def train_batches(
             "position of at least 0, at least one target and at least one pixel"
         )
     order = grain.MapDataset.range(len(source)).shuffle(seed=seed).repeat()
-    offset = start + process_index * share
 
-    def position(count: int) -> int:
-        """Global position of the count-th example of this process."""
-        return offset + count // share * batch_size + count % share
+    def positions(number: int) -> list[int]:
+        """Positions in the split of batch `number`, this process's share of it."""
+        first = start + number * batch_size + process_index * share
+        return [order[count] for count in range(first, first + share)]
 
-    positions = grain.MapDataset.source(_Sequence(lambda count: order[position(count)]))
-    return _batches(source, positions, share, image_size, max_targets, threads)
+    loader = BatchLoader(source, image_size=image_size, max_targets=max_targets, threads=threads)
+    return _batches(loader, _numbered(positions, sys.maxsize), share, threads, workers)
 
 
 def eval_batches(
@@ -86,6 +89,7 @@ def eval_batches(
     process_index: int = 0,
     process_count: int = 1,
     threads: int = 16,
+    workers: int = 0,
 ) -> Iterator[Batch]:
     """Every image exactly once, in order; what is missing in the last batch has ``valid=False``.
 
@@ -93,47 +97,34 @@ def eval_batches(
     ``max_targets=0`` the batches come without targets, which evaluation does not need.
     """
     share = _share(batch_size, process_index, process_count)
+
+    def positions(number: int) -> list[int]:
+        """Positions in the split, -1 behind its end."""
+        first = number * batch_size + process_index * share
+        return [i if i < len(source) else -1 for i in range(first, first + share)]
+
+    loader = BatchLoader(source, image_size=image_size, max_targets=max_targets, threads=threads)
     batch_count = -(-len(source) // batch_size)
-
-    def position(count: int) -> int:
-        """Position in the split, or -1 behind its end."""
-        index = count // share * batch_size + process_index * share + count % share
-        return index if index < len(source) else -1
-
-    positions = grain.MapDataset.source(_Sequence(position, batch_count * share))
-    return _batches(source, positions, share, image_size, max_targets, threads)
+    return _batches(loader, _numbered(positions, batch_count), share, threads, workers)
 
 
-class _Sequence:
-    """A function of a count as a sequence that Grain can read."""
+class _Numbered:
+    """A function of a batch's number as a sequence that Grain can read."""
 
-    def __init__(self, function, length: int = sys.maxsize):
+    def __init__(self, function: Callable[[int], list[int]], length: int):
         self._function = function
         self._length = length
 
     def __len__(self) -> int:
         return self._length
 
-    def __getitem__(self, count: int) -> int:
-        return self._function(int(count))
+    def __getitem__(self, number: int) -> list[int]:
+        return self._function(int(number))
 
 
-class _Overflow:
-    """Counts the images with too many targets, and says so at the 1st, 2nd, 4th, 8th ..."""
-
-    def __init__(self):
-        self._count = 0
-        self._lock = threading.Lock()
-
-    def report(self, name: str, targets: int, max_targets: int) -> None:
-        with self._lock:
-            self._count += 1
-            if self._count & (self._count - 1) == 0:
-                _logger.warning(
-                    "%s has %d targets, more than max_targets=%d: the largest are kept "
-                    "(%d such images so far); raise max_targets to keep all",
-                    name, targets, max_targets, self._count,
-                )  # fmt: skip
+def _numbered(positions: Callable[[int], list[int]], length: int) -> grain.MapDataset:
+    """A function of a batch's number as a data set of Grain."""
+    return grain.MapDataset.source(_Numbered(positions, length))
 
 
 def _share(batch_size: int, process_index: int, process_count: int) -> int:
@@ -146,70 +137,33 @@ def _share(batch_size: int, process_index: int, process_count: int) -> int:
     return batch_size // process_count
 
 
-def _batches(source, positions, share, image_size, max_targets, threads) -> Iterator[Batch]:
-    """Reads ahead with threads: cv2 releases the interpreter while it decodes and resizes."""
-    cv2.setNumThreads(0)  # one image per thread, not many threads per image
-    overflow = _Overflow()
-
-    def load(index: int) -> Batch:
-        if index < 0:
-            return _empty_row(np.full((image_size, image_size, 3), BORDER, np.uint8), max_targets)
-        return _load(source, index, image_size, max_targets, overflow)
-
-    options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=max(2 * share, threads))
-    rows = positions.map(load).to_iter_dataset(options)
-    return iter(rows.batch(share, batch_fn=_stack))
-
-
-def _stack(rows: Sequence[Batch]) -> Batch:
-    """Adds the axis B."""
-    return Batch(*(np.stack(field) for field in zip(*rows, strict=True)))
+def _batches(
+    loader: BatchLoader, positions: grain.MapDataset, share: int, threads: int, workers: int
+) -> Iterator[Batch]:
+    """Reads ahead, with the threads of this process or in workers."""
+    if threads < 1 or workers < 0:
+        raise ValueError(
+            f"got threads={threads}, workers={workers}; expected at least one thread and no "
+            "negative number of processes"
+        )
+    if workers:
+        return _reported(batches_of_workers(loader, iter(positions), workers), loader.max_targets)
+    at_once = 1 + -(-threads // share)  # as many as keep all threads busy where one ends
+    options = grain.ReadOptions(num_threads=at_once, prefetch_buffer_size=at_once)
+    return _reported(iter(positions.map(loader).to_iter_dataset(options)), loader.max_targets)
 
 
-def _load(source, index: int, image_size: int, max_targets: int, overflow) -> Batch:
-    """One image as a row of a batch: the fields of `Batch` without the axis B."""
-    example = source[index]
-    try:
-        image = decode(example.jpeg)
-    except ValueError as error:
-        raise ValueError(f"image {source.name(index)} (position {index}): {error}") from error
-    canvas, parameters = letterbox(image, (image_size, image_size))
-    scale, pad_x, pad_y = parameters
-    boxes = example.boxes_xyxy * scale + np.stack([pad_x, pad_y, pad_x, pad_y])
-    if len(boxes) > max_targets > 0:
-        overflow.report(source.name(index), len(boxes), max_targets)
-    kept = _largest(boxes, max_targets)
-    row = _empty_row(canvas, max_targets)._replace(
-        index=np.int32(index),
-        original_size=np.array(image.shape[:2], np.int32),
-        letterbox=parameters,
-        valid=np.True_,
-    )
-    row.boxes[: len(kept)] = boxes[kept]
-    row.labels[: len(kept)] = example.labels[kept]
-    row.is_crowd[: len(kept)] = example.is_crowd[kept]
-    row.mask[: len(kept)] = True
-    return row
-
-
-def _largest(boxes_xyxy: np.ndarray, count: int) -> np.ndarray:
-    """Indices of the `count` largest boxes, in their order."""
-    if len(boxes_xyxy) <= count:
-        return np.arange(len(boxes_xyxy))
-    areas = np.prod(boxes_xyxy[:, 2:] - boxes_xyxy[:, :2], axis=1)
-    return np.sort(np.argsort(-areas, kind="stable")[:count])
-
-
-def _empty_row(canvas: np.ndarray, max_targets: int) -> Batch:
-    """A row without targets that is not valid."""
-    return Batch(
-        image=canvas,
-        boxes=np.zeros((max_targets, 4), np.float32),
-        labels=np.zeros(max_targets, np.int32),
-        mask=np.zeros(max_targets, bool),
-        is_crowd=np.zeros(max_targets, bool),
-        index=np.int32(-1),
-        original_size=np.array(canvas.shape[:2], np.int32),
-        letterbox=np.array([1, 0, 0], np.float32),
-        valid=np.False_,
-    )
+def _reported(loaded: Iterator[tuple[Batch, list[Overflow]]], max_targets: int) -> Iterator[Batch]:
+    """The batches; images with too many targets are counted, and said at the 1st, 2nd, 4th ..."""
+    count = 0
+    with contextlib.closing(loaded):
+        for batch, overflows in loaded:
+            for name, targets in overflows:
+                count += 1
+                if count & (count - 1) == 0:
+                    _logger.warning(
+                        "%s has %d targets, more than max_targets=%d: the largest are kept "
+                        "(%d such images so far); raise max_targets to keep all",
+                        name, targets, max_targets, count,
+                    )  # fmt: skip
+            yield batch

@@ -1,0 +1,125 @@
+"""Batches out of positions: read, decode, letterbox, pad.
+
+Threads share the images of a batch, because cv2 releases the interpreter while it decodes and
+resizes; each image goes straight to its place in the batch, which is allocated once.
+
+    loader = BatchLoader(source, image_size=640, max_targets=128, threads=16)
+    batch, overflows = loader([17, 3, 8, -1])  # -1: no image, `valid` is false
+"""
+
+import itertools
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+
+from yolor_jax.data.encoded import decode
+from yolor_jax.data.example import Batch, Examples
+from yolor_jax.data.letterbox import BORDER, letterbox
+
+
+class Overflow(NamedTuple):
+    """An image with more targets than a batch has room for."""
+
+    name: str
+    targets: int
+
+
+class BatchLoader:
+    """Makes batches of one size; may be sent to another process, which starts its own threads."""
+
+    def __init__(self, source: Examples, *, image_size: int, max_targets: int, threads: int):
+        """Remembers what batches are made of.
+
+        Args:
+            source: The split.
+            image_size: Side of the square canvas in pixels.
+            max_targets: Targets per image; of an image that has more, the largest are kept.
+            threads: Threads that read and decode.
+        """
+        self._source = source
+        self._image_size = image_size
+        self.max_targets = max_targets
+        self._threads = threads
+        self._pool: ThreadPoolExecutor | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_pool": None}
+
+    def empty(self, count: int) -> Batch:
+        """An array for each field of a batch of so many images; what is in them means nothing."""
+        side, targets = self._image_size, self.max_targets
+        return Batch(
+            image=np.empty((count, side, side, 3), np.uint8),
+            boxes=np.empty((count, targets, 4), np.float32),
+            labels=np.empty((count, targets), np.int32),
+            mask=np.empty((count, targets), bool),
+            is_crowd=np.empty((count, targets), bool),
+            index=np.empty(count, np.int32),
+            original_size=np.empty((count, 2), np.int32),
+            letterbox=np.empty((count, 3), np.float32),
+            valid=np.empty(count, bool),
+        )
+
+    def __call__(self, positions: Sequence[int]) -> tuple[Batch, list[Overflow]]:
+        """A new batch, see `fill`."""
+        batch = self.empty(len(positions))
+        return batch, self.fill(batch, positions)
+
+    def fill(self, batch: Batch, positions: Sequence[int]) -> list[Overflow]:
+        """Writes the images at `positions` of the split into a batch.
+
+        Returns:
+            Those that have too many targets.
+
+        Raises:
+            ValueError: If an image cannot be decoded; names it.
+        """
+        if self._pool is None:
+            cv2.setNumThreads(0)  # one image per thread, not many threads per image
+            self._pool = ThreadPoolExecutor(self._threads)
+        overflows = self._pool.map(
+            self._load, positions, itertools.count(), itertools.repeat(batch)
+        )
+        return [overflow for overflow in overflows if overflow is not None]
+
+    def _load(self, position: int, row: int, batch: Batch) -> Overflow | None:
+        """Fills a row of a batch; a position of -1 leaves it without an image."""
+        batch.boxes[row], batch.labels[row] = 0.0, 0
+        batch.mask[row], batch.is_crowd[row] = False, False
+        batch.index[row], batch.valid[row] = position, position >= 0
+        if position < 0:
+            batch.image[row] = BORDER
+            batch.original_size[row] = self._image_size
+            batch.letterbox[row] = 1, 0, 0
+            return None
+        example = self._source[position]
+        try:
+            image = decode(example.jpeg)
+        except ValueError as error:
+            name = self._source.name(position)
+            raise ValueError(f"image {name} (position {position}): {error}") from error
+        size = (self._image_size, self._image_size)
+        _, parameters = letterbox(image, size, out=batch.image[row])
+        scale, pad_x, pad_y = parameters
+        boxes = example.boxes_xyxy * scale + np.stack([pad_x, pad_y, pad_x, pad_y])
+        kept = _largest(boxes, self.max_targets)
+        batch.boxes[row, : len(kept)] = boxes[kept]
+        batch.labels[row, : len(kept)] = example.labels[kept]
+        batch.is_crowd[row, : len(kept)] = example.is_crowd[kept]
+        batch.mask[row, : len(kept)] = True
+        batch.original_size[row] = image.shape[:2]
+        batch.letterbox[row] = parameters
+        if len(boxes) > self.max_targets > 0:
+            return Overflow(self._source.name(position), len(boxes))
+        return None
+
+
+def _largest(boxes_xyxy: np.ndarray, count: int) -> np.ndarray:
+    """Indices of the `count` largest boxes, in their order."""
+    if len(boxes_xyxy) <= count:
+        return np.arange(len(boxes_xyxy))
+    areas = np.prod(boxes_xyxy[:, 2:] - boxes_xyxy[:, :2], axis=1)
+    return np.sort(np.argsort(-areas, kind="stable")[:count])
