@@ -15,6 +15,7 @@ import itertools
 import multiprocessing
 import signal
 from collections.abc import Iterator
+from multiprocessing import resource_tracker
 from typing import Any
 
 import numpy as np
@@ -81,7 +82,9 @@ class _Worker:
         self._process = context.Process(
             target=_work, args=(theirs, loader, count, slots), daemon=True
         )
-        self._process.start()
+        resource_tracker.ensure_running()  # it unblocks signals where it must start
+        with _blocked_signals():
+            self._process.start()
         theirs.close()
         self._taken = 0
         self.asked = 0  # requests without an answer
@@ -123,6 +126,16 @@ class _Worker:
             self._process.join()
 
 
+@contextlib.contextmanager
+def _blocked_signals() -> Iterator[None]:
+    """What is started here never sees Ctrl-C or SIGTERM, from its first moment on."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _views(slot: list[Any], template: Batch) -> Batch:
     """The shared memory as the arrays of a batch."""
     return Batch(
@@ -135,8 +148,6 @@ def _views(slot: list[Any], template: Batch) -> Batch:
 
 def _work(pipe: Any, loader: BatchLoader, count: int, slots: list[list[Any]]) -> None:
     """The life of a worker: fills its batches one after the other, as it is asked to."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
     template = loader.empty(count)
     with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
         for slot in itertools.cycle([_views(slot, template) for slot in slots]):
