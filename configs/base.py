@@ -39,6 +39,7 @@ def get_config() -> ConfigDict:
     config.data.eval_split = "val2017"
     config.data.first = 0  # use only the first images by id that show an object; 0: all
     config.data.max_targets = 120  # boxes per image, padded to this number
+    config.data.image_weights = False  # draw images with rare classes more often
     config.data.skip_broken = False  # leave out broken images and boxes instead of stopping
     config.data.threads = 16  # that read and decode
     config.data.workers = 0  # processes with so many threads each; 0: threads of the main process

@@ -4,13 +4,15 @@ import dataclasses
 import functools
 import json
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from yolor_jax.data.augment import AugmentConfig, augment
+from yolor_jax.data.image_weights import WeightedOrder, image_weights
+from yolor_jax.data.objects import all_objects
 from yolor_jax.data.sources import Source, open_dataset
 from yolor_jax.data.subset import Subset, first_images
 from yolor_jax.detection.losses import LossConfig
@@ -135,7 +137,7 @@ def multi_scale_sizes(config: ConfigDict) -> tuple[int, ...]:
     Raises:
         ValueError: a side is no whole number, or no multiple of the model's largest stride.
     """
-    sizes = tuple(config.multi_scale)
+    sizes = tuple(config.get("multi_scale", ()))  # not in the recipe of an older run
     if not all(type(side) is int for side in sizes):
         raise ValueError(
             f"--config.multi_scale is {sizes}; expected pixels such as (512, 640, 768)"
@@ -163,6 +165,18 @@ def evaluation_nms(config: ConfigDict) -> NmsConfig:
 def augmentation(config: ConfigDict) -> Callable:
     """``augment(key, batch) -> batch`` with the recipe's settings."""
     return functools.partial(augment, config=AugmentConfig(**config.augment))
+
+
+def example_order(config: ConfigDict, source: Split) -> Sequence[int] | None:
+    """The order of the training images, if it is not a permutation for each epoch.
+
+    Raises:
+        ValueError: image weights are asked for, and no image shows an object.
+    """
+    if not config.data.image_weights:
+        return None
+    weights = image_weights(all_objects(source), len(source.class_names))
+    return WeightedOrder(weights, config.seed)
 
 
 def run_length(config: ConfigDict, num_images: int) -> RunLength:

@@ -91,6 +91,7 @@ def _train(
             run = recipe.run_length(config, len(sources.train))
             optim = recipe.optim_config(config)
             augment = recipe.augmentation(config)
+            order = recipe.example_order(config, sources.train)
             loss = make_detection_loss(
                 anchors=spec.anchors,
                 strides=spec.strides,
@@ -128,6 +129,7 @@ def _train(
             process_count=jax.process_count(),
             threads=config.data.threads,
             workers=config.data.workers,
+            order=order,
         )
         stack.enter_context(contextlib.closing(batches))  # workers end with the training
         evaluations = []

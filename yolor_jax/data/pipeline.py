@@ -14,7 +14,7 @@ Everything random beyond the order happens on the device (`augment.py`).
 import contextlib
 import logging
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import grain
 
@@ -37,6 +37,7 @@ def train_batches(
     process_count: int = 1,
     threads: int = 16,
     workers: int = 0,
+    order: Sequence[int] | None = None,
 ) -> Iterator[Batch]:
     """Endless batches in an order that depends on `seed` alone.
 
@@ -54,6 +55,8 @@ def train_batches(
         workers: Processes that make batches beside this one, in turn; with 0 the threads are of
             this process. Batches are the same. The main module of a program that uses workers needs
             the guard ``if __name__ == "__main__"``, and `source` must be one that pickles.
+        order: Position in the split of every example of an endless run, such as a `WeightedOrder`;
+            None: each epoch another permutation, by `seed`.
 
     Returns:
         An iterator of batches of ``batch_size // process_count`` images. Its ``close()`` ends
@@ -69,7 +72,8 @@ def train_batches(
             f"got start={start}, max_targets={max_targets}, image_size={image_size}; expected a "
             "position of at least 0, at least one target and at least one pixel"
         )
-    order = grain.MapDataset.range(len(source)).shuffle(seed=seed).repeat()
+    if order is None:
+        order = grain.MapDataset.range(len(source)).shuffle(seed=seed).repeat()
 
     def positions(number: int) -> list[int]:
         """Positions in the split of batch `number`, this process's share of it."""

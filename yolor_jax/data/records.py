@@ -55,7 +55,10 @@ class Record(NamedTuple):
 
 
 class Targets(NamedTuple):
-    """The exact boxes of ``N`` images; those of image i are rows start[i]:start[i + 1]."""
+    """The exact boxes of ``N`` images; those of image i are rows start[i]:start[i + 1].
+
+    ``size_hw`` is height and width of the images in pixels; None in files of older versions.
+    """
 
     category_ids: Int64[np.ndarray, " K"]
     image_ids: Int64[np.ndarray, " N"]
@@ -63,6 +66,7 @@ class Targets(NamedTuple):
     boxes_xyxy: Float32[np.ndarray, "M 4"]
     labels: Int32[np.ndarray, " M"]
     is_crowd: Bool[np.ndarray, " M"]
+    size_hw: Int32[np.ndarray, "N 2"] | None = None
 
 
 class Stored(NamedTuple):
@@ -183,6 +187,7 @@ def _write_split(writer, directory, split, categories, records) -> None:
         boxes_xyxy=np.concatenate(boxes).astype(np.float32),
         labels=np.concatenate(labels).astype(np.int32),
         is_crowd=np.concatenate(crowds).astype(bool),
+        size_hw=np.array([[image["height"], image["width"]] for image in images], np.int32),
     )
     np.savez(targets_path(directory, split), **targets._asdict())
     ground_truth = {"images": images, "annotations": annotations, "categories": categories}

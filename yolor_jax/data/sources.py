@@ -88,6 +88,11 @@ class Source:
         return self._stored[operator.index(index)]["image/filename"].decode()
 
     @property
+    def targets(self) -> records.Targets | None:
+        """The boxes of all images at once; None if no sidecar has them."""
+        return self._targets
+
+    @property
     def image_ids(self) -> tuple[int, ...]:
         """COCO image id of every position. Reads the whole split once if no sidecar has them."""
         if self._image_ids is None:

@@ -6,7 +6,10 @@ len(few), few.image_ids, few.ground_truth()["images"]     # 16 everywhere
 
 from typing import SupportsIndex
 
+import numpy as np
+
 from yolor_jax.data.example import Example
+from yolor_jax.data.records import Targets
 from yolor_jax.data.sources import Source
 
 
@@ -33,6 +36,26 @@ class Subset:
     def __getitem__(self, index: SupportsIndex) -> Example:
         """Reads one image; its `index` is the position in the subset."""
         return self._source[self._positions[index]]._replace(index=int(index))
+
+    @property
+    def targets(self) -> Targets | None:
+        """The boxes of the chosen images at once; None if no sidecar has them."""
+        whole = self._source.targets
+        if whole is None:
+            return None
+        chosen = np.array(self._positions, np.int64)
+        counts = np.diff(whole.start)[chosen]
+        rows = np.concatenate(
+            [np.arange(whole.start[i], whole.start[i + 1]) for i in self._positions]
+        )
+        return whole._replace(
+            image_ids=whole.image_ids[chosen],
+            start=np.cumsum([0, *counts], dtype=np.int64),
+            boxes_xyxy=whole.boxes_xyxy[rows],
+            labels=whole.labels[rows],
+            is_crowd=whole.is_crowd[rows],
+            size_hw=None if whole.size_hw is None else whole.size_hw[chosen],
+        )
 
     def name(self, index: SupportsIndex) -> str:
         """File name of an image."""
