@@ -13,7 +13,7 @@ import tiny_run
 from yolor_jax.data.resize import resize
 from yolor_jax.training import mesh as meshes
 from yolor_jax.training import step
-from yolor_jax.training.multi_scale import drawn_size, make_multi_scale_step
+from yolor_jax.training.multi_scale import drawn_size, make_multi_scale_step, steps_by_size
 
 SIZES = (8, 12, 16)
 
@@ -104,7 +104,10 @@ def walk(setting, train_step, now, numbers, *, prepare=lambda batch: batch):
 def test_one_program_for_each_size_and_the_same_after_a_stop(setting):
     mesh, make_step, traced, start = setting
     traced.clear()
-    make = functools.partial(make_multi_scale_step, make_step, augment=noise, sizes=SIZES, seed=5)
+
+    def make():
+        return make_multi_scale_step(steps_by_size(make_step, augment=noise, sizes=SIZES), seed=5)
+
     train_step = make()
     whole = tiny_run.host(walk(setting, train_step, start(), range(12)))
     drawn = [drawn_size(SIZES, 5, number) for number in range(12)]
@@ -124,7 +127,7 @@ def test_a_step_is_the_plain_step_on_augmented_and_resized_images(setting):
     numbers = range(4)
     drawn = [drawn_size((12,), 0, number) for number in numbers]
     assert drawn == [12] * 4
-    several = make_multi_scale_step(make_step, augment=darken, sizes=(12,), seed=0)
+    several = make_multi_scale_step(steps_by_size(make_step, augment=darken, sizes=(12,)), seed=0)
     got = tiny_run.host(walk(setting, several, start(), numbers))
     plain = make_step(augment=tiny_run.no_augment)
     larger = jax.jit(lambda batch: resize(darken(None, batch), 12))

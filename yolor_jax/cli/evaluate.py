@@ -10,15 +10,14 @@ import jax
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from yolor_jax.cli import recipe
+from yolor_jax.cli import program, recipe
 from yolor_jax.cli.checkpoints import open_checkpoint
 from yolor_jax.cli.errors import user_errors, user_errors_in
 from yolor_jax.data.pipeline import eval_batches
 from yolor_jax.evaluation.coco import format_table
 from yolor_jax.evaluation.evaluate import Evaluation, evaluate
-from yolor_jax.inference.predictor import make_predict
 from yolor_jax.models.detector import Detector
-from yolor_jax.training.mesh import batch_sharding, make_mesh, over_batch, replicated
+from yolor_jax.training.mesh import batch_sharding, make_mesh, replicated
 
 Evaluator = Callable[[Mapping], Evaluation]
 
@@ -35,14 +34,13 @@ def make_evaluator(
         mesh: the devices that share each batch.
         progress: whether to show a bar.
     """
-    batch_size = -(-config.eval.batch_size // mesh.size) * mesh.size  # fillings are masked
-    predict = jax.jit(over_batch(mesh, make_predict(module, recipe.evaluation_nms(config))))
+    predict = program.make_prediction(config, module, mesh)
 
     def evaluator(variables: Mapping) -> Evaluation:
         batches = eval_batches(
             source,
             image_size=config.image_size,
-            batch_size=batch_size,
+            batch_size=program.evaluation_batch_size(config, mesh),
             max_targets=0,
             process_index=jax.process_index(),
             process_count=jax.process_count(),

@@ -63,6 +63,8 @@ def check(config: ConfigDict) -> None:
     model_spec(config)
     multi_scale_sizes(config)
     optim_config(config)
+    loss_config(config, num_classes=80)
+    augmentation(config)
 
 
 def open_sources(config: ConfigDict) -> Sources:

@@ -16,7 +16,7 @@ import numpy as np
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from yolor_jax.cli import recipe, report
+from yolor_jax.cli import program, recipe, report
 from yolor_jax.cli.checkpoints import open_checkpoint
 from yolor_jax.cli.errors import CommandError, user_errors, user_errors_in
 from yolor_jax.cli.evaluate import Evaluator, make_evaluator, write_detections
@@ -25,12 +25,10 @@ from yolor_jax.evaluation.coco import format_table
 from yolor_jax.evaluation.evaluate import Evaluation
 from yolor_jax.models.detector import Detector
 from yolor_jax.models.fold import fold
-from yolor_jax.models.implicits import sparsity_penalty, wants_sparsity
 from yolor_jax.training import mesh as meshes
 from yolor_jax.training.checkpoint import Checkpoints
 from yolor_jax.training.loop import train
 from yolor_jax.training.metrics import JsonLines, TensorBoard, Writer
-from yolor_jax.training.multi_scale import make_multi_scale_step
 from yolor_jax.training.state import (
     TrainState,
     abstract_state,
@@ -38,7 +36,6 @@ from yolor_jax.training.state import (
     new_state,
     place_state,
 )
-from yolor_jax.training.step import make_detection_loss, make_train_step
 from yolor_jax.trees import replace
 from yolor_jax.weights.transfer import format_report, transfer
 
@@ -85,39 +82,17 @@ def _train(
     workdir: pathlib.Path,
 ) -> tuple[TrainState, Evaluation]:
     """Trains to the last step and evaluates; all files are on disk on return."""
-    spec = module.spec
     with contextlib.ExitStack() as stack:
         with user_errors():
             run = recipe.run_length(config, len(sources.train))
             optim = recipe.optim_config(config)
-            augment = recipe.augmentation(config)
             order = recipe.example_order(config, sources.train)
-            loss = make_detection_loss(
-                anchors=spec.anchors,
-                strides=spec.strides,
-                config=recipe.loss_config(config, len(sources.class_names)),
-            )
             meshes.require_divisible(mesh, config.batch_size)
             checkpoints = stack.enter_context(Checkpoints(workdir, _meta(config, sources)))
             recipe.save(config, workdir)
             state, position = _start(config, module, run, optim, mesh, checkpoints)
             writers = [stack.enter_context(w) for w in _writers(config, workdir, int(state.step))]
-        make_step = functools.partial(
-            make_train_step,
-            module,
-            loss=loss,
-            config=optim,
-            run=run,
-            mesh=mesh,
-            shardings=meshes.state_sharding(mesh, state),
-            penalty=functools.partial(sparsity_penalty, spec) if wants_sparsity(spec) else None,
-        )
-        if sizes := recipe.multi_scale_sizes(config):
-            train_step = make_multi_scale_step(
-                make_step, augment=augment, sizes=sizes, seed=config.seed
-            )
-        else:
-            train_step = make_step(augment=augment)
+        train_step = program.make_step(config, module, state, run=run, mesh=mesh)
         batches = train_batches(
             sources.train,
             image_size=config.image_size,

@@ -4,11 +4,12 @@ Every size is a program of its own, compiled when it is first drawn. What is res
 augmented batch, on the device; the pipeline and the state know nothing of it.
 
     make_step = functools.partial(make_train_step, module, loss=loss, config=config, ...)
-    step = make_multi_scale_step(make_step, augment=augment, sizes=(512, 640, 768), seed=0)
+    steps = steps_by_size(make_step, augment=augment, sizes=(512, 640, 768))
+    step = make_multi_scale_step(steps, seed=0)
     state, metrics = step(state, batch, key)  # like the step of `make_train_step`
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
 import jax
 import numpy as np
@@ -28,22 +29,31 @@ def drawn_size(sizes: tuple[int, ...], seed: int, step: int) -> int:
     return sizes[int(word) % len(sizes)]
 
 
-def make_multi_scale_step(
-    make_step: Callable[..., TrainStep], *, augment: Augment, sizes: tuple[int, ...], seed: int
-) -> TrainStep:
-    """A training step that chooses its size.
+def steps_by_size(
+    make_step: Callable[..., TrainStep], *, augment: Augment, sizes: Sequence[int]
+) -> dict[int, TrainStep]:
+    """The training step of each size.
 
     Args:
         make_step: ``make_step(augment=...)`` gives the step of one size.
         augment: ``(key, batch) -> batch``, on the device, before the batch is resized.
         sizes: sides of the network input in pixels.
+    """
+    return {side: make_step(augment=_at_size(augment, side)) for side in sizes}
+
+
+def make_multi_scale_step(steps: Mapping[int, TrainStep], *, seed: int) -> TrainStep:
+    """A training step that chooses its size.
+
+    Args:
+        steps: the step of each size, see `steps_by_size`.
         seed: of the draws.
 
     Returns:
         ``step(state, batch, key) -> (state, metrics)``; after an interruption it draws what it
         would have drawn.
     """
-    steps = {side: make_step(augment=_at_size(augment, side)) for side in sizes}
+    sizes = tuple(steps)
     # The number of the state that a step returned: asking the device would wait for that step.
     latest, number = None, 0
 
