@@ -199,3 +199,35 @@ def test_an_evaluation_is_no_wait_for_data(tmp_path, monkeypatch):
     )  # fmt: skip
     rows = metrics.read_json_lines(tmp_path / "rows.jsonl")
     assert {row["data_wait_share"] for row in rows if "data_wait_share" in row} == {0.5}
+
+
+def test_a_run_that_is_stopped_saves_its_step_and_continues_to_the_same_state(tmp_path):
+    run_loop(tmp_path / "whole", log_every=1)
+    made = []
+    source = (made.append(batch) or batch for batch in batches())
+    stopped = run_loop(
+        tmp_path / "parts", log_every=1, source=source, stop=lambda: len(made) == 7
+    )  # fmt: skip
+    assert int(stopped.step) == 7
+    restored, position, step = latest(tmp_path / "parts")
+    assert (step, position) == (7, 28)
+    run_loop(tmp_path / "parts", log_every=1, now=restored, keep_until=step)
+    whole, parts = latest(tmp_path / "whole"), latest(tmp_path / "parts")
+    assert whole[1:] == parts[1:] == (40, 10)
+    np.testing.assert_array_equal(whole[0].params["x"], parts[0].params["x"])
+    names = ("whole", "parts")
+    rows = [metrics.read_json_lines(tmp_path / name / "rows.jsonl") for name in names]
+    assert [row["step"] for row in rows[1]] == list(range(1, 11))
+    assert [r["loss/box"] for r in rows[0]] == [r["loss/box"] for r in rows[1]]
+
+
+def test_a_stop_during_an_evaluation_keeps_its_scores(tmp_path):
+    asked = []
+
+    def evaluate(now):
+        asked.append(True)
+        return {"AP": 0.5}
+
+    last = run_loop(tmp_path, evaluate=evaluate, evaluate_every=6, stop=lambda: bool(asked))
+    assert int(last.step) == 6 and latest(tmp_path)[1:] == (24, 6)
+    assert metrics.read_json_lines(tmp_path / "rows.jsonl")[-1]["eval/AP"] == 0.5

@@ -2,7 +2,9 @@
 
 import itertools
 import json
+import os
 import pathlib
+import signal
 import subprocess
 import sys
 
@@ -111,6 +113,29 @@ def test_an_interrupted_run_continues_to_the_bit(finished, config, tmp_path, mon
     assert rows(tmp_path) == rows(finished)
     (parts, _), (whole, _) = load_variables(tmp_path), load_variables(finished)
     jax.tree.map(np.testing.assert_array_equal, parts, whole)
+
+
+def test_sigterm_saves_and_says_how_to_continue_to_the_bit(
+    finished, config, tmp_path, monkeypatch, capsys
+):
+    def preempted(*args, **settings):
+        for step, batch in enumerate(train_batches(*args, **settings), start=1):
+            if step == 3:
+                os.kill(os.getpid(), signal.SIGTERM)
+            yield batch
+
+    monkeypatch.setattr(sys, "argv", ["train_main.py", "--workdir=runs/a b"])
+    with monkeypatch.context() as patch:
+        patch.setattr(train, "train_batches", preempted)
+        train.run(config, tmp_path)
+    out = capsys.readouterr().out
+    assert f"stopped by SIGTERM: step 3 is saved in {tmp_path}" in out
+    assert out.endswith("  python train_main.py '--workdir=runs/a b'\n")
+    train.run(config, tmp_path)
+    assert "continuing at step 3 of 4" in capsys.readouterr().out
+    assert rows(tmp_path) == rows(finished)
+    whole, parts = load_variables(finished)[0], load_variables(tmp_path)[0]
+    jax.tree.map(np.testing.assert_array_equal, whole, parts)
 
 
 def test_the_folded_network_has_the_same_numbers(finished):

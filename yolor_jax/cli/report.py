@@ -1,6 +1,8 @@
 """What a training run tells its user: where it starts, what it made, what to type next."""
 
 import pathlib
+import shlex
+import sys
 from collections.abc import Mapping
 
 import jax
@@ -89,6 +91,14 @@ def closing(config: ConfigDict, workdir: pathlib.Path, metrics: Metrics, minutes
     if config.data.path == "shapes":
         lines.append("  python train_main.py --config=configs/coco128.py --config.data.path=FOLDER")
     return "\n".join(lines)
+
+
+def preempted(workdir: pathlib.Path, step: int) -> str:
+    """Says that SIGTERM ended the run, and the command to continue."""
+    return (
+        f"stopped by SIGTERM: step {step} is saved in {workdir}. Continue with\n"
+        f"  {shlex.join(['python', *sys.argv])}"
+    )
 
 
 def _percent(value: float | None) -> str:

@@ -20,6 +20,7 @@ from yolor_jax.cli import program, recipe, report
 from yolor_jax.cli.checkpoints import open_checkpoint
 from yolor_jax.cli.errors import CommandError, user_errors, user_errors_in
 from yolor_jax.cli.evaluate import Evaluator, make_evaluator, write_detections
+from yolor_jax.cli.preemption import preemption
 from yolor_jax.data.pipeline import train_batches
 from yolor_jax.evaluation.coco import format_table
 from yolor_jax.evaluation.evaluate import Evaluation
@@ -43,6 +44,8 @@ from yolor_jax.weights.transfer import format_report, transfer
 def run(config: ConfigDict, workdir: pathlib.Path) -> None:
     """Trains as the recipe says, or continues the run in the workdir.
 
+    On SIGTERM it saves, says how to continue, and returns.
+
     Args:
         config: the recipe.
         workdir: of the run; created if need be.
@@ -61,6 +64,9 @@ def run(config: ConfigDict, workdir: pathlib.Path) -> None:
     started = time.monotonic()
     state, trained = _train(config, sources, module, mesh, evaluator, workdir)
     minutes = (time.monotonic() - started) / 60
+    if trained is None:
+        print(report.preempted(workdir, int(state.step)))
+        return
 
     folded_variables = fold(module.spec, meshes.whole(mesh, state.ema_variables))
     fused = recipe.detector(config, len(sources.class_names), fused=True)
@@ -80,8 +86,11 @@ def _train(
     mesh: Mesh,
     evaluator: Evaluator,
     workdir: pathlib.Path,
-) -> tuple[TrainState, Evaluation]:
-    """Trains to the last step and evaluates; all files are on disk on return."""
+) -> tuple[TrainState, Evaluation | None]:
+    """Trains to the last step and evaluates; all files are on disk on return.
+
+    The evaluation is None if SIGTERM stopped the run before its last step.
+    """
     with contextlib.ExitStack() as stack:
         with user_errors():
             run = recipe.run_length(config, len(sources.train))
@@ -108,6 +117,9 @@ def _train(
         )
         stack.enter_context(contextlib.closing(batches))  # workers end with the training
         evaluations = []
+        # Processes would stop at different steps, and wait for each other without end.
+        alone = jax.process_count() == 1
+        preempted = stack.enter_context(preemption()) if alone else lambda: False
         try:
             state = train(
                 state,
@@ -124,9 +136,12 @@ def _train(
                 evaluate=_scores(evaluator, evaluations),
                 evaluate_every=max(1, round(config.eval.every_epochs * run.steps_per_epoch)),
                 image_id=lambda position: sources.train.image_ids[position],
+                stop=preempted,
             )
         except (FloatingPointError, OSError) as error:
             raise CommandError(str(error)) from error
+    if int(state.step) < run.total_steps:
+        return state, None
     return state, evaluations[-1] if evaluations else evaluator(state.ema_variables)
 
 

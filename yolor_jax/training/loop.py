@@ -64,8 +64,9 @@ def train(
     evaluate_every: int | None = None,
     image_id: Callable[[int], int] | None = None,
     progress: bool = True,
+    stop: Callable[[], bool] = lambda: False,
 ) -> TrainState:
-    """Train from ``state.step`` to ``run.total_steps``.
+    """Train from ``state.step`` to ``run.total_steps``, or until ``stop`` says so.
 
     Args:
         state: fresh or restored; donated.
@@ -84,6 +85,8 @@ def train(
         evaluate_every: steps between evaluations; the end is evaluated too. Only the end if None.
         image_id: of a position in the split, to name the images of a bad batch.
         progress: show a progress bar.
+        stop: asked once a step, and again after an evaluation; when true, the step in flight is
+            finished and saved, and training ends. Must agree among processes.
 
     Returns:
         The last state; its checkpoint may still be on its way to disk (see ``Checkpoints.wait``).
@@ -104,7 +107,8 @@ def train(
             pending.append(_Pending(step, np.asarray(batch.index), step_metrics))
             last = step == run.total_steps
             evaluates = evaluate is not None and (last or _divides(evaluate_every, step))
-            saves = last or evaluates or _divides(save_every, step)
+            stops = stop()
+            saves = last or evaluates or stops or _divides(save_every, step)
             while len(pending) > (0 if saves else STEPS_AHEAD):
                 entry = pending.popleft()
                 window.add(_fetch(entry, image_id, checkpoints))
@@ -121,6 +125,8 @@ def train(
                     step, state, position=position + (step - start) * run.batch_size, metrics=scores
                 )
                 window.restart_clock()
+                if stops or stop():
+                    break
     return state
 
 
