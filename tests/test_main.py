@@ -115,6 +115,7 @@ def test_an_interrupted_run_continues_to_the_bit(finished, config, tmp_path, mon
     jax.tree.map(np.testing.assert_array_equal, parts, whole)
 
 
+@pytest.mark.long
 def test_sigterm_saves_and_says_how_to_continue_to_the_bit(
     finished, config, tmp_path, monkeypatch, capsys
 ):
