@@ -58,8 +58,10 @@ def letterbox(
     pad_x = (canvas_width - new_width) / 2
     pad_y = (canvas_height - new_height) / 2
     top, left = round(pad_y - 0.1), round(pad_x - 0.1)
-    canvas[:] = BORDER
-    inside = canvas[top : top + new_height, left : left + new_width]
+    bottom, right = top + new_height, left + new_width
+    canvas[:top], canvas[bottom:] = BORDER, BORDER
+    canvas[top:bottom, :left], canvas[top:bottom, right:] = BORDER, BORDER
+    inside = canvas[top:bottom, left:right]
     if (new_height, new_width) == (height, width):
         inside[:] = image
     else:

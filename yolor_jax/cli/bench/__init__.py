@@ -1,13 +1,17 @@
 """Measure speed and memory on this machine.
 
 yolor bench model yolor_nano --image-size 128 --batch-size 32 --classes 6
+yolor bench data data/coco
 """
 
 import argparse
 
 from yolor_jax.cli.commands import add_commands
 
-COMMANDS = {"model": "yolor_jax.cli.bench.model"}
+COMMANDS = {
+    "model": "yolor_jax.cli.bench.model",
+    "data": "yolor_jax.cli.bench.data",
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
