@@ -40,8 +40,7 @@ def main(argv):
         step=_STEP.value,
         folded=_FOLDED.value,
     )
-    recipe = None if _WORKDIR.value else base.get_config()
-    sys.exit(launch.command(lambda: evaluate.run(options, recipe)))
+    sys.exit(launch.command(lambda: evaluate.run(options, base.get_config())))
 
 
 if __name__ == "__main__":

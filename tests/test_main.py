@@ -156,6 +156,21 @@ def test_a_file_of_weights_has_the_numbers_of_its_run(finished, tmp_path):
     assert (tmp_path / "folded.detections.json").is_file()
 
 
+def test_a_run_from_before_a_setting_existed_still_opens(finished, tmp_path):
+    settings = json.loads((finished / "config.json").read_text())
+    for gone in ("workers", "threads"):
+        del settings["data"][gone]
+    del settings["multi_scale"]
+    (tmp_path / "config.json").write_text(json.dumps(settings))
+    (tmp_path / "checkpoints").symlink_to(finished / "checkpoints")
+    want = evaluate.run(evaluate.Options(checkpoint=finished))
+    got = evaluate.run(evaluate.Options(checkpoint=tmp_path), base.get_config())
+    assert got.metrics == want.metrics
+    loaded = recipe.load(tmp_path, base.get_config())
+    assert loaded.data.workers == 0 and loaded.data.path == settings["data"]["path"]
+    assert loaded.image_size == 64  # the run's, not the default
+
+
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [

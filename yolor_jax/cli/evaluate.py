@@ -93,13 +93,15 @@ def run(options: Options, config: ConfigDict | None = None) -> Evaluation:
 
     Args:
         options: what to evaluate.
-        config: the recipe for a file of weights; a run has its own.
+        config: the recipe for a file of weights; a run has its own, and takes from this one what
+            did not exist yet when it was started.
 
     Raises:
         CommandError: there is no such checkpoint, or the data does not fit it.
     """
     with user_errors():
-        config = config or recipe.load(options.checkpoint)
+        if config is None or options.checkpoint.is_dir():
+            config = recipe.load(options.checkpoint, config)
         checkpoint = open_checkpoint(options.checkpoint, options.step)
         if options.folded and not checkpoint.fused:
             checkpoint = checkpoint.folded()

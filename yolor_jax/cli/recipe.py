@@ -208,8 +208,12 @@ def save(config: ConfigDict, workdir: pathlib.Path) -> None:
     (workdir / FILE).write_text(config.to_json_best_effort(indent=2) + "\n")
 
 
-def load(workdir: pathlib.Path) -> ConfigDict:
+def load(workdir: pathlib.Path, defaults: ConfigDict | None = None) -> ConfigDict:
     """The recipe of a run.
+
+    Args:
+        workdir: of the run.
+        defaults: of settings that did not exist yet when the run was started.
 
     Raises:
         FileNotFoundError: the folder holds no run.
@@ -217,4 +221,15 @@ def load(workdir: pathlib.Path) -> ConfigDict:
     path = workdir / FILE
     if not path.is_file():
         raise FileNotFoundError(f"no {FILE} in {workdir}: expected the workdir of a training run")
-    return ConfigDict(json.loads(path.read_text())).lock()
+    config = ConfigDict(json.loads(path.read_text()))
+    _fill(config, defaults or ConfigDict())
+    return config.lock()
+
+
+def _fill(config: ConfigDict, defaults: ConfigDict) -> None:
+    """Adds what a recipe lacks, at any depth."""
+    for name, default in defaults.items():
+        if name not in config:
+            config[name] = default
+        elif isinstance(default, ConfigDict):
+            _fill(config[name], default)
