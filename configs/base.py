@@ -21,6 +21,7 @@ def get_config() -> ConfigDict:
     config.model = ConfigDict()
     config.model.name = "yolor_csp"
     config.model.implicit = placeholder(object)  # by place, such as {"alignment": "add"}, {}: none
+    config.model.anchors = placeholder(object)  # by level, [[[w, h], ...], ...], or "auto"
     config.init = ""  # workdir or .safetensors file whose weights a new run starts from
     config.image_size = 640  # pixels, square; a multiple of the model's largest stride
     config.multi_scale = ()  # sides that steps train at, drawn for each; (): image_size alone

@@ -279,6 +279,17 @@ def test_implicit_knowledge_that_the_original_does_not_have(here, small, capsys)
     assert "implicit knowledge for which the original's checkpoints have no name" in said
 
 
+def test_anchors_of_its_own(here, small, capsys):
+    """They stay with a file of ours; the original has no place for them in its weights."""
+    anchors = [[[9.0, 8.0]] * 3, [[31.0, 33.0]] * 3, [[90.0, 77.0]] * 3]
+    ours("own.safetensors", SMALL, from_torch(SMALL, small)[0], anchors=anchors)
+    assert convert("own.safetensors", "copy.safetensors") == 0
+    assert store.load_variables("copy.safetensors")[1]["anchors"] == anchors
+    assert f"anchors of its own: {anchors}\n" in capsys.readouterr().out
+    assert convert("own.safetensors", "back.safetensors", "--to", "torch") == 0
+    assert f"{anchors}; the original must be built with them\n" in capsys.readouterr().out
+
+
 # The model
 
 

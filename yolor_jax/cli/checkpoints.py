@@ -4,6 +4,7 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from yolor_jax.models.anchors import with_anchors
 from yolor_jax.models.detector import Detector, build, find_spec
 from yolor_jax.models.fold import fold
 from yolor_jax.models.spec import ModelSpec, with_implicit
@@ -15,9 +16,10 @@ class Checkpoint(NamedTuple):
     """A network and what is known of it.
 
     Attributes:
-        spec: its model, with the implicit knowledge that it was trained with.
+        spec: its model, with the implicit knowledge and the anchors that it was trained with.
         variables: for ``module.apply``; of a run, the moving average.
-        meta: model, implicit, num_classes, class_names, image_size, and of a file also fused.
+        meta: model, implicit, num_classes, class_names, image_size; anchors, if they are not the
+            model's own; and of a file also fused.
     """
 
     spec: ModelSpec
@@ -59,4 +61,5 @@ def open_checkpoint(path: str | pathlib.Path, step: int | None = None) -> Checkp
     else:
         variables, meta = runs.load_variables(path, step)
     spec = with_implicit(find_spec(meta["model"]), meta["implicit"])
+    spec = with_anchors(spec, meta.get("anchors"))
     return Checkpoint(spec, variables, meta)

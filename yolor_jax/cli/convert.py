@@ -220,11 +220,14 @@ def _description(args: argparse.Namespace, weights: Weights) -> str:
 
     meta = weights.checkpoint.meta
     count = sum(leaf.size for leaf in jax.tree.leaves(weights.checkpoint.variables["params"]))
+    anchors = f"\nanchors of its own: {meta['anchors']}" if "anchors" in meta else ""
+    if anchors and args.to == "torch":
+        anchors += "; the original must be built with them"
     return (
         f"{args.input}: {weights.kind}, tensors: {', '.join(weights.dtypes)}\n"
         f"{meta['model']}{', folded' if meta['fused'] else ''}: {meta['num_classes']} classes "
         f"({meta['class_names'][0]} ...), {count:,} parameters, images of {meta['image_size']} "
-        "pixels"
+        f"pixels{anchors}"
     )
 
 

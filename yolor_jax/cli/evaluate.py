@@ -127,6 +127,7 @@ def _adapt(config: ConfigDict, options: Options, meta: Mapping[str, Any]) -> Non
     with config.unlocked():
         if options.checkpoint.is_file():
             config.model.name, config.model.implicit = meta["model"], meta["implicit"]
+            config.model.anchors = meta.get("anchors")
             config.image_size = meta["image_size"]
         config.data.path = options.data or config.data.path
         config.data.eval_split = options.split or config.data.eval_split

@@ -18,12 +18,14 @@ from yolor_jax.data.subset import Subset, first_images
 from yolor_jax.detection.losses import LossConfig
 from yolor_jax.evaluation.coco import BACKENDS
 from yolor_jax.inference.predictor import NmsConfig
+from yolor_jax.models.anchors import with_anchors
 from yolor_jax.models.detector import Detector, build, find_spec, require_multiple
 from yolor_jax.models.spec import ModelSpec, with_implicit
 from yolor_jax.training.optim import OptimConfig, RunLength
 
 Split = Source | Subset
 FILE = "config.json"
+AUTO = "auto"  # anchors that are found for the training data, see `cli.anchors`
 FREE = ("eval", "mesh", "log_every", "checkpoint_every", "tensorboard")
 FREE_OF_DATA = ("prepared", "eval_split", "threads", "workers")
 
@@ -98,12 +100,19 @@ def open_split(config: ConfigDict, split: str) -> Split:
 
 
 def model_spec(config: ConfigDict) -> ModelSpec:
-    """The recipe's model with the implicit knowledge that the recipe asks for.
+    """The recipe's model with the implicit knowledge and the anchors that the recipe asks for.
 
     Raises:
-        ValueError: no such model or implicit knowledge.
+        ValueError: no such model or implicit knowledge, or anchors that do not fit the model.
     """
-    return with_implicit(find_spec(config.model.name), implicit(config))
+    spec = with_implicit(find_spec(config.model.name), implicit(config))
+    return with_anchors(spec, anchors(config))
+
+
+def anchors(config: ConfigDict) -> Any:
+    """The recipe's anchors; None for the model's own, and as long as they are to be found."""
+    given = config.model.get("anchors")  # not in the recipe of an older run
+    return None if given == AUTO else given
 
 
 def implicit(config: ConfigDict) -> dict[str, Any] | None:

@@ -16,7 +16,7 @@ import numpy as np
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from yolor_jax.cli import program, recipe, report
+from yolor_jax.cli import anchors, program, recipe, report
 from yolor_jax.cli.checkpoints import open_checkpoint
 from yolor_jax.cli.errors import CommandError, user_errors, user_errors_in
 from yolor_jax.cli.evaluate import Evaluator, make_evaluator, write_detections
@@ -56,9 +56,12 @@ def run(config: ConfigDict, workdir: pathlib.Path) -> None:
     with user_errors():
         recipe.check(config)
         sources = recipe.open_sources(config)
+        anchors.resolve(config, sources.train, workdir)
         module = recipe.detector(config, len(sources.class_names))
         mesh = meshes.make_mesh(fsdp=config.mesh.fsdp)
         print(report.opening(config, sources, module, workdir))
+        if misfit := anchors.warning(config, sources.train):
+            print(misfit)
     evaluator = make_evaluator(config, module, sources.evaluation, mesh)
 
     started = time.monotonic()
@@ -167,6 +170,8 @@ def _given_leaves(config: ConfigDict, module: Detector) -> dict[str, np.ndarray]
     given = open_checkpoint(config.init)
     found = transfer(given.spec, given.variables, module)
     print(f"starting from {config.init}:\n{format_report(found)}")
+    if other := anchors.difference(given.spec, module.spec, found.loaded):
+        print(other)
     return found.loaded
 
 
@@ -196,9 +201,11 @@ def _scores(
 
 def _meta(config: ConfigDict, sources: recipe.Sources) -> dict[str, Any]:
     """What a checkpoint says of itself: the network, and all that decides the course of its run."""
+    own = recipe.anchors(config)
     return {
         "model": config.model.name,
         "implicit": recipe.implicit(config),
+        **({} if own is None else {"anchors": own}),
         "num_classes": len(sources.class_names),
         "class_names": list(sources.class_names),
         "image_size": config.image_size,

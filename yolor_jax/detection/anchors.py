@@ -38,8 +38,8 @@ def ratio_metric(
     sizes_wh: Float[np.ndarray, "N 2"], anchors_wh: Float[np.ndarray, "A 2"]
 ) -> Float[np.ndarray, "N A"]:
     """The larger of the two sides' disagreements, as a ratio between 0 and 1."""
-    ratio = sizes_wh[:, None] / anchors_wh[None]  # [N, A, 2]
-    return np.minimum(ratio, 1 / ratio).min(axis=-1)
+    by_side = (sizes_wh[:, None, side] / anchors_wh[None, :, side] for side in (0, 1))
+    return np.minimum(*(np.minimum(ratio, 1 / ratio) for ratio in by_side))
 
 
 def measure(
@@ -59,12 +59,15 @@ def measure(
         ``Fit``.
     """
     _check_sizes(sizes_wh, 1)
-    ratio = ratio_metric(sizes_wh, anchors_wh)
-    matches = ratio > 1 / ratio_threshold  # [N, A]
-    best = np.where(matches, ratio, 0).max(axis=1)
+    best, matches = np.zeros(len(sizes_wh)), 0
+    for anchor_wh in anchors_wh:  # one by one: [N, A] of a large data set would fill the memory
+        ratio = ratio_metric(sizes_wh, anchor_wh[None])[:, 0]
+        matches += np.count_nonzero(ratio > 1 / ratio_threshold)
+        best = np.maximum(best, ratio)
+    best = np.where(best > 1 / ratio_threshold, best, 0)
     return Fit(
         best_possible_recall=float((best > 0).mean()),
-        anchors_above_threshold=float(matches.sum(axis=1).mean()),
+        anchors_above_threshold=float(matches / len(sizes_wh)),
         fitness=float(best.mean()),
     )
 
