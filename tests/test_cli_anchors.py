@@ -16,7 +16,7 @@ from yolor_jax.cli.checkpoints import open_checkpoint
 from yolor_jax.cli.evaluate import Options, _adapt
 from yolor_jax.data import objects, records, shapes
 from yolor_jax.data.sources import Source, open_source
-from yolor_jax.detection.anchors import measure
+from yolor_jax.detection.anchors import find_anchors, measure
 from yolor_jax.models.anchors import by_level, with_anchors
 from yolor_jax.models.detector import build, variable_shapes
 from yolor_jax.models.zoo import MODELS
@@ -73,7 +73,11 @@ def test_absurd_anchors_are_told_with_better_ones(source, config):
 
 def test_the_threshold_is_that_of_the_loss(source, config):
     config.loss.ratio_threshold = 1.05
-    assert "Anchors found for these data match" in anchors.warning(config, source)
+    said = anchors.warning(config, source)
+    found = find_anchors(
+        sizes_by_hand(source, config.image_size), 9, seed=config.seed, ratio_threshold=1.05
+    )
+    assert f'--config.model.anchors="{by_level(found, 3)}"' in said
 
 
 def test_no_anchors_can_be_found(source, config, monkeypatch):
