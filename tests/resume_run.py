@@ -1,7 +1,7 @@
-"""A short real training run, for test_resume.py to kill: ``resume_run.py FOLDER WORKDIR [STEP]``.
+"""A short real run, for test_resume.py to kill: ``resume_run.py FOLDER WORKDIR [AT STEP]``.
 
-With STEP, the process kills itself with SIGKILL as soon as the checkpoint of that step is on its
-way to disk.
+The process kills itself with SIGKILL at that step: AT ``save`` while the checkpoint is on its way
+to disk, AT ``evaluation`` in it, AT ``score`` when the row is written and the score is not.
 """
 
 import functools
@@ -9,8 +9,10 @@ import os
 import pathlib
 import signal
 import sys
+import time
 
 import jax
+import numpy as np
 
 from yolor_jax.data.augment import AugmentConfig, augment
 from yolor_jax.data.pipeline import train_batches
@@ -28,15 +30,30 @@ CONFIG = optim.OptimConfig(
 )
 
 
-class Killed(Checkpoints):
-    """Checkpoints in whose writing, at one step, the process dies."""
+def kill(place: str, step: int) -> None:
+    """Dies if this is where the command line says so."""
+    if sys.argv[3:] == [place, str(step)]:
+        os.kill(os.getpid(), signal.SIGKILL)
 
-    deadly_step = int(sys.argv[3]) if len(sys.argv) > 3 else None
+
+class Deadly(Checkpoints):
+    """Checkpoints in whose writing the process dies."""
 
     def save(self, step, state, **rest):
         super().save(step, state, **rest)
-        if step == self.deadly_step:
-            os.kill(os.getpid(), signal.SIGKILL)
+        kill("save", step)
+
+    def score(self, step, scores):
+        kill("score", step)
+        super().score(step, scores)
+
+
+def evaluate(now: state.TrainState) -> dict[str, float]:
+    """A number that follows from the moving average, to the bit."""
+    total = sum(np.abs(np.asarray(x, np.float64)).sum() for x in jax.tree.leaves(now.ema_params))
+    time.sleep(0.1)  # long enough to be killed in it
+    kill("evaluation", int(now.step))
+    return {"AP": float(total % 1.0)}
 
 
 def main(folder: pathlib.Path, workdir: pathlib.Path) -> None:
@@ -57,7 +74,7 @@ def main(folder: pathlib.Path, workdir: pathlib.Path) -> None:
         mesh=mesh,
         shardings=meshes.state_sharding(mesh, abstract),
     )
-    with Killed(workdir, {"model": {"name": "yolor_test"}}) as checkpoints:
+    with Deadly(workdir, {"model": {"name": "yolor_test"}}) as checkpoints:
         restored = checkpoints.latest_step
         if restored is None:
             now = state.init_state(
@@ -65,7 +82,7 @@ def main(folder: pathlib.Path, workdir: pathlib.Path) -> None:
             )
             position = 0
         else:
-            now, position = checkpoints.restore(abstract)
+            now, position, _ = checkpoints.restore_latest(abstract)
         batches = train_batches(
             source, image_size=SIZE, batch_size=RUN.batch_size, max_targets=8, seed=3,
             start=position, threads=2,
@@ -75,7 +92,7 @@ def main(folder: pathlib.Path, workdir: pathlib.Path) -> None:
                 now, train_step=train_step, batches=batches, key=jax.random.key(5), run=RUN,
                 place=functools.partial(meshes.shard_batch, mesh), checkpoints=checkpoints,
                 save_every=5, position=position, writers=[writer], log_every=1,
-                progress=False,
+                progress=False, evaluate=evaluate, evaluate_every=RUN.steps_per_epoch,
             )  # fmt: skip
 
 

@@ -1,6 +1,6 @@
 """What is saved comes back to the bit, on other devices too; what does not fit is refused."""
 
-import os
+import re
 import shutil
 
 import flax.linen as nn
@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import tiny_run
 
-from yolor_jax.training import checkpoint, state
+from yolor_jax.training import checkpoint, checkpoint_folder, state
 from yolor_jax.training import mesh as meshes
 
 META = {
@@ -86,18 +86,29 @@ def test_the_state_may_be_donated_while_it_is_written(tmp_path):
     ]
 
 
+def folders(workdir):
+    return {path.name for path in (workdir / "checkpoints").iterdir()}
+
+
 def test_the_latest_two_and_the_best_are_kept(first, tmp_path):
     scores = {1: 0.1, 2: 0.9, 3: None, 4: 0.3, 5: None}
     with checkpoint.Checkpoints(tmp_path, META) as checkpoints:
         for step, score in scores.items():
-            found = None if score is None else {"AP": score, "AP50": 0.0}
-            checkpoints.save(step, first, position=0, metrics=found)
-    folders = {p.name for p in (tmp_path / "checkpoints").iterdir()}
-    assert folders == {"2", "4", "5"}
-    # Also across a restart.
+            checkpoints.save(step, first, position=0)
+            assert not checkpoints.is_scored(step)
+            if score is not None:
+                checkpoints.score(step, {"AP": score, "AP50": 0.0})
+                assert checkpoints.is_scored(step)
+    assert folders(tmp_path) == {"2", "4", "5"}
+    # Also across a restart, and where the best one changes.
     with checkpoint.Checkpoints(tmp_path, META) as checkpoints:
-        checkpoints.save(6, first, position=0, metrics={"AP": 0.2})
-    assert {p.name for p in (tmp_path / "checkpoints").iterdir()} == {"2", "5", "6"}
+        assert checkpoints.is_scored(2) and not checkpoints.is_scored(5)
+        checkpoints.save(6, first, position=0)
+        checkpoints.score(6, {"AP": 0.2})
+        assert folders(tmp_path) == {"2", "5", "6"}
+        checkpoints.save(7, first, position=0)
+        checkpoints.score(7, {"AP": 0.95})
+        assert folders(tmp_path) == {"6", "7"}
 
 
 def test_a_step_cannot_be_saved_twice(first, saved):
@@ -120,7 +131,7 @@ def test_half_written_checkpoints_are_ignored_and_removed(first, saved):
         assert checkpoints.latest_step == 4
         equal(checkpoints.restore(abstract(meshes.make_mesh()))[0], first)
         checkpoints.save(6, first, position=48)
-    assert {p.name for p in folder.iterdir()} == {"4", "6"}
+    assert folders(saved) == {"4", "6"}
 
 
 def test_another_configuration_is_refused_with_what_differs(saved):
@@ -176,17 +187,86 @@ def test_missing_checkpoints_are_named(saved, tmp_path):
         assert checkpoints.latest_step is None
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # Orbax's readers
-def test_a_damaged_checkpoint_says_which_folder_to_delete(saved):
-    for root, _, names in os.walk(saved / "checkpoints" / "4" / "state"):
-        for name in names:
-            if os.path.basename(root) == "d":
-                (saved / "checkpoints" / "4" / os.path.join(root, name)).write_bytes(b"x")
-    expected = r"checkpoints/4 cannot be read .* delete that folder: .* goes on from step 2"
+def items(workdir, step):
+    """The files of a checkpoint that hold its items."""
+    folder = workdir / "checkpoints" / str(step)
+    return sorted(p for p in folder.rglob("*") if p.is_file() and p.parent != folder)
+
+
+WAYS = {
+    "lost": lambda path: path.unlink(),
+    "emptied": lambda path: path.write_bytes(b""),
+    "cut off": lambda path: path.write_bytes(path.read_bytes()[:-1]),
+    "changed": lambda path: path.write_bytes(path.read_bytes()[:-1] + b"?"),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_damage_of_any_file_is_found_and_named(saved, way):
+    folder = checkpoint_folder.absolute(saved / "checkpoints")
+    assert len(items(saved, 4)) > 8
+    for path in items(saved, 4):
+        checkpoint_folder.require_whole(folder, 4)
+        whole = path.read_bytes()
+        if whole or way == "lost":
+            WAYS[way](path)
+            with pytest.raises(OSError, match=f"checkpoints/4 is damaged: .*{path.name}"):
+                checkpoint_folder.require_whole(folder, 4)
+            path.write_bytes(whole)
+
+
+@pytest.mark.parametrize(
+    ("file", "way", "reason"),
+    [
+        ("state/d/*", "cut off", r"state/d/\w+ has [\d,]+ of [\d,]+ bytes"),
+        ("config/metadata", "lost", "config/metadata is missing"),
+        ("data/metadata", "changed", "data/metadata has other bytes than were written"),
+    ],
+)
+def test_a_damaged_latest_is_set_aside(first, saved, file, way, reason):
+    WAYS[way](next((saved / "checkpoints" / "4").glob(file)))
     with checkpoint.Checkpoints(saved, META) as checkpoints:
-        with pytest.raises(OSError, match=expected):
-            checkpoints.restore(abstract(meshes.make_mesh()))
-    with pytest.raises(OSError, match=expected):
+        restored, position, [sentence] = checkpoints.restore_latest(abstract(meshes.make_mesh()))
+        assert position == 16
+        equal(restored, first)
+        assert re.search(f"checkpoints/4 is damaged: {reason}; renamed to 4.damaged", sentence)
+        assert sentence.endswith("going on from step 2")
+        assert checkpoints.latest_step == 2
+        assert folders(saved) == {"2", "4.damaged"}
+        checkpoints.save(4, first, position=32)
+    assert folders(saved) == {"2", "4", "4.damaged"}
+    WAYS[way](saved / "checkpoints" / "4" / "config" / "metadata")
+    with checkpoint.Checkpoints(saved, META) as checkpoints:
+        checkpoints.restore_latest(abstract(meshes.make_mesh()))
+    assert folders(saved) == {"2", "4.damaged", "4.damaged-2"}
+
+
+def test_where_all_are_damaged_nothing_starts_from_zero(saved):
+    for step in (2, 4):
+        WAYS["cut off"](items(saved, step)[0])
+    with checkpoint.Checkpoints(saved, META) as checkpoints:
+        assert checkpoints.latest_step == 4
+        with pytest.raises(OSError, match=r"all checkpoints .* of step 4, .*; of step 2, .* anew"):
+            checkpoints.restore_latest(abstract(meshes.make_mesh()))
+    assert folders(saved) == {"2", "4"}
+
+
+def test_an_inference_from_a_damaged_checkpoint_is_refused(saved):
+    WAYS["cut off"](items(saved, 4)[-1])
+    with pytest.raises(OSError, match=r"4 is damaged: .*; choose another with --step: .*\[2\]\."):
         checkpoint.load_variables(saved)
-    shutil.rmtree(saved / "checkpoints" / "4")
-    checkpoint.load_variables(saved)
+    checkpoint.load_variables(saved, 2)
+    shutil.rmtree(saved / "checkpoints" / "2")
+    with pytest.raises(OSError, match="no other is here"):
+        checkpoint.load_variables(saved)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # Orbax's readers
+def test_damage_without_a_seal_is_found_by_reading(saved):
+    (saved / "checkpoints" / "4" / "seal.json").unlink()
+    for path in items(saved, 4):
+        if path.parent.name == "d":
+            path.write_bytes(b"x")
+    with checkpoint.Checkpoints(saved, META) as checkpoints:
+        _, position, [sentence] = checkpoints.restore_latest(abstract(meshes.make_mesh()))
+    assert position == 16 and "4 is damaged: it cannot be read" in sentence

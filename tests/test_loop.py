@@ -221,13 +221,39 @@ def test_a_run_that_is_stopped_saves_its_step_and_continues_to_the_same_state(tm
     assert [r["loss/box"] for r in rows[0]] == [r["loss/box"] for r in rows[1]]
 
 
-def test_a_stop_during_an_evaluation_keeps_its_scores(tmp_path):
+@pytest.mark.parametrize("scores", [{"AP": 0.5}, None])
+def test_a_stop_during_an_evaluation_that_is_cut_short_or_not(tmp_path, scores):
     asked = []
 
     def evaluate(now):
-        asked.append(True)
-        return {"AP": 0.5}
+        asked.append(int(now.step))
+        return scores
 
     last = run_loop(tmp_path, evaluate=evaluate, evaluate_every=6, stop=lambda: bool(asked))
-    assert int(last.step) == 6 and latest(tmp_path)[1:] == (24, 6)
-    assert metrics.read_json_lines(tmp_path / "rows.jsonl")[-1]["eval/AP"] == 0.5
+    assert int(last.step) == 6 and asked == [6]
+    restored, position, step = latest(tmp_path)
+    assert (step, position) == (6, 24)
+    row = metrics.read_json_lines(tmp_path / "rows.jsonl")[-1]
+    assert row["step"] == 6 and ("eval/AP" in row) == (scores is not None)
+    # What was cut short is done first when the run continues; the rest is not done again.
+    again = []
+    run_loop(
+        tmp_path, evaluate=lambda now: again.append(int(now.step)) or {"AP": 0.5},
+        evaluate_every=6, now=restored, keep_until=6,
+    )  # fmt: skip
+    assert again == ([10] if scores else [6, 10])
+    rows = metrics.read_json_lines(tmp_path / "rows.jsonl")
+    assert [row["step"] for row in rows if "eval/AP" in row] == [6, 10]
+
+
+def test_an_evaluation_that_ends_the_process_loses_no_step(tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        run_loop(tmp_path, evaluate=lambda now: next(interrupt()), evaluate_every=6)
+    assert latest(tmp_path)[1:] == (24, 6)
+    row = metrics.read_json_lines(tmp_path / "rows.jsonl")[-1]
+    assert row["step"] == 6 and "loss/box" in row and "eval/AP" not in row
+
+
+def test_a_stop_before_the_first_step_leaves_all_as_it_is(tmp_path):
+    now = run_loop(tmp_path, source=iter(()), stop=lambda: True)
+    assert int(now.step) == 0 and latest(tmp_path) is None

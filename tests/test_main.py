@@ -20,7 +20,7 @@ from yolor_jax.cli.errors import CommandError
 from yolor_jax.cli.main import main
 from yolor_jax.data import shapes
 from yolor_jax.data.pipeline import train_batches
-from yolor_jax.training.checkpoint import load_variables
+from yolor_jax.training.checkpoint import Checkpoints, load_variables
 from yolor_jax.training.loop import CLOCK_METRICS
 from yolor_jax.training.metrics import read_json_lines
 
@@ -215,12 +215,27 @@ def test_wrong_settings_get_a_sentence(config, tmp_path, changes, sentence):
         train.run(config, tmp_path / "run")
 
 
-def test_a_loss_that_is_not_finite_ends_with_a_sentence(config, tmp_path, monkeypatch):
-    def diverge(*args, **kwargs):
-        raise FloatingPointError("training stopped at step 3")
+@pytest.mark.parametrize("error", [FloatingPointError, OSError])
+def test_what_ends_a_run_is_a_sentence(config, tmp_path, monkeypatch, error):
+    def end(*args, **kwargs):
+        raise error("training stopped at step 3")
 
-    monkeypatch.setattr(train, "train", diverge)
+    monkeypatch.setattr(train, "train", end)
     with pytest.raises(CommandError, match="training stopped at step 3"):
+        train.run(config, tmp_path / "run")
+
+
+def test_a_last_checkpoint_that_fails_while_it_is_awaited_is_a_sentence(
+    config, tmp_path, monkeypatch
+):
+    class Failing(Checkpoints):
+        def __exit__(self, *error):
+            super().__exit__(*error)
+            raise OSError("the checkpoint of step 4 could not be written")
+
+    monkeypatch.setattr(train, "Checkpoints", Failing)
+    monkeypatch.setattr(train, "train", lambda state, **rest: state)
+    with pytest.raises(CommandError, match="step 4 could not be written"):
         train.run(config, tmp_path / "run")
 
 

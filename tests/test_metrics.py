@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 
 import numpy as np
 import pytest
@@ -42,6 +43,28 @@ def test_restart_drops_later_rows_and_a_row_that_was_cut_off(tmp_path):
     with metrics.JsonLines(path):
         pass
     assert metrics.read_json_lines(path) == []
+
+
+def test_lines_of_one_step_are_one_row(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    with metrics.JsonLines(path) as writer:
+        writer.write(5, {"loss": 1.0})
+        for _ in range(2):  # the second by a run that was killed between its row and its score
+            writer.write(5, {"eval/AP": 0.5})
+        writer.write(6, {"loss": 2.0})
+    rows = [{"step": 5, "loss": 1.0, "eval/AP": 0.5}, {"step": 6, "loss": 2.0}]
+    assert metrics.read_json_lines(path) == rows
+    metrics.JsonLines(path, keep_until=6).__exit__()
+    assert [json.loads(line) for line in path.read_text().splitlines()] == rows
+
+
+def test_a_full_disk_is_named(tmp_path):
+    with metrics.JsonLines(tmp_path / "metrics.jsonl") as writer:
+        writer._file.close()
+        writer._file = open("/dev/full", "w")
+        with pytest.raises(OSError, match=r"cannot write to .*metrics.jsonl: .*No space left"):
+            writer.write(1, {"loss": 1.0})
+        writer._file = open(os.devnull, "w")
 
 
 def test_a_broken_file_is_named(tmp_path):

@@ -2,10 +2,11 @@
 
 import os
 import signal
+import time
 
 import pytest
 
-from yolor_jax.cli.preemption import preemption
+from yolor_jax.cli.preemption import Preemption, preemption
 
 
 def test_sigterm_is_remembered_and_the_handler_before_restored():
@@ -18,3 +19,28 @@ def test_sigterm_is_remembered_and_the_handler_before_restored():
     assert signal.getsignal(signal.SIGTERM) is before
     with preemption() as preempted:
         assert not preempted()
+
+
+def test_work_that_can_be_done_again_is_cut_short():
+    done = []
+
+    def work():
+        done.append("begun")
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(10)
+        except Exception:
+            done.append("caught")  # no handler of errors may stop it
+        done.append("ended")
+
+    with preemption() as preempted:
+        assert preempted.until(lambda: 5) == 5
+        assert preempted.until(work) is None
+        assert done == ["begun"] and preempted()
+        assert preempted.until(work) is None  # not begun at all
+        assert done == ["begun"]
+        os.kill(os.getpid(), signal.SIGTERM)  # outside it is a flag again
+
+
+def test_one_that_catches_nothing_lets_work_end():
+    assert not Preemption()() and Preemption().until(lambda: 5) == 5

@@ -9,10 +9,12 @@ import time
 
 import jax
 import numpy as np
+import orbax.checkpoint as ocp
 import pytest
 
-from yolor_jax.training import checkpoint, loop, metrics
+from yolor_jax.training import loop, metrics
 
+LAST = 20
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
 
@@ -50,14 +52,27 @@ class Runs:
         process.send_signal(signal.SIGKILL)
         assert process.wait() == -signal.SIGKILL
 
-    def kill_in_save(self, workdir: str, step: int) -> None:
-        """Kill a run while it writes the checkpoint of a step."""
-        process = self.start(workdir, str(step))
+    def kill_at(self, place: str, step: int, workdir: str) -> None:
+        """Kill a run at a place of its code (see resume_run.py)."""
+        process = self.start(workdir, place, str(step))
         _, errors = process.communicate()
         assert process.returncode == -signal.SIGKILL, errors
         names = {p.name for p in (self.folder / workdir / "checkpoints").iterdir()}
-        assert str(step) not in names
-        assert any(name.startswith(f"{step}.") for name in names), names
+        if place == "save":
+            assert str(step) not in names
+            assert any(name.startswith(f"{step}.") for name in names), names
+
+    def kill_after(self, seconds: float, workdir: str) -> None:
+        """Kill a run so long after its first sign of life: a row of its own."""
+        path = self.folder / workdir / "metrics.jsonl"
+        before = path.stat().st_mtime_ns if path.exists() else 0
+        process = self.start(workdir)
+        while not path.exists() or path.stat().st_mtime_ns == before:
+            assert process.poll() is None, process.communicate()[1]
+            time.sleep(0.005)
+        time.sleep(seconds)
+        process.send_signal(signal.SIGKILL)
+        assert process.wait() in (-signal.SIGKILL, 0)
 
     def rows(self, workdir: str) -> list[dict]:
         rows = metrics.read_json_lines(self.folder / workdir / "metrics.jsonl")
@@ -81,33 +96,56 @@ def runs(tmp_path_factory):
         runs.whole.wait()
 
 
+def final_state(workdir: pathlib.Path) -> dict:
+    """All that the last checkpoint holds, without the programs of its run."""
+    with ocp.StandardCheckpointer() as checkpointer:
+        state = checkpointer.restore(workdir / "checkpoints" / str(LAST) / "state")
+    return jax.tree.map(np.asarray, state)
+
+
 def require_equal(runs: Runs, workdir: str) -> None:
+    """The same rows, and parameters, statistics, averages and optimiser to the bit."""
     if runs.whole.returncode is None:
         runs.finish("whole", runs.whole)
     rows = runs.rows("whole")
-    assert [row["step"] for row in rows] == list(range(1, 21))
+    assert [row["step"] for row in rows] == list(range(1, LAST + 1))
+    assert [row["step"] for row in rows if "eval/AP" in row] == [6, 12, 18, 20]
     assert rows == runs.rows(workdir)
-    (whole, _), (parts, _) = (
-        checkpoint.load_variables(runs.folder / name) for name in ("whole", workdir)
-    )
+    whole, parts = (final_state(runs.folder / name) for name in ("whole", workdir))
+    assert {"params", "batch_stats", "ema_params", "ema_batch_stats", "opt_state"} <= whole.keys()
     jax.tree.map(np.testing.assert_array_equal, whole, parts)
+    kept = (
+        {p.name for p in (runs.folder / n / "checkpoints").iterdir()} for n in ("whole", workdir)
+    )
+    assert next(kept) == next(kept)
 
 
-def test_killed_in_training_and_in_a_checkpoint(runs):
+def test_killed_in_training_a_checkpoint_and_an_evaluation(runs):
     runs.kill_in_training("parts", 8)
-    runs.kill_in_save("parts", 15)
+    runs.kill_at("evaluation", 12, "parts")
+    runs.kill_at("save", 15, "parts")
     runs.finish("parts")
     require_equal(runs, "parts")
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("steps", [(1,), (4, 5, 6, 9, 10, 11), (14, 16, 19)])
+@pytest.mark.parametrize("steps", [(1,), (4, 5, 6, 9, 10, 11)])
 def test_killed_again_and_again(runs, steps):
     workdir = "-".join(map(str, steps))
     for step in steps:
         runs.kill_in_training(workdir, step)
-    for step in (10, 15, 20):
-        if step > last_step(runs.folder / workdir):
-            runs.kill_in_save(workdir, step)
+    runs.kill_at("score", 12, workdir)
+    runs.kill_at("evaluation", 18, workdir)
+    runs.kill_at("save", 20, workdir)
     runs.finish(workdir)
     require_equal(runs, workdir)
+
+
+@pytest.mark.long
+def test_killed_at_ten_random_moments(runs):
+    """Anywhere in training, checkpoints and evaluations, also of a run that is continued."""
+    rng = np.random.default_rng(20)
+    for seconds in rng.uniform(0.0, 0.6, 10):
+        runs.kill_after(seconds, "random")
+    runs.finish("random")
+    require_equal(runs, "random")

@@ -20,6 +20,18 @@ def user_errors() -> Iterator[None]:
         raise CommandError(str(error)) from error
 
 
+@contextlib.contextmanager
+def run_errors() -> Iterator[None]:
+    """Turns what ends a run that has begun into a `CommandError`.
+
+    For a loss that is not finite, a full disk, a folder that vanished; any other error is ours.
+    """
+    try:
+        yield
+    except (FloatingPointError, OSError) as error:
+        raise CommandError(str(error)) from error
+
+
 def user_errors_in(items: Iterable) -> Iterator:
     """The items; an error while one is made, such as a truncated image, is a `CommandError`."""
     iterator = iter(items)

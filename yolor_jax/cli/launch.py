@@ -58,7 +58,14 @@ def command(work: Callable[[], object]) -> int:
 def quiet_libraries() -> None:
     """Leaves out what JAX and Orbax tell of backends and files; our own warnings still show."""
     logging.getLogger("jax").setLevel(logging.WARNING)
-    logging.getLogger("absl").setLevel(logging.ERROR)
+    logging.getLogger("absl").setLevel(logging.CRITICAL)  # our messages say what failed
+    sys.unraisablehook = _without_closed_loops
+
+
+def _without_closed_loops(unraisable) -> None:
+    """Leaves out what TensorStore's threads tell Orbax after it has raised their first error."""
+    if str(unraisable.exc_value) != "Event loop is closed":
+        sys.__unraisablehook__(unraisable)
 
 
 def use_compilation_cache() -> None:

@@ -2,18 +2,56 @@
 
     with preemption() as preempted:
         state = train(..., stop=preempted)
+        scores = preempted.until(lambda: evaluate(state))  # None if it was cut short
 
-The signal handler only sets a flag: what is under way, such as a step or a write, is finished.
+The signal handler sets a flag, so that a step or a write that is under way is finished. Only work
+that is handed to ``until`` is cut short: work that can be done again.
 """
 
 import contextlib
 import signal
-import threading
 from collections.abc import Callable, Iterator
+from typing import TypeVar
+
+Result = TypeVar("Result")
+
+
+class Preemption:
+    """Whether SIGTERM has arrived. One that is made outside `preemption` never hears of it."""
+
+    def __init__(self):
+        self._arrived = False
+        self._cuts = False
+
+    def __call__(self) -> bool:
+        """Whether SIGTERM has arrived."""
+        return self._arrived
+
+    def until(self, work: Callable[[], Result]) -> Result | None:
+        """What ``work()`` returns; None if SIGTERM came before it or ends it halfway."""
+        try:
+            try:
+                self._cuts = True
+                return None if self._arrived else work()
+            finally:
+                self._cuts = False
+        except _CutShort:
+            return None
+
+    def arrive(self, *_) -> None:
+        """The signal handler."""
+        self._arrived = True
+        if self._cuts:
+            self._cuts = False
+            raise _CutShort
+
+
+class _CutShort(BaseException):
+    """Ends work at once, as KeyboardInterrupt does; no handler of errors in it may stop that."""
 
 
 @contextlib.contextmanager
-def preemption() -> Iterator[Callable[[], bool]]:
+def preemption() -> Iterator[Preemption]:
     """Catches SIGTERM within its body, in the main thread, and restores the handler before.
 
     Yields:
@@ -22,9 +60,9 @@ def preemption() -> Iterator[Callable[[], bool]]:
     Raises:
         ValueError: if it is not entered in the main thread.
     """
-    arrived = threading.Event()
-    before = signal.signal(signal.SIGTERM, lambda *_: arrived.set())
+    preempted = Preemption()
+    before = signal.signal(signal.SIGTERM, preempted.arrive)
     try:
-        yield arrived.is_set
+        yield preempted
     finally:
         signal.signal(signal.SIGTERM, before)

@@ -18,9 +18,9 @@ from ml_collections import ConfigDict
 
 from yolor_jax.cli import anchors, program, recipe, report
 from yolor_jax.cli.checkpoints import open_checkpoint
-from yolor_jax.cli.errors import CommandError, user_errors, user_errors_in
+from yolor_jax.cli.errors import run_errors, user_errors, user_errors_in
 from yolor_jax.cli.evaluate import Evaluator, make_evaluator, write_detections
-from yolor_jax.cli.preemption import preemption
+from yolor_jax.cli.preemption import Preemption, preemption
 from yolor_jax.data.pipeline import train_batches
 from yolor_jax.evaluation.coco import format_table
 from yolor_jax.evaluation.evaluate import Evaluation
@@ -64,14 +64,20 @@ def run(config: ConfigDict, workdir: pathlib.Path) -> None:
             print(misfit)
     evaluator = make_evaluator(config, module, sources.evaluation, mesh)
 
-    started = time.monotonic()
-    state, trained = _train(config, sources, module, mesh, evaluator, workdir)
-    minutes = (time.monotonic() - started) / 60
-    if trained is None:
-        print(report.preempted(workdir, int(state.step)))
-        return
+    # Several processes would stop at different steps, and wait for each other without end.
+    alone = jax.process_count() == 1
+    with preemption() if alone else contextlib.nullcontext(Preemption()) as preempted:
+        started = time.monotonic()
+        state, trained = _train(config, sources, module, mesh, evaluator, workdir, preempted)
+        minutes = (time.monotonic() - started) / 60
+        finish = functools.partial(_finish, config, sources, module.spec, mesh, workdir, minutes)
+        closing = preempted.until(lambda: finish(state, trained)) if trained else None
+    print(closing or report.preempted(workdir, int(state.step)))
 
-    folded_variables = fold(module.spec, meshes.whole(mesh, state.ema_variables))
+
+def _finish(config, sources, spec, mesh, workdir, minutes, state, trained: Evaluation) -> str:
+    """Folds the network, evaluates and draws that; returns what to say in the end."""
+    folded_variables = fold(spec, meshes.whole(mesh, state.ema_variables))
     fused = recipe.detector(config, len(sources.class_names), fused=True)
     folded = make_evaluator(config, fused, sources.evaluation, mesh)(folded_variables)
     print(format_table({"trained": trained.metrics, "folded": folded.metrics}))
@@ -79,7 +85,7 @@ def run(config: ConfigDict, workdir: pathlib.Path) -> None:
     report.draw_validation(
         workdir / "pictures", fused, folded_variables, sources.evaluation, config.image_size
     )
-    print(report.closing(config, workdir, folded.metrics, minutes))
+    return report.closing(config, workdir, folded.metrics, minutes)
 
 
 def _train(
@@ -89,12 +95,13 @@ def _train(
     mesh: Mesh,
     evaluator: Evaluator,
     workdir: pathlib.Path,
+    preempted: Preemption,
 ) -> tuple[TrainState, Evaluation | None]:
     """Trains to the last step and evaluates; all files are on disk on return.
 
-    The evaluation is None if SIGTERM stopped the run before its last step.
+    The evaluation is None if SIGTERM came before its end.
     """
-    with contextlib.ExitStack() as stack:
+    with run_errors(), contextlib.ExitStack() as stack:
         with user_errors():
             run = recipe.run_length(config, len(sources.train))
             optim = recipe.optim_config(config)
@@ -120,32 +127,28 @@ def _train(
         )
         stack.enter_context(contextlib.closing(batches))  # workers end with the training
         evaluations = []
-        # Processes would stop at different steps, and wait for each other without end.
-        alone = jax.process_count() == 1
-        preempted = stack.enter_context(preemption()) if alone else lambda: False
-        try:
-            state = train(
-                state,
-                train_step=train_step,
-                batches=user_errors_in(batches),
-                place=functools.partial(meshes.shard_batch, mesh),
-                key=jax.random.key(config.seed),
-                run=run,
-                checkpoints=checkpoints,
-                save_every=config.checkpoint_every,
-                position=position,
-                writers=writers,
-                log_every=config.log_every,
-                evaluate=_scores(evaluator, evaluations),
-                evaluate_every=max(1, round(config.eval.every_epochs * run.steps_per_epoch)),
-                image_id=lambda position: sources.train.image_ids[position],
-                stop=preempted,
-            )
-        except (FloatingPointError, OSError) as error:
-            raise CommandError(str(error)) from error
-    if int(state.step) < run.total_steps:
+        state = train(
+            state,
+            train_step=train_step,
+            batches=user_errors_in(batches),
+            place=functools.partial(meshes.shard_batch, mesh),
+            key=jax.random.key(config.seed),
+            run=run,
+            checkpoints=checkpoints,
+            save_every=config.checkpoint_every,
+            position=position,
+            writers=writers,
+            log_every=config.log_every,
+            evaluate=_scores(evaluator, evaluations, preempted),
+            evaluate_every=max(1, round(config.eval.every_epochs * run.steps_per_epoch)),
+            image_id=lambda position: sources.train.image_ids[position],
+            stop=preempted,
+        )
+    if preempted():
         return state, None
-    return state, evaluations[-1] if evaluations else evaluator(state.ema_variables)
+    if not evaluations:  # a run that was finished before
+        evaluations.append(preempted.until(lambda: evaluator(state.ema_variables)))
+    return state, evaluations[-1]
 
 
 def _start(config, module, run, optim, mesh, checkpoints) -> tuple[TrainState, int]:
@@ -153,7 +156,8 @@ def _start(config, module, run, optim, mesh, checkpoints) -> tuple[TrainState, i
     size = (config.image_size, config.image_size)
     if checkpoints.latest_step is not None:
         expected = abstract_state(module, optim, run, image_size=size, mesh=mesh)
-        state, position = checkpoints.restore(expected)
+        state, position, damaged = checkpoints.restore_latest(expected)
+        print(*damaged, sep="\n", end="\n" * bool(damaged))
         print(f"continuing at step {int(state.step)} of {run.total_steps}")
         return state, position
     loaded = _given_leaves(config, module) if config.init else {}
@@ -184,17 +188,19 @@ def _writers(config: ConfigDict, workdir: pathlib.Path, step: int) -> list[Write
 
 
 def _scores(
-    evaluator: Evaluator, evaluations: list[Evaluation]
-) -> Callable[[TrainState], dict[str, float]]:
+    evaluator: Evaluator, evaluations: list[Evaluation], preempted: Preemption
+) -> Callable[[TrainState], dict[str, float] | None]:
     """What the loop calls; appends to ``evaluations``.
 
-    Numbers for which the split has no object of that size are left out.
+    Numbers for which the split has no object of that size are left out. SIGTERM cuts it short.
     """
 
-    def scores(state: TrainState) -> dict[str, float]:
-        evaluations.append(evaluator(state.ema_variables))
-        metrics = evaluations[-1].metrics
-        return {name: value for name, value in metrics.items() if value is not None}
+    def scores(state: TrainState) -> dict[str, float] | None:
+        evaluation = preempted.until(lambda: evaluator(state.ema_variables))
+        if evaluation is None:
+            return None
+        evaluations.append(evaluation)
+        return {name: value for name, value in evaluation.metrics.items() if value is not None}
 
     return scores
 

@@ -2,18 +2,23 @@
 
     with Checkpoints(workdir, meta) as checkpoints:
         if checkpoints.latest_step is not None:
-            state, position = checkpoints.restore(abstract_state(...))
-        checkpoints.save(1000, state, position=16000, metrics={"AP": 0.41})
+            state, position, damaged = checkpoints.restore_latest(abstract_state(...))
+        checkpoints.save(1000, state, position=16000)
+        checkpoints.score(1000, {"AP": 0.41})  # when it has been evaluated
 
     variables, meta = load_variables(workdir)  # the moving average, for inference
 
 ``meta`` is a JSON dictionary that identifies the run and tells inference what it must know (model,
 num_classes, class_names, image_size). A folder holds the latest two checkpoints and the one of the
-best AP; each appears whole or not at all. Writing goes on in the background.
+best AP; each appears whole or not at all. Writing goes on in the background; where it fails, the
+next call says so.
 """
 
+import contextlib
 import json
 import os
+import re
+from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import Any
 
@@ -22,13 +27,16 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 from etils import epath
+from jax.experimental import multihost_utils
 from jaxtyping import PyTree
 from orbax.checkpoint import checkpoint_managers
 
-from yolor_jax import trees
+from yolor_jax.training import checkpoint_folder as folders
+from yolor_jax.training import seal
+from yolor_jax.training.checkpoint_folder import DamagedError
+from yolor_jax.training.fitting import require_same, require_same_leaves
 from yolor_jax.training.state import TrainState
 
-FOLDER = "checkpoints"
 KEEP_LATEST = 2
 BEST = "AP"
 
@@ -48,62 +56,85 @@ class Checkpoints:
 
         Raises:
             ValueError: if the folder holds checkpoints of another run; says what differs.
+            OSError: if it cannot be created.
         """
-        self._directory = _absolute(workdir) / FOLDER
+        self._directory = folders.absolute(workdir) / folders.FOLDER
+        for path in (self._directory.parent, self._directory):
+            if path.exists() and not path.is_dir():
+                raise NotADirectoryError(f"{path} is a file: expected a folder, or none")
         self._meta = json.loads(json.dumps(meta))
-        steps = _steps(self._directory)
-        if steps:
-            require_same(
-                _read_json(self._directory, steps[-1], "config"),
-                self._meta,
-                f"{workdir} holds a run of another configuration",
-                "Choose another workdir, or delete this one to start anew.",
-            )
-        # Orbax writes metrics, without which no best checkpoint survives a restart, only if
-        # `best_fn` is set, although it is the policy that decides.
-        best = checkpoint_managers.BestN(get_metric_fn=_score, n=1)
-        latest = checkpoint_managers.LatestN(KEEP_LATEST)
+        self._require_same_run(workdir)
+        steps = folders.steps(self._directory)
+        self._scores = {step: folders.read_scores(self._directory, step) for step in steps}
+        self._writing = None
         options = ocp.CheckpointManagerOptions(
-            preservation_policy=checkpoint_managers.AnyPreservationPolicy([latest, best]),
-            best_fn=_score,
+            preservation_policy=_Kept(self._scores),
             cleanup_tmp_directories=True,
+            async_options=ocp.AsyncOptions(post_finalization_callback=self._seal),
         )
         self._manager = ocp.CheckpointManager(self._directory, options=options)
 
     @property
     def latest_step(self) -> int | None:
-        """The step of the latest whole checkpoint; None if there is none."""
+        """The step of the latest checkpoint; None if there is none."""
         return self._manager.latest_step()
 
-    def save(
-        self,
-        step: int,
-        state: TrainState,
-        *,
-        position: int,
-        metrics: dict[str, float] | None = None,
-    ) -> None:
+    def save(self, step: int, state: TrainState, *, position: int) -> None:
         """Save in the background; the state may be donated as soon as this returns.
 
         Args:
             step: micro-steps done; larger than that of every checkpoint there is.
             state: the train state.
             position: examples of the training data consumed so far.
-            metrics: of an evaluation of this very state; with ``AP``, which decides what is best.
 
         Raises:
             ValueError: if there is a checkpoint of this step or a later one.
+            OSError: if this one, or the one before, could not be written.
         """
         items = ocp.args.Composite(
             state=ocp.args.StandardSave(flax.serialization.to_state_dict(state)),
             config=ocp.args.JsonSave(self._meta),
             data=ocp.args.JsonSave({"position": position}),
         )
-        if not self._manager.save(step, args=items, metrics=metrics or {}):
+        self.wait()
+        if not self._directory.is_dir():
+            raise OSError(
+                f"the folder {self._directory} has vanished, and what was in it: bring it back and "
+                "run the same command again."
+            )
+        later = [saved for saved in self._manager.all_steps() if saved >= step]
+        if later:
             raise ValueError(
                 f"step {step} was not saved in {self._directory}: the latest checkpoint there is "
-                f"of step {self.latest_step}. Restore it before training on."
+                f"of step {later[-1]}. Restore it before training on."
             )
+        self._writing = step
+        self._scores[step] = None
+        with self._loud():
+            self._manager.save(step, args=items)
+
+    def score(self, step: int, scores: dict[str, float]) -> None:
+        """Note what the evaluation of a checkpoint gave; what need not be kept now is deleted.
+
+        Args:
+            step: of a checkpoint.
+            scores: with ``AP``, which decides what is best.
+
+        Raises:
+            OSError: if the checkpoint or the scores could not be written.
+        """
+        self.wait()
+        with self._loud():
+            if jax.process_index() == 0:
+                folders.write_scores(self._directory, step, scores)
+            self._scores[step] = scores
+            steps = self._manager.all_steps()
+            for old in set(steps) - _kept(steps, self._scores):
+                self._manager.delete(old)
+
+    def is_scored(self, step: int) -> bool:
+        """Whether a checkpoint has been evaluated to the end."""
+        return self._scores.get(step) is not None
 
     def restore(self, expected: TrainState, step: int | None = None) -> tuple[TrainState, int]:
         """Read a checkpoint back, onto any number of devices.
@@ -117,24 +148,69 @@ class Checkpoints:
 
         Raises:
             ValueError: if a leaf is missing, unused, or of another shape or dtype; lists all.
-            OSError: if the checkpoint's files are damaged.
+            DamagedError: if a file is not as it was written.
         """
-        step = _choose_step(self._directory, step)
+        step = folders.choose_step(self._directory, step)
+        folders.require_whole(self._directory, step)
         wanted = flax.serialization.to_state_dict(expected)
-        _require_tree(_state_metadata(self._directory, step), wanted, self._directory / str(step))
-        restored = _read(
+        saved = folders.state_metadata(self._directory, step)
+        require_same_leaves(saved, wanted, self._directory / str(step))
+        restored = folders.read(
             self._directory,
             step,
             "state",
             ocp.StandardCheckpointHandler(),
             ocp.args.StandardRestore(wanted),
         )
-        position = _read_json(self._directory, step, "data")["position"]
+        position = folders.read_json(self._directory, step, "data")["position"]
         return flax.serialization.from_state_dict(expected, restored), position
 
+    def restore_latest(self, expected: TrainState) -> tuple[TrainState, int, list[str]]:
+        """Read the latest checkpoint that is whole, and set damaged ones after it aside.
+
+        Args:
+            expected: shapes, dtypes and shardings (see ``abstract_state``).
+
+        Returns:
+            The state, the number of training examples consumed before it was saved, and a sentence
+            for each checkpoint that was damaged and has another name now.
+
+        Raises:
+            ValueError: if a leaf is missing, unused, or of another shape or dtype; lists all.
+            OSError: if there is no checkpoint, or all are damaged. Nothing is renamed then.
+        """
+        damaged = []
+        for step in reversed(folders.steps(self._directory)):
+            try:
+                state, position = self.restore(expected, step)
+            except DamagedError as error:
+                damaged.append(error)
+            else:
+                return state, position, self._set_aside(damaged, step)
+        folders.choose_step(self._directory, None)
+        raise OSError(
+            f"all checkpoints in {self._directory} are damaged: "
+            + "; ".join(f"of step {error.step}, {error.reason}" for error in damaged)
+            + ". Bring one back, or choose another workdir to start anew."
+        )
+
     def wait(self) -> None:
-        """Return when everything that was saved is on disk."""
-        self._manager.wait_until_finished()
+        """Return when everything that was saved is on disk.
+
+        Raises:
+            OSError: if it could not be written.
+        """
+        with self._loud():
+            self._manager.wait_until_finished()
+
+    def check(self) -> None:
+        """Return at once, whether a write is under way or not.
+
+        Raises:
+            OSError: if one has failed.
+        """
+        if not self._manager.is_saving_in_progress():
+            self.wait()
 
     def __enter__(self) -> "Checkpoints":
         return self
@@ -145,7 +221,61 @@ class Checkpoints:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._manager.close()
+        try:
+            with self._loud():
+                self._manager.close()
+        except OSError:
+            if not isinstance(error, Exception):  # an error that is on its way has said its part
+                raise
+
+    @contextlib.contextmanager
+    def _loud(self) -> Iterator[None]:
+        """Whatever goes wrong in writing is an OSError that says what is left."""
+        try:
+            yield
+        except Exception as error:
+            whole = [step for step in folders.steps(self._directory) if step != self._writing]
+            left = f"The one of step {whole[-1]} is intact" if whole else "There is none before it"
+            raise OSError(
+                f"the checkpoint of step {self._writing} could not be written to "
+                f"{self._directory}: {_reason(error)}. {left}. Make sure that the folder can be "
+                "written to and has room, and run the same command again."
+            ) from error
+
+    def _seal(self) -> None:
+        """Seals the checkpoint that has been written, before it gets its final name."""
+        name = str(self._writing)
+        for path in self._directory.iterdir():
+            if path.name == name or path.name.startswith(f"{name}.orbax"):
+                seal.write(path)
+
+    def _set_aside(self, damaged: Sequence[DamagedError], whole: int) -> list[str]:
+        """Renames damaged checkpoints; a sentence for each."""
+        sentences = []
+        for error in damaged:
+            if jax.process_index() == 0:
+                aside = folders.set_aside(self._directory, error.step)
+                sentences.append(f"{error}; renamed to {aside.name}, going on from step {whole}")
+        if damaged:
+            multihost_utils.sync_global_devices("damaged checkpoints set aside")
+            self._manager.reload()
+        return sentences
+
+    def _require_same_run(self, workdir: str | os.PathLike) -> None:
+        """Raises a ValueError if the latest checkpoint that says so is of another run."""
+        for step in reversed(folders.steps(self._directory)):
+            try:
+                folders.require_whole(self._directory, step)
+                found = folders.read_json(self._directory, step, "config")
+            except DamagedError:  # the state is not read from here either
+                continue
+            require_same(
+                found,
+                self._meta,
+                f"{workdir} holds a run of another configuration",
+                "Choose another workdir, or delete this one to start anew.",
+            )
+            return
 
 
 def load_variables(
@@ -162,123 +292,62 @@ def load_variables(
 
     Raises:
         FileNotFoundError: if there is no such checkpoint; says where it was looked for.
-        OSError: if the checkpoint's files are damaged.
+        OSError: if the checkpoint is damaged; says which others there are. None takes its place.
     """
-    folder = _absolute(directory)
-    folder = folder / FOLDER if (folder / FOLDER).is_dir() else folder
-    step = _choose_step(folder, step)
-    saved = _state_metadata(folder, step)
+    folder = folders.absolute(directory)
+    folder = folder / folders.FOLDER if (folder / folders.FOLDER).is_dir() else folder
+    step = folders.choose_step(folder, step)
+    try:
+        return _moving_average(folder, step), folders.read_json(folder, step, "config")
+    except DamagedError as error:
+        others = [other for other in folders.steps(folder) if other != step]
+        advice = f"choose another with --step: there are {others}" if others else "no other is here"
+        raise OSError(f"{error}; {advice}.") from error
+
+
+def _moving_average(folder: epath.Path, step: int) -> dict[str, PyTree]:
+    folders.require_whole(folder, step)
+    saved = folders.state_metadata(folder, step)
     item = {
         name: jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), saved[name])
         for name in ("ema_params", "ema_batch_stats")
     }
     on_host = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), item)
-    restored = _read(
+    restored = folders.read(
         folder,
         step,
         "state",
         ocp.PyTreeCheckpointHandler(),
         ocp.args.PyTreeRestore(item=item, restore_args=on_host, partial_restore=True),
     )
-    variables = {"params": restored["ema_params"], "batch_stats": restored["ema_batch_stats"]}
-    return variables, _read_json(folder, step, "config")
+    return {"params": restored["ema_params"], "batch_stats": restored["ema_batch_stats"]}
 
 
-def require_same(found: dict, expected: dict, what: str, advice: str) -> None:
-    """Raise a ValueError unless two JSON dictionaries are equal.
-
-    Args:
-        found: what a checkpoint says.
-        expected: what it should say.
-        what: begins the message, for example "<folder> holds another model".
-        advice: ends it.
-
-    Raises:
-        ValueError: with one clause for each entry that differs.
-    """
-    there, here = _entries(found), _entries(json.loads(json.dumps(expected)))
-    clauses = [
-        f"{name} is {there.get(name, 'absent')!r} there and {here.get(name, 'absent')!r} here"
-        for name in sorted(there.keys() | here.keys())
-        if name not in there or name not in here or there[name] != here[name]
-    ]
-    if clauses:
-        raise ValueError(f"{what}: {'; '.join(clauses)}. {advice}")
+def _reason(error: Exception) -> str:
+    """What the system said, where it said something; all of the error in one line if not."""
+    code = re.search(r"os_error_code='(\d+)'", str(error))  # TensorStore's way to tell
+    if code:
+        return os.strerror(int(code[1]))
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"
 
 
-def _score(metrics: dict[str, float]) -> float:
-    """What the best checkpoint has most of; one that was not evaluated has least."""
-    return metrics.get(BEST, float("-inf"))
+class _Kept(checkpoint_managers.PreservationPolicy):
+    """Orbax's question which checkpoints stay, answered by scores that may come after a save."""
+
+    def __init__(self, scores: dict[int, dict[str, float] | None]):
+        self._scores = scores
+
+    def should_preserve(self, checkpoints, *, context) -> list[bool]:
+        """Which of the checkpoints, in their order, stay."""
+        steps = [checkpoint.step for checkpoint in checkpoints]
+        kept = _kept(steps, self._scores)
+        return [step in kept for step in steps]
 
 
-def _entries(tree: dict, prefix: str = "") -> dict[str, Any]:
-    """Entries of nested dictionaries by path; a list is one entry."""
-    entries = {}
-    for name, value in tree.items():
-        inner = isinstance(value, dict)
-        entries |= _entries(value, f"{prefix}{name}/") if inner else {f"{prefix}{name}": value}
-    return entries
-
-
-def _absolute(directory: str | os.PathLike) -> epath.Path:
-    return epath.Path(directory).expanduser().resolve()
-
-
-def _steps(folder: epath.Path) -> list[int]:
-    """The steps of all whole checkpoints, ascending."""
-    return sorted(ocp.utils.checkpoint_steps(folder)) if folder.is_dir() else []
-
-
-def _choose_step(folder: epath.Path, step: int | None) -> int:
-    """The step itself if there is such a checkpoint, the latest if None."""
-    steps = _steps(folder)
-    if not steps:
-        raise FileNotFoundError(
-            f"no checkpoint in {folder}: expected the workdir of a training run that has saved "
-            "one, or the folder checkpoints in it."
-        )
-    if step is not None and step not in steps:
-        raise FileNotFoundError(f"no checkpoint of step {step} in {folder}: there are {steps}.")
-    return steps[-1] if step is None else step
-
-
-def _require_tree(saved: PyTree, wanted: PyTree, folder: epath.Path) -> None:
-    sentences = trees.differences(saved, wanted)
-    if sentences:
-        lines = "\n  ".join(sentences)
-        raise ValueError(
-            f"the checkpoint {folder} does not fit this model and optimiser, "
-            f"{len(sentences)} of its leaves differ; nothing was restored:\n  {lines}"
-        )
-
-
-def _state_metadata(folder: epath.Path, step: int) -> PyTree:
-    """Shapes and dtypes of a saved state, as nested dictionaries."""
-    with ocp.StandardCheckpointer() as checkpointer:
-        try:
-            return checkpointer.metadata(folder / str(step) / "state").item_metadata.tree
-        except Exception as error:
-            raise _damaged(folder, step, error) from error
-
-
-def _read(folder: epath.Path, step: int, item: str, handler: Any, args: Any) -> Any:
-    """One item of a checkpoint."""
-    with ocp.Checkpointer(handler) as checkpointer:
-        try:
-            return checkpointer.restore(folder / str(step) / item, args=args)
-        except Exception as error:
-            raise _damaged(folder, step, error) from error
-
-
-def _read_json(folder: epath.Path, step: int, item: str) -> dict[str, Any]:
-    return _read(folder, step, item, ocp.JsonCheckpointHandler(), ocp.args.JsonRestore())
-
-
-def _damaged(folder: epath.Path, step: int, error: Exception) -> OSError:
-    """What to say of a checkpoint that was finished once and cannot be read now."""
-    older = [s for s in _steps(folder) if s < step]
-    rest = f"the run then goes on from step {older[-1]}" if older else "the run then starts anew"
-    return OSError(
-        f"the checkpoint {folder / str(step)} cannot be read ({type(error).__name__}: {error}). "
-        f"If its files are damaged, delete that folder: {rest}."
-    )
+def _kept(steps: Sequence[int], scores: dict[int, dict[str, float] | None]) -> set[int]:
+    """The latest, and the best of those that were evaluated (the latest of equals)."""
+    evaluated = [step for step in steps if BEST in (scores.get(step) or {})]
+    best = max(evaluated, key=lambda step: (scores[step][BEST], step), default=None)
+    return {*sorted(steps)[-KEEP_LATEST:]} | ({best} - {None})

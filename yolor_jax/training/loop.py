@@ -60,7 +60,7 @@ def train(
     position: int = 0,
     writers: Sequence[metrics_lib.Writer] = (),
     log_every: int = 20,
-    evaluate: Callable[[TrainState], dict[str, float]] | None = None,
+    evaluate: Callable[[TrainState], dict[str, float] | None] | None = None,
     evaluate_every: int | None = None,
     image_id: Callable[[int], int] | None = None,
     progress: bool = True,
@@ -79,22 +79,39 @@ def train(
         save_every: steps between checkpoints; an evaluation and the end save one too.
         position: training examples consumed before.
         writers: take a row every ``log_every`` steps and at each checkpoint, with the means
-            since the row before; values of an evaluation stand in it under ``eval/``.
+            since the row before, and after an evaluation its values under ``eval/``.
         log_every: see there.
-        evaluate: returns metrics of a state, ``AP`` among them.
+        evaluate: returns metrics of a state, ``AP`` among them, or None if it was cut short. The
+            state has been saved before; one that was not evaluated to the end is evaluated when
+            the run continues.
         evaluate_every: steps between evaluations; the end is evaluated too. Only the end if None.
         image_id: of a position in the split, to name the images of a bad batch.
         progress: show a progress bar.
-        stop: asked once a step, and again after an evaluation; when true, the step in flight is
-            finished and saved, and training ends. Must agree among processes.
+        stop: asked once a step and around an evaluation; when true, the step in flight is finished
+            and saved, and training ends. Must agree among processes.
 
     Returns:
         The last state; its checkpoint may still be on its way to disk (see ``Checkpoints.wait``).
 
     Raises:
         FloatingPointError: if a loss term or the gradient is not finite; names step, terms, images.
+        OSError: if a checkpoint or a row could not be written.
     """
     start = int(jax.device_get(state.step))
+
+    def evaluates(step: int) -> bool:
+        return evaluate is not None and (step == run.total_steps or _divides(evaluate_every, step))
+
+    def score(step: int, state: TrainState) -> None:
+        scores = evaluate(state)
+        if scores is not None:
+            _write(writers, step, {f"eval/{name}": value for name, value in scores.items()})
+            checkpoints.score(step, scores)
+
+    if evaluates(start) and checkpoints.latest_step == start and not checkpoints.is_scored(start):
+        score(start, state)
+    if stop():
+        return state
     window = _Window(run.batch_size)
     pending = collections.deque()
     with tqdm.tqdm(
@@ -105,10 +122,11 @@ def train(
                 batch = next(batches)
             state, step_metrics = train_step(state, place(batch), key)
             pending.append(_Pending(step, np.asarray(batch.index), step_metrics))
-            last = step == run.total_steps
-            evaluates = evaluate is not None and (last or _divides(evaluate_every, step))
+            checkpoints.check()
             stops = stop()
-            saves = last or evaluates or stops or _divides(save_every, step)
+            saves = (
+                step == run.total_steps or evaluates(step) or _divides(save_every, step) or stops
+            )
             while len(pending) > (0 if saves else STEPS_AHEAD):
                 entry = pending.popleft()
                 window.add(_fetch(entry, image_id, checkpoints))
@@ -117,13 +135,11 @@ def train(
                 if _divides(log_every, entry.step) and not (saves and entry.step == step):
                     _write(writers, entry.step, window.close())
             if saves:
-                row = window.close()
-                scores = evaluate(state) if evaluates else None
-                row |= {f"eval/{name}": value for name, value in (scores or {}).items()}
-                _write(writers, step, row)
-                checkpoints.save(
-                    step, state, position=position + (step - start) * run.batch_size, metrics=scores
-                )
+                _write(writers, step, window.close())
+                seen = position + (step - start) * run.batch_size
+                checkpoints.save(step, state, position=seen)
+                if evaluates(step) and not stops:
+                    score(step, state)
                 window.restart_clock()
                 if stops or stop():
                     break

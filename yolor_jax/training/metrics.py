@@ -5,8 +5,9 @@
     with JsonLines(workdir / "metrics.jsonl", keep_until=restored_step) as writer:
         writer.write(120, row)
 
-A run that continues from a checkpoint passes its step as ``keep_until``: rows behind it, written by
-a run that was killed later, are dropped, so that each step stands in the file once.
+The values of an evaluation come later than the other values of their step, as a line of their own;
+whoever reads the file gets one row for each step. A run that continues from a checkpoint passes its
+step as ``keep_until``: rows behind it, written by a run that was killed later, are dropped.
 """
 
 import json
@@ -42,7 +43,10 @@ class Writer(Protocol):
 
 
 class JsonLines:
-    """A text file with one JSON object per line: ``{"step": 120, "loss/box": 0.05, ...}``."""
+    """A text file with one JSON object per line: ``{"step": 120, "loss/box": 0.05, ...}``.
+
+    Read it with `read_json_lines`.
+    """
 
     def __init__(self, path: str | os.PathLike, *, keep_until: int = 0):
         """Open the file for appending.
@@ -61,9 +65,16 @@ class JsonLines:
         self._file = self._path.open("a")
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
-        """Append one row; it is in the file when this returns."""
-        self._file.write(json.dumps({"step": step, **values}) + "\n")
-        self._file.flush()
+        """Append one row; it is in the file when this returns.
+
+        Raises:
+            OSError: if there is no room; names the file.
+        """
+        try:
+            self._file.write(json.dumps({"step": step, **values}) + "\n")
+            self._file.flush()
+        except OSError as error:
+            raise OSError(f"cannot write to {self._path}: {error}") from error
 
     def __enter__(self) -> "JsonLines":
         return self
@@ -73,7 +84,9 @@ class JsonLines:
 
 
 def read_json_lines(path: str | os.PathLike) -> list[dict[str, Any]]:
-    """All rows of a file of JSON lines; a last row that was cut off is left out.
+    """All rows of a file of JSON lines, one for each step.
+
+    Lines of one step that follow each other are one row. A last line that was cut off is left out.
 
     Raises:
         ValueError: if any other line is not JSON; names it.
@@ -83,11 +96,15 @@ def read_json_lines(path: str | os.PathLike) -> list[dict[str, Any]]:
     # Behind the last line break there is nothing, or what a killed writer left.
     for number, line in enumerate(lines[:-1], 1):
         try:
-            rows.append(json.loads(line))
+            row = json.loads(line)
         except json.JSONDecodeError as error:
             raise ValueError(
                 f"{path}, line {number} is not JSON ({error}): repair or delete that file."
             ) from error
+        if rows and rows[-1]["step"] == row["step"]:
+            rows[-1] |= row
+        else:
+            rows.append(row)
     return rows
 
 
