@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from coco_folder import box_entry, image_entry, jpeg, with_orientation, write
 
-from yolor_jax.data import prepare as prepare_module
+from yolor_jax.data import check_images as check_module
 from yolor_jax.data.encoded import decode, read_header
 from yolor_jax.data.prepare import prepare
 from yolor_jax.data.report import BROKEN, NOTED, Report
@@ -34,7 +34,7 @@ def test_sound_folder(tmp_path):
     assert example.jpeg == jpeg(48, 64, seed=2)  # stored as it was
     truth = source.ground_truth()
     assert truth["annotations"][2] == box_entry(3, 3)
-    assert Report.load(report.directory) == report
+    assert Report.load(report.directory, "val") == report
 
 
 def break_missing(coco, images):
@@ -284,8 +284,8 @@ def test_killed_while_writing_goes_on(tmp_path, monkeypatch):
     log.write_text(log.read_text() + '{"name": "00')  # as if it were killed once more
 
     checked = []
-    check = prepare_module._check
-    monkeypatch.setattr(prepare_module, "_check", lambda p: checked.append(p.name) or check(p))
+    check = check_module._check
+    monkeypatch.setattr(check_module, "_check", lambda o, n: checked.append(n) or check(o, n))
     (folder / "val" / "003.jpg").write_bytes(jpeg(48, 64, seed=77))
     report = run(folder, tmp_path)
     assert checked == ["003.jpg"]  # the others were verified before

@@ -16,6 +16,7 @@ COMMANDS = {
     "fold": "yolor_jax.cli.fold",
     "implicit": "yolor_jax.cli.implicit",
     "summary": "yolor_jax.cli.summary",
+    "prepare": "yolor_jax.cli.prepare",
     "bench": "yolor_jax.cli.bench",
 }
 

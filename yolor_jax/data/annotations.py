@@ -4,15 +4,14 @@ Category ids may be any integers; classes 0 .. K - 1 follow their order (COCO: 1
 Annotations keep their original numbers for evaluation; targets for training are clipped to the
 image, and boxes that have no area then are no targets. What is found goes into a `Report`.
 
-    coco = read(path)
-    labels = {category["id"]: label for label, category in enumerate(categories(coco, path))}
+    coco = parse(path.read_bytes(), str(path))
+    labels = {category["id"]: label for label, category in enumerate(categories(coco, str(path)))}
     grouped = by_image(coco, images, labels, report)
     boxes_xyxy, kept = clip_boxes(grouped[image_id], height, width, report)
 """
 
 import json
 import math
-import pathlib
 
 import numpy as np
 from jaxtyping import Float
@@ -23,26 +22,30 @@ MIN_SIDE = 0.01
 """Pixels; COCO's coordinates are rounded to this."""
 
 
-def read(path: pathlib.Path) -> dict:
-    """Reads a file of annotations.
+def parse(data: bytes, where: str) -> dict:
+    """Parses a file of annotations.
+
+    Args:
+        data: Its content.
+        where: It is, for messages.
 
     Raises:
         ValueError: If it is no JSON or lacks one of the three lists.
     """
     try:
-        coco = json.loads(path.read_text())
+        coco = json.loads(data)
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is no complete JSON: {error}") from error
+        raise ValueError(f"{where} is no complete JSON: {error}") from error
     keys = ("images", "annotations", "categories")
     lacking = [k for k in keys if not isinstance(coco, dict) or not isinstance(coco.get(k), list)]
     if lacking:
         raise ValueError(
-            f"{path} lacks the lists {lacking}; expected COCO's instances format with {list(keys)}"
+            f"{where} lacks the lists {lacking}; expected COCO's instances format with {list(keys)}"
         )
     return coco
 
 
-def categories(coco: dict, path: pathlib.Path) -> list[dict]:
+def categories(coco: dict, where: str) -> list[dict]:
     """Id and name of each category, in the order of the ids: the order of the classes.
 
     Raises:
@@ -51,12 +54,12 @@ def categories(coco: dict, path: pathlib.Path) -> list[dict]:
     try:
         entries = [{"id": int(c["id"]), "name": str(c["name"])} for c in coco["categories"]]
     except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{path}: every category needs an integer id and a name") from error
+        raise ValueError(f"{where}: every category needs an integer id and a name") from error
     for key in ("id", "name"):
         values = [entry[key] for entry in entries]
         if not entries or len(set(values)) < len(values):
             raise ValueError(
-                f"{path}: expected at least one category and every {key} once; got {values[:10]}"
+                f"{where}: expected at least one category and every {key} once; got {values[:10]}"
             )
     return sorted(entries, key=lambda entry: entry["id"])
 

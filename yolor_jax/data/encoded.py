@@ -60,6 +60,19 @@ def decode(data: bytes) -> UInt8[np.ndarray, "h w 3"]:
     return image
 
 
+def check(data: bytes) -> Header:
+    """Reads the header, and decodes the image small and grey, which reads all of its data.
+
+    Raises:
+        ValueError: If the image is truncated or is none; the message says which.
+    """
+    header = read_header(data)
+    flags = cv2.IMREAD_REDUCED_GRAYSCALE_8 | cv2.IMREAD_IGNORE_ORIENTATION
+    if cv2.imdecode(np.frombuffer(data, np.uint8), flags) is None:
+        raise ValueError("no image that OpenCV can decode")
+    return header
+
+
 def apply_orientation(data: bytes) -> bytes:
     """Turns the pixels as EXIF asks for and encodes them anew, as JPEG of quality 95."""
     image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)

@@ -1,55 +1,46 @@
-"""COCO-format folder -> TFDS directory: verified once, resumable, nothing lost in silence.
+"""COCO format -> TFDS directory: verified once, resumable, nothing lost in silence.
 
-The folder holds ``annotations/instances_{split}.json`` and the images in ``{split}/`` (or
-``images/{split}/``). Every image is read and decoded, every annotation checked (`annotations.py`,
-`report.py`); what is broken stops preparation with a list, or is left out and counted with
-`skip_broken`. The prepared directory carries a fingerprint of the annotations (their content) and
-the images (names and sizes) in its name, so a changed data set is prepared anew. After a kill, what
-was verified is not verified again, and the records are written anew under a temporary name.
+Every image of a split (`coco_files.Original`) is read and decoded, every annotation checked
+(`annotations.py`, `report.py`); what is broken stops preparation with a list, or is left out and
+counted with `skip_broken`. A fingerprint of the annotations (their content) and the images (names
+and sizes) tells whether what is prepared is still the same. After a kill, what was verified is not
+verified again, splits that were written are kept, and half a split is written anew: the files are
+those of a preparation that was never killed.
 
 EXIF: boxes refer to the pixels whose height and width stand in the JSON. If only the turned size
 fits, the image is turned (and encoded anew, quality 95); if the stored size fits, the orientation
 is ignored; with neither the image is broken. Bytes of all other images are stored as they are.
 
-    report = prepare("coco", "val2017", "prepared")
+    report = prepare("coco", "val2017", "prepared")  # one split, on first use
     print(report.table(), report.directory)
+    prepare_splits([open_split(coco, s) for s in find_splits(coco)], pathlib.Path("prepared/coco"))
 """
 
 import glob
 import hashlib
-import itertools
 import json
 import logging
-import os
 import pathlib
 import re
 import shutil
 import sys
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 from jaxtyping import Float
 from tqdm import tqdm
 
-from yolor_jax.data import annotations, records
-from yolor_jax.data.encoded import apply_orientation, read_header
+from yolor_jax.data import annotations, joining, records
+from yolor_jax.data.check_images import check_images
+from yolor_jax.data.coco_files import Original, open_split
+from yolor_jax.data.encoded import apply_orientation
 from yolor_jax.data.report import Report
 
-VERSION = 1
+VERSION = 2
 """To be raised whenever prepared directories change."""
 
-_VERIFIED_PER_FLUSH = 128
 _logger = logging.getLogger(__name__)
-
-
-class _File(NamedTuple):
-    """Size in bytes and time of change of an image file."""
-
-    size: int
-    mtime_ns: int
 
 
 class _Planned(NamedTuple):
@@ -70,11 +61,13 @@ def prepare(
     skip_broken: bool = False,
     progress: bool = True,
 ) -> Report:
-    """Prepares one split of a COCO-format folder, unless it is there already and unchanged.
+    """Prepares one split of a folder, unless it is there already and unchanged.
+
+    The prepared directory has the fingerprint in its name, so a changed data set is prepared anew.
 
     Args:
-        folder: The data set.
-        split: Name of the split, as in ``instances_{split}.json``.
+        folder: The data set, as `coco_files` describes it.
+        split: Name of the split.
         prepared_dir: Where prepared data sets lie.
         skip_broken: Leave broken images and annotations out instead of stopping.
         progress: Whether to show progress bars and, at the end, the table of findings.
@@ -87,139 +80,159 @@ def prepare(
             not set; the message counts and names it and says what to do.
     """
     folder = pathlib.Path(folder).expanduser().resolve()
-    json_path, image_dir = _find_split(folder, split)
-    files = _list_files(image_dir)
+    original = open_split(folder, split)
     prepared_dir = pathlib.Path(prepared_dir).expanduser()
     prepared_dir.mkdir(parents=True, exist_ok=True)
     place = hashlib.sha256(bytes(folder)).hexdigest()[:4]  # folders of one name stay apart
     stem = f"{folder.name}-{place}-{split}"
-    directory = prepared_dir / f"{stem}-{_fingerprint(json_path, files)}"
+    fingerprint = _fingerprint(original)
+    directory = prepared_dir / f"{stem}-{fingerprint}"
     with records.lock(prepared_dir / stem):
-        if directory.exists():
-            report = Report.load(directory)
-            _stop_if_broken(report, json_path, skip_broken)
-            return report
-        for half in prepared_dir.glob(f".{glob.escape(stem)}-*.partial"):
-            shutil.rmtree(half)
-        for old in sorted(prepared_dir.glob(f"{glob.escape(stem)}-" + "[0-9a-f]" * 12)):
-            _logger.warning("%s changed since %s was made, which may be deleted", folder, old)
-        coco = annotations.read(json_path)
-        report = Report()
+        new = not directory.exists()
+        if new:
+            for half in prepared_dir.glob(f".{glob.escape(stem)}-*.partial"):
+                shutil.rmtree(half)
+            for old in sorted(prepared_dir.glob(f"{glob.escape(stem)}-" + "[0-9a-f]" * 12)):
+                _logger.warning("%s changed since %s was made, which may be deleted", folder, old)
         log = prepared_dir / f".{stem}.verified.jsonl"
-        categories = annotations.categories(coco, json_path)
-        images = annotations.unique_images(coco, report)
-        verified = _verify(image_dir, files, images, log, progress)
-        labels = {category["id"]: label for label, category in enumerate(categories)}
-        planned = _plan(coco, images, verified, files, labels, report)
-        _stop_if_broken(report, json_path, skip_broken)
-        if not planned:
-            raise ValueError(f"{json_path} leaves no image for the split {split!r}")
-        records.write(
-            directory,
-            name=re.sub(r"\W", "_", folder.name.lower()),
-            categories=categories,
-            splits={split: _read(planned, image_dir, labels, split, progress)},
-            extra_files={"report.json": report.to_json()},
-        )
-    report.directory = directory
-    if progress:
-        tqdm.write(f"prepared {directory}\n{report.table()}", file=sys.stderr)
+        report = _prepare(original, fingerprint, directory, folder.name, log, skip_broken, progress)
+    if new and progress:
+        tqdm.write(f"prepared {directory}", file=sys.stderr)
     return report
 
 
-def _find_split(folder: pathlib.Path, split: str) -> tuple[pathlib.Path, pathlib.Path]:
-    """The annotations and the image folder of a split."""
-    if not re.fullmatch(r"\w+", split):
-        raise ValueError(f"got the split {split!r}; expected letters, digits and underscores")
-    json_path = folder / "annotations" / f"instances_{split}.json"
-    if not json_path.is_file():
-        there = sorted(p.name[10:-5] for p in folder.glob("annotations/instances_*.json"))
-        raise ValueError(f"{json_path} is missing; the splits that have annotations: {there}")
-    for image_dir in (folder / split, folder / "images" / split):
-        if image_dir.is_dir():
-            return json_path, image_dir
-    raise ValueError(
-        f"the images of the split {split!r} are missing; expected them in {folder / split} or in "
-        f"{folder / 'images' / split}"
+def prepare_splits(
+    originals: Sequence[Original],
+    directory: pathlib.Path,
+    *,
+    skip_broken: bool = False,
+    progress: bool = True,
+) -> dict[str, Report]:
+    """Prepares splits of one data set into one TFDS directory, unless it is there already.
+
+    Args:
+        originals: The splits; all have the same categories.
+        directory: Of the prepared data set. Until all is done there is only a hidden one beside it.
+        skip_broken: Leave broken images and annotations out instead of stopping.
+        progress: Whether to show progress bars and the table of findings of each split.
+
+    Returns:
+        What was found in each split.
+
+    Raises:
+        ValueError: If something is broken and `skip_broken` is not set, or `directory` is there and
+            holds something else.
+    """
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    fingerprints = {original.split: _fingerprint(original) for original in originals}
+    state = hashlib.sha256(json.dumps(fingerprints).encode()).hexdigest()[:12]
+    partial = directory.with_name(f".{directory.name}-{state}.partial")
+    with records.lock(directory):
+        if not directory.exists():
+            for other in directory.parent.glob(f".{glob.escape(directory.name)}-*.partial"):
+                if other != partial:
+                    shutil.rmtree(other)
+            if not joining.has_begun(partial):
+                partial.mkdir(exist_ok=True)
+                report = None
+                for original in originals:
+                    log = partial / f".{original.split}.verified.jsonl"
+                    report = _prepare(
+                        original, fingerprints[original.split], partial / original.split,
+                        directory.name, log, skip_broken, progress, alike=report,
+                    )  # fmt: skip
+            joining.join(partial, list(fingerprints), directory)
+    return _reports(directory, fingerprints, skip_broken)
+
+
+def _reports(
+    directory: pathlib.Path, fingerprints: dict[str, str], skip_broken: bool
+) -> dict[str, Report]:
+    """The reports of a prepared directory, which must be that of these originals."""
+    reports = {}
+    for split, fingerprint in fingerprints.items():
+        path = Report.path(directory, split)
+        report = Report.load(directory, split) if path.is_file() else None
+        if report is None or report.fingerprint != fingerprint:
+            raise ValueError(
+                f"{directory} is there and holds something else, or another state of the split "
+                f"{split!r}; delete it, or name another folder"
+            )
+        _stop_if_broken(report, str(directory), skip_broken)
+        reports[split] = report
+    return reports
+
+
+def _prepare(
+    original: Original,
+    fingerprint: str,
+    directory: pathlib.Path,
+    name: str,
+    log: pathlib.Path,
+    skip_broken: bool,
+    progress: bool,
+    alike: Report | None = None,
+) -> Report:
+    """Prepares one split into a directory of its own, unless it is there already.
+
+    Args:
+        original: The split.
+        fingerprint: Of it.
+        directory: To write; its parent exists.
+        name: Of the data set.
+        log: File that remembers which images were verified.
+        skip_broken: See `prepare`.
+        progress: See `prepare`.
+        alike: Of a split that must have the same categories.
+    """
+    if directory.exists():
+        report = Report.load(directory, original.split)
+        _stop_if_broken(report, original.where, skip_broken)
+        return report
+    coco = annotations.parse(original.annotations(), original.where)
+    categories = annotations.categories(coco, original.where)
+    if alike is not None and alike.categories != categories:
+        raise ValueError(
+            f"{original.where} has other categories than the split before it; prepare each into a "
+            "folder of its own with --splits"
+        )
+    report = Report(fingerprint=fingerprint, categories=categories)
+    images = annotations.unique_images(coco, report)
+    names = {image["file_name"] for image in images}
+    verified = check_images(original, names, log, progress)
+    labels = {category["id"]: label for label, category in enumerate(categories)}
+    planned = _plan(coco, images, verified, original.files, labels, report)
+    _stop_if_broken(report, original.where, skip_broken)
+    if not planned:
+        raise ValueError(f"{original.where} leaves no image for the split {original.split!r}")
+    records.write(
+        directory,
+        name=re.sub(r"\W", "_", name.lower()),
+        categories=categories,
+        splits={original.split: _read(planned, original, labels, progress)},
+        extra_files={Report.path(directory, original.split).name: report.to_json()},
     )
+    report.directory = directory
+    if progress:
+        tqdm.write(f"{original.split}:\n{report.table()}", file=sys.stderr)
+    return report
 
 
-def _list_files(image_dir: pathlib.Path) -> dict[str, _File]:
-    """All files below a folder but hidden ones, by their name relative to it."""
-    files = {}
-    for parent, _, names in os.walk(image_dir):
-        for name in names:
-            if name.startswith("."):
-                continue
-            path = os.path.join(parent, name)
-            stat = os.stat(path)
-            relative = os.path.relpath(path, image_dir).replace(os.sep, "/")
-            files[relative] = _File(stat.st_size, stat.st_mtime_ns)
-    return files
-
-
-def _fingerprint(json_path: pathlib.Path, files: dict[str, _File]) -> str:
+def _fingerprint(original: Original) -> str:
     """Twelve digits that change with the annotations, and with names or sizes of the images."""
-    with open(json_path, "rb") as file:
-        digest = hashlib.file_digest(file, "sha256")
-    listing = sorted((name, file.size) for name, file in files.items())
+    digest = hashlib.sha256(original.annotations())
+    listing = sorted((name, file.size) for name, file in original.files.items())
     digest.update(json.dumps([VERSION, listing]).encode())
     return digest.hexdigest()[:12]
 
 
-def _stop_if_broken(report: Report, json_path: pathlib.Path, skip_broken: bool) -> None:
+def _stop_if_broken(report: Report, where: str, skip_broken: bool) -> None:
     if report.broken and not skip_broken:
         raise ValueError(
-            f"{json_path}: {report.broken} entries are broken\n{report.table()}\n"
-            "Repair the data set, or leave the broken entries out with skip_broken=True"
+            f"{where}: {report.broken} entries are broken\n{report.table()}\n"
+            "Repair the data set, or leave the broken entries out with skip_broken=True "
+            "(--skip-broken of yolor prepare)"
         )
-
-
-def _verify(image_dir, files, images, log: pathlib.Path, progress: bool) -> dict[str, dict]:
-    """Reads and decodes every image; results are kept in `log`, so that none is read twice.
-
-    Returns:
-        By file name: height, width, orientation, or problem; no entry for a missing file.
-    """
-    names = sorted({image["file_name"] for image in images} & set(files))
-    verified = {}
-    for line in log.read_text().splitlines() if log.exists() else ():
-        try:
-            result = json.loads(line)
-        except json.JSONDecodeError:  # half a line: the process was killed while it wrote
-            continue
-        if files.get(result["name"]) == (result["size"], result["mtime_ns"]):
-            verified[result["name"]] = result
-    remaining = iter([name for name in names if name not in verified])
-    bar = tqdm(
-        desc=f"verifying {image_dir.name}", unit="image", total=len(names),
-        initial=sum(name in verified for name in names), disable=not progress,
-    )  # fmt: skip
-    cv2.setNumThreads(0)
-    with bar, open(log, "a") as file, ThreadPoolExecutor(os.cpu_count()) as pool:
-        file.write("\n")
-        while chunk := list(itertools.islice(remaining, _VERIFIED_PER_FLUSH)):
-            results = pool.map(_check, [image_dir / name for name in chunk])
-            for name, result in zip(chunk, results, strict=True):
-                verified[name] = result
-                line = {"name": name, **files[name]._asdict(), **result}
-                file.write(json.dumps(line) + "\n")
-            file.flush()
-            bar.update(len(chunk))
-    return verified
-
-
-def _check(path: pathlib.Path) -> dict:
-    """Reads the header of an image and decodes it (small and grey: that reads all of its data)."""
-    data = path.read_bytes()
-    try:
-        header = read_header(data)
-    except ValueError as error:
-        return {"problem": str(error)}
-    flags = cv2.IMREAD_REDUCED_GRAYSCALE_8 | cv2.IMREAD_IGNORE_ORIENTATION
-    if cv2.imdecode(np.frombuffer(data, np.uint8), flags) is None:
-        return {"problem": "no image that OpenCV can decode"}
-    return header._asdict()
 
 
 def _plan(coco, images, verified, files, labels, report: Report) -> list[_Planned]:
@@ -275,10 +288,11 @@ def _settle_orientation(image: dict, found: dict | None, report: Report) -> bool
     return None
 
 
-def _read(planned, image_dir, labels, split, progress: bool) -> Iterator[records.Record]:
+def _read(planned, original: Original, labels, progress: bool) -> Iterator[records.Record]:
     """Reads the images one by one, in the order of the JSON."""
-    for plan in tqdm(planned, desc=f"writing {split}", unit="image", disable=not progress):
-        data = (image_dir / plan.image["file_name"]).read_bytes()
+    bar = tqdm(planned, desc=f"writing {original.split}", unit="image", disable=not progress)
+    for plan in bar:
+        data = original.read(plan.image["file_name"])
         categories = [plan.annotations[row]["category_id"] for row in plan.rows]
         yield records.Record(
             jpeg=apply_orientation(data) if plan.turn else data,

@@ -21,7 +21,7 @@ import json
 import os
 import pathlib
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -29,8 +29,6 @@ import tensorflow_datasets as tfds
 from jaxtyping import Bool, Float, Float32, Int32, Int64
 
 EXAMPLES_PER_SHARD = 1000
-_FEATURES = {"image", "image/filename", "image/id", "objects"}
-_OBJECT_FEATURES = {"area", "bbox", "id", "is_crowd", "label"}
 _EXAMPLES_PER_CALL = 64
 
 
@@ -67,20 +65,6 @@ class Targets(NamedTuple):
     labels: Int32[np.ndarray, " M"]
     is_crowd: Bool[np.ndarray, " M"]
     size_hw: Int32[np.ndarray, "N 2"] | None = None
-
-
-class Stored(NamedTuple):
-    """One split of a TFDS directory.
-
-    Attributes:
-        directory: Where dataset_info.json lies.
-        rows: Random access to the records as dicts; images stay encoded.
-        class_names: Name of class 0 .. K - 1.
-    """
-
-    directory: pathlib.Path
-    rows: Sequence[dict]
-    class_names: tuple[str, ...]
 
 
 def ground_truth_path(directory: pathlib.Path, split: str) -> pathlib.Path:
@@ -156,12 +140,20 @@ def write(
     writer = tfds.core.SequentialWriter(
         info, max_examples_per_shard=EXAMPLES_PER_SHARD, file_format="array_record"
     )
+    writer._serializer = _Serializer(info.features.get_serialized_info())
     writer.initialize_splits(list(splits))
     for split, records in splits.items():
         _write_split(writer, partial, split, categories, records)
     for file_name, text in (extra_files or {}).items():
         (partial / file_name).write_text(text)
     os.rename(partial, directory)
+
+
+class _Serializer(tfds.core.example_serializer.ExampleSerializer):
+    """Gives equal bytes for equal records; TFDS's own orders the features anew in each process."""
+
+    def serialize_example(self, example: dict) -> bytes:
+        return self.get_tf_example(example).SerializeToString(deterministic=True)
 
 
 def _write_split(writer, directory, split, categories, records) -> None:
@@ -218,53 +210,3 @@ def _to_features(record: Record) -> dict:
         "image/id": record.image["id"],
         "objects": objects,
     }
-
-
-def read(path: pathlib.Path, split: str) -> Stored:
-    """Opens one split of a TFDS directory with the features of coco/2017, without TensorFlow.
-
-    Args:
-        path: The directory of dataset_info.json, or one or two levels above it.
-        split: Name of the split.
-
-    Raises:
-        ValueError: If it is no such directory, holds TFRecord files, or has no such split.
-    """
-    directory = _find(path)
-    builder = tfds.builder_from_directory(directory)
-    file_format = builder.info.file_format
-    if file_format is not tfds.core.FileFormat.ARRAY_RECORD:
-        raise ValueError(
-            f"{directory} holds {file_format.value} files, which need TensorFlow to be read; "
-            "convert it where TensorFlow is (`tfds convert_format --dataset_version_dir=OLD "
-            "--out_file_format=array_record --out_dir=NEW`), or give the COCO-format folder itself"
-        )
-    features = builder.info.features
-    lacking = _FEATURES - set(features.keys())
-    if not lacking:
-        lacking = {f"objects/{f}" for f in _OBJECT_FEATURES - set(features["objects"].keys())}
-    if lacking:
-        raise ValueError(
-            f"{directory} lacks the features {sorted(lacking)}; expected those of coco/2017: "
-            f"{sorted(_FEATURES)}, objects with {sorted(_OBJECT_FEATURES)}"
-        )
-    if split not in builder.info.splits:
-        raise ValueError(
-            f"{directory} has no split {split!r}; it has {sorted(builder.info.splits)}"
-        )
-    rows = builder.as_data_source(split, decoders={"image": tfds.decode.SkipDecoding()})
-    return Stored(directory, rows, tuple(features["objects"]["label"].names))
-
-
-def _find(path: pathlib.Path) -> pathlib.Path:
-    """The one directory with a dataset_info.json at `path` or up to two levels below."""
-    found = [p for level in ("", "*/", "*/*/") for p in path.glob(f"{level}dataset_info.json")]
-    found = [p.parent for p in found if not p.parent.name.startswith(".")]
-    if not found:
-        raise ValueError(
-            f"{path} is no data set: expected 'shapes', a COCO-format folder (with annotations/"
-            "instances_SPLIT.json and images in SPLIT/), or a TFDS directory (dataset_info.json)"
-        )
-    if len(found) > 1:
-        raise ValueError(f"{path} holds several data sets, name one: {[str(p) for p in found]}")
-    return found[0]

@@ -56,6 +56,8 @@ class Report:
         targets: Number of boxes for training.
         counts: Number of findings of each kind.
         examples: The first few findings of each kind.
+        fingerprint: Of the annotations and images that were prepared.
+        categories: COCO's entries (id, name), in the order of the classes.
     """
 
     directory: pathlib.Path | None = None
@@ -64,6 +66,8 @@ class Report:
     targets: int = 0
     counts: dict[str, int] = dataclasses.field(default_factory=dict)
     examples: dict[str, list[str]] = dataclasses.field(default_factory=dict)
+    fingerprint: str = ""
+    categories: list[dict] = dataclasses.field(default_factory=list)
 
     def add(self, kind: str, example: str) -> None:
         """Counts one finding; `example` says where."""
@@ -91,11 +95,16 @@ class Report:
                     lines.append(f"{count:>9,} {word}: {kind} ({meaning}): {examples}")
         return "\n".join(lines)
 
+    @staticmethod
+    def path(directory: pathlib.Path, split: str) -> pathlib.Path:
+        """Where the report on a split lies in a prepared directory."""
+        return directory / f"report_{split}.json"
+
     def to_json(self) -> str:
         """All but the directory."""
         return json.dumps({k: v for k, v in vars(self).items() if k != "directory"}, indent=2)
 
     @classmethod
-    def load(cls, directory: pathlib.Path) -> "Report":
+    def load(cls, directory: pathlib.Path, split: str) -> "Report":
         """Reads the report that lies in a prepared directory."""
-        return cls(directory=directory, **json.loads((directory / "report.json").read_text()))
+        return cls(directory=directory, **json.loads(cls.path(directory, split).read_text()))

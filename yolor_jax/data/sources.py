@@ -16,9 +16,10 @@ from typing import SupportsIndex
 
 import numpy as np
 
-from yolor_jax.data import classes, prepare, records, shapes
+from yolor_jax.data import classes, coco_files, prepare, records, shapes
 from yolor_jax.data.encoded import read_header
 from yolor_jax.data.example import Example
+from yolor_jax.data.stored import Stored, read
 
 Path = str | pathlib.Path
 
@@ -35,7 +36,7 @@ class Source:
 
     def __init__(
         self,
-        stored: records.Stored,
+        stored: Stored,
         split: str,
         *,
         category_ids: tuple[int, ...],
@@ -60,12 +61,19 @@ class Source:
 
         Raises:
             IndexError: If there is no such position.
-            ValueError: If the stored image is truncated or the records do not fit their sidecar.
+            ValueError: If the record is damaged, the stored image is truncated, or the records do
+                not fit their sidecar.
         """
         index = operator.index(index)
         if not 0 <= index < len(self):
             raise IndexError(f"got position {index} in a split of {len(self)} images")
-        record = self._stored[index]
+        try:
+            record = self._stored[index]
+        except RuntimeError as error:  # of array_record
+            raise ValueError(
+                f"record {index} of the split {self.split} in {self.directory} cannot be read; "
+                f"prepare the data set again ({error})"
+            ) from error
         if self._targets is None:
             return self._from_features(record, index)
         targets = self._targets
@@ -198,7 +206,7 @@ def open_dataset(
         directory = shapes.prepare(prepared_dir, sizes=shapes_sizes, progress=progress)
         return open_source(directory, split)
     path = pathlib.Path(path).expanduser()
-    if (path / "annotations").is_dir():
+    if coco_files.is_coco(path):
         report = prepare.prepare(
             path, split, prepared_dir, skip_broken=skip_broken, progress=progress
         )
@@ -218,7 +226,7 @@ def open_source(directory: Path, split: str, annotations: Path | None = None) ->
     Raises:
         ValueError: If it is no such directory, holds TFRecord files, or has no such split.
     """
-    stored = records.read(pathlib.Path(directory).expanduser(), split)
+    stored = read(pathlib.Path(directory).expanduser(), split)
     annotations, targets = _find_sidecars(stored.directory, split, annotations)
     return Source(
         stored,

@@ -1,0 +1,121 @@
+"""Turn a data set into the files that training reads.
+
+SRC is a folder in COCO format (annotations/instances_SPLIT.json, images in SPLIT/ or images/SPLIT/)
+or with the zip files of COCO (annotations_trainval2017.zip, train2017.zip, val2017.zip), which are
+read without unpacking. DST becomes a TFDS directory of array_record files. Every image is decoded
+and every annotation checked. Killed in the middle, the same command goes on.
+
+    yolor prepare data/coco
+    yolor prepare data/coco data/prepared/coco --splits val2017
+    yolor prepare --verify data/prepared/coco
+"""
+
+import argparse
+import pathlib
+from typing import TYPE_CHECKING
+
+from yolor_jax.cli.errors import CommandError, user_errors
+
+if TYPE_CHECKING:
+    from yolor_jax.data.report import Report
+
+_FAULTS_SHOWN = 10
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the arguments of ``yolor prepare``."""
+    parser.add_argument("source", metavar="SRC", type=pathlib.Path, help="the data set")
+    parser.add_argument(
+        "target", metavar="DST", type=pathlib.Path, nargs="?",
+        help="folder to make (data/prepared/NAME, by the name of SRC)",
+    )  # fmt: skip
+    parser.add_argument("--splits", nargs="+", metavar="SPLIT", help="only these (all)")
+    parser.add_argument(
+        "--skip-broken", action="store_true",
+        help="leave out what is broken, and count it, instead of stopping",
+    )  # fmt: skip
+    parser.add_argument(
+        "--verify", action="store_true",
+        help="make nothing: decode and count all that is in SRC, a prepared data set",
+    )  # fmt: skip
+
+
+def run(args: argparse.Namespace) -> int:
+    """Runs ``yolor prepare``.
+
+    Returns:
+        0; of ``--verify``, 1 if something is wrong with the data.
+
+    Raises:
+        CommandError: The data set cannot be used as it is, or DST not be written.
+    """
+    if args.verify:
+        return _verify(args)
+    from yolor_jax.data.coco_files import find_splits, is_coco, open_split
+    from yolor_jax.data.prepare import prepare_splits
+
+    with user_errors():
+        source = args.source.expanduser().resolve()
+        if not is_coco(source):
+            raise ValueError(
+                f"{args.source} is no data set that can be prepared; expected a folder with "
+                "annotations/instances_SPLIT.json or annotations*.zip"
+            )
+        target = args.target or pathlib.Path("data/prepared") / source.name
+        splits = args.splits or find_splits(source)
+        originals = [open_split(source, split) for split in splits]
+        reports = prepare_splits(originals, target.expanduser(), skip_broken=args.skip_broken)
+    print(_table(reports))
+    print(f"{target} is ready. Next:\n  {_next(target, splits)}")
+    return 0
+
+
+def _table(reports: dict[str, "Report"]) -> str:
+    """A line for each split."""
+    lines = [f"{'split':<16}{'images':>10}{'annotations':>13}{'targets':>10}{'left out':>10}"]
+    lines += [
+        f"{split:<16}{report.images:>10,}{report.annotations:>13,}{report.targets:>10,}"
+        f"{report.broken:>10,}"
+        for split, report in reports.items()
+    ]
+    return "\n".join(lines)
+
+
+def _next(target: pathlib.Path, splits: list[str]) -> str:
+    """The command that uses what was made."""
+    training = [split for split in splits if split.startswith("train")]
+    evaluation = [split for split in splits if split not in training]
+    if not training:
+        return f"python eval_main.py --workdir=WORKDIR --data={target} --split={splits[0]}"
+    command = (
+        f"python train_main.py --config=configs/coco640.py:yolor_csp --config.data.path={target}"
+    )
+    if "train2017" not in splits:
+        command += f" --config.data.train_split={training[0]}"
+    if "val2017" not in splits:
+        command += f" --config.data.eval_split={(evaluation or training)[0]}"
+    return command
+
+
+def _verify(args: argparse.Namespace) -> int:
+    """Looks through a prepared data set and prints what is in it."""
+    from yolor_jax.data.sources import open_source
+    from yolor_jax.data.stored import find_splits
+    from yolor_jax.data.verify import verify
+
+    if args.target or args.skip_broken:
+        raise CommandError("--verify makes nothing; give it SRC alone, a prepared data set")
+    faults = []
+    with user_errors():
+        splits = args.splits or find_splits(args.source)
+        sources = [open_source(args.source, split) for split in splits]
+    print(f"{'split':<16}{'images':>10}{'targets':>10}{'faults':>10}")
+    for split, source in zip(splits, sources, strict=True):
+        found = verify(source)
+        print(f"{split:<16}{found.images:>10,}{found.targets:>10,}{len(found.faults):>10,}")
+        faults += [f"{split}: {fault}" for fault in found.faults]
+    for fault in faults[:_FAULTS_SHOWN]:
+        print(fault)
+    if len(faults) > _FAULTS_SHOWN:
+        print(f"... {len(faults)} in all")
+    return 1 if faults else 0

@@ -1,0 +1,170 @@
+"""A split in COCO format as it lies on disk: in folders, or in the zip files that COCO publishes.
+
+The annotations are ``annotations/instances_{split}.json``, in the folder or in a zip file of it
+whose name begins with ``annotations``; the images are in ``{split}/``, ``images/{split}/`` or
+``{split}.zip``. What is in a zip file is read without unpacking it.
+
+    original = open_split(pathlib.Path("coco"), "val2017")
+    original.read("000000000139.jpg")  # bytes
+"""
+
+import dataclasses
+import functools
+import os
+import pathlib
+import re
+import zipfile
+import zlib
+from collections.abc import Callable
+from typing import NamedTuple
+
+
+class File(NamedTuple):
+    """What tells an image file from one that took its place.
+
+    Attributes:
+        size: Bytes.
+        stamp: Time of change in nanoseconds, or the checksum where there is one.
+    """
+
+    size: int
+    stamp: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Original:
+    """A split before it is prepared.
+
+    Attributes:
+        split: Its name.
+        where: Where its annotations are, for messages.
+        annotations: Reads them: JSON, COCO's instances format.
+        files: All images that are there, by the name that annotations use.
+        read: Reads one of them, also from several threads; ValueError if it is damaged there.
+    """
+
+    split: str
+    where: str
+    annotations: Callable[[], bytes]
+    files: dict[str, File]
+    read: Callable[[str], bytes]
+
+
+def is_coco(folder: pathlib.Path) -> bool:
+    """Whether there are annotations, in a folder or in a zip file."""
+    return (folder / "annotations").is_dir() or any(folder.glob("annotations*.zip"))
+
+
+def find_splits(folder: pathlib.Path) -> list[str]:
+    """Names of the splits that have both annotations and images.
+
+    Raises:
+        ValueError: If there is none, or a zip file is damaged.
+    """
+    annotated = _annotated_splits(folder)
+    splits = [split for split in annotated if _image_place(folder, split) is not None]
+    if not splits:
+        raise ValueError(
+            f"{folder} holds no split with both annotations and images (annotations of: "
+            f"{', '.join(annotated) or 'none'}); expected annotations/instances_SPLIT.json or "
+            "annotations*.zip, and images in SPLIT/, images/SPLIT/ or SPLIT.zip"
+        )
+    return splits
+
+
+def open_split(folder: pathlib.Path, split: str) -> Original:
+    """Finds the annotations and lists the images of a split.
+
+    Raises:
+        ValueError: If there are none, or a zip file is damaged.
+    """
+    if not re.fullmatch(r"\w+", split):
+        raise ValueError(f"got the split {split!r}; expected letters, digits and underscores")
+    where, annotations = _find_annotations(folder, split)
+    place = _image_place(folder, split)
+    if place is None:
+        raise ValueError(
+            f"the images of the split {split!r} are missing; expected them in {folder / split}, in "
+            f"{folder / 'images' / split} or in {folder / split}.zip"
+        )
+    if place.is_dir():
+        return Original(split, where, annotations, _list(place), lambda n: (place / n).read_bytes())
+    files, read = _list_zip(place, split)
+    return Original(split, where, annotations, files, read)
+
+
+def _annotated_splits(folder: pathlib.Path) -> list[str]:
+    """Names of the splits of which there are annotations."""
+    names = [path.name for path in folder.glob("annotations/instances_*.json")]
+    for path in folder.glob("annotations*.zip"):
+        names += [pathlib.PurePosixPath(name).name for name in _open_zip(path).namelist()]
+    matches = (re.fullmatch(r"instances_(\w+)\.json", name) for name in names)
+    return sorted({match[1] for match in matches if match})
+
+
+def _find_annotations(folder: pathlib.Path, split: str) -> tuple[str, Callable[[], bytes]]:
+    """Where the annotations of a split are, and how to read them."""
+    name = f"instances_{split}.json"
+    path = folder / "annotations" / name
+    if path.is_file():
+        return str(path), path.read_bytes
+    for zip_path in sorted(folder.glob("annotations*.zip")):
+        archive = _open_zip(zip_path)
+        for member in archive.namelist():
+            if pathlib.PurePosixPath(member).name == name:
+                return f"{zip_path}/{member}", functools.partial(_read_member, archive, member)
+    there = _annotated_splits(folder)
+    raise ValueError(f"{path} is missing; the splits that have annotations: {there}")
+
+
+def _image_place(folder: pathlib.Path, split: str) -> pathlib.Path | None:
+    """The folder or zip file of the images of a split."""
+    for path in (folder / split, folder / "images" / split):
+        if path.is_dir():
+            return path
+    path = folder / f"{split}.zip"
+    return path if path.is_file() else None
+
+
+def _list(image_dir: pathlib.Path) -> dict[str, File]:
+    """All files below a folder but hidden ones, by their name relative to it."""
+    files = {}
+    for parent, _, names in os.walk(image_dir):
+        for name in names:
+            if name.startswith("."):
+                continue
+            path = os.path.join(parent, name)
+            stat = os.stat(path)
+            relative = os.path.relpath(path, image_dir).replace(os.sep, "/")
+            files[relative] = File(stat.st_size, stat.st_mtime_ns)
+    return files
+
+
+def _list_zip(path: pathlib.Path, split: str) -> tuple[dict[str, File], Callable[[str], bytes]]:
+    """The files of a zip, by their name relative to the split's folder in it, and how to read."""
+    archive = _open_zip(path)
+    members = [m for m in archive.infolist() if not m.is_dir() and "/." not in f"/{m.filename}"]
+    if not members:
+        raise ValueError(f"{path} is empty; expected the images of the split {split!r}")
+    for prefix in (f"{split}/", f"images/{split}/", ""):
+        inside = [m for m in members if m.filename.startswith(prefix)]
+        if inside:
+            break
+    files = {m.filename.removeprefix(prefix): File(m.file_size, m.CRC) for m in inside}
+    return files, lambda name: _read_member(archive, prefix + name)
+
+
+def _open_zip(path: pathlib.Path) -> zipfile.ZipFile:
+    try:
+        return zipfile.ZipFile(path)
+    except zipfile.BadZipFile as error:
+        raise ValueError(
+            f"{path} is empty, cut off or no zip file ({error}); download it again"
+        ) from error
+
+
+def _read_member(archive: zipfile.ZipFile, member: str) -> bytes:
+    try:
+        return archive.read(member)
+    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+        raise ValueError(f"damaged in {archive.filename}: {error}") from error
