@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tiny_run
 
-from yolor_jax.training import checkpoint, loop, metrics, optim, state
+from yolor_jax.training import bad_batch, checkpoint, loop, metrics, optim, state
 
 RUN = optim.RunLength(batch_size=4, steps_per_epoch=5, total_steps=10)
 META = {"model": {"name": "none"}}
@@ -131,13 +131,20 @@ def test_a_loss_that_is_not_finite_stops_the_run_before_it_is_saved(tmp_path, ba
     ids = [1000 + i for i in range(100)]
     with pytest.raises(FloatingPointError) as error:
         run_loop(
-            tmp_path, values={bad: {term: float("nan")}}, image_id=ids.__getitem__, log_every=1
-        )
+            tmp_path, values={bad: {term: float("nan")}}, image_id=ids.__getitem__, log_every=1,
+            bad_batches=tmp_path,
+        )  # fmt: skip
     message = str(error.value)
+    path = tmp_path / f"bad_batch_{bad}.npz"
+    assert f"yolor doctor --replay {path}." in message
+    kept = bad_batch.load(path)
+    assert kept.step == bad and np.isnan(kept.terms[term]) and kept.terms["loss/total"] == 2 * bad
+    np.testing.assert_array_equal(kept.key_data, jax.random.key_data(jax.random.key(0)))
+    jax.tree.map(np.testing.assert_array_equal, kept.batch, tiny_run.make_batch(4, seed=bad - 1))
     assert f"stopped at step {bad}," in message
     assert f"{term} nan" in message and f"loss/total {2 * bad}" in message
     images = [1000 + 4 * (bad - 1) + i for i in range(4)]
-    assert f"(image ids): {images}" in message
+    assert f"(image ids): {images}" in message and kept.image_ids == images
     assert "checkpoint of step 4 is intact" in message
     restored, position, step = latest(tmp_path)
     assert (step, position) == (4, 16)
@@ -150,6 +157,12 @@ def test_an_infinite_loss_without_ids_and_checkpoints(tmp_path):
     with pytest.raises(FloatingPointError, match=r"split\): \[4, 5, 6, 7\]\. There is no check"):
         run_loop(tmp_path, values={2: {"loss/total": float("inf")}})
     assert latest(tmp_path) is None
+
+
+def test_a_batch_that_cannot_be_kept_hides_nothing(tmp_path):
+    values = {2: {"loss/total": float("inf")}}
+    with pytest.raises(FloatingPointError, match=r"total inf\. .*could not be kept .*No such"):
+        run_loop(tmp_path, values=values, bad_batches=tmp_path / "nowhere")
 
 
 def test_the_progress_bar_shows_terms_and_speed(tmp_path, capfd):

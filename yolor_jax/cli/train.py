@@ -12,12 +12,10 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-import numpy as np
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from yolor_jax.cli import anchors, program, recipe, report
-from yolor_jax.cli.checkpoints import open_checkpoint
+from yolor_jax.cli import anchors, program, recipe, report, start
 from yolor_jax.cli.errors import run_errors, user_errors, user_errors_in
 from yolor_jax.cli.evaluate import Evaluator, make_evaluator, write_detections
 from yolor_jax.cli.preemption import Preemption, preemption
@@ -30,15 +28,7 @@ from yolor_jax.training import mesh as meshes
 from yolor_jax.training.checkpoint import Checkpoints
 from yolor_jax.training.loop import train
 from yolor_jax.training.metrics import JsonLines, TensorBoard, Writer
-from yolor_jax.training.state import (
-    TrainState,
-    abstract_state,
-    init_state,
-    new_state,
-    place_state,
-)
-from yolor_jax.trees import replace
-from yolor_jax.weights.transfer import format_report, transfer
+from yolor_jax.training.state import TrainState
 
 
 def run(config: ConfigDict, workdir: pathlib.Path) -> None:
@@ -104,12 +94,11 @@ def _train(
     with run_errors(), contextlib.ExitStack() as stack:
         with user_errors():
             run = recipe.run_length(config, len(sources.train))
-            optim = recipe.optim_config(config)
             order = recipe.example_order(config, sources.train)
             meshes.require_divisible(mesh, config.batch_size)
             checkpoints = stack.enter_context(Checkpoints(workdir, _meta(config, sources)))
             recipe.save(config, workdir)
-            state, position = _start(config, module, run, optim, mesh, checkpoints)
+            state, position = start.state(config, module, run, mesh, checkpoints)
             writers = [stack.enter_context(w) for w in _writers(config, workdir, int(state.step))]
         train_step = program.make_step(config, module, state, run=run, mesh=mesh)
         batches = train_batches(
@@ -142,6 +131,7 @@ def _train(
             evaluate=_scores(evaluator, evaluations, preempted),
             evaluate_every=max(1, round(config.eval.every_epochs * run.steps_per_epoch)),
             image_id=lambda position: sources.train.image_ids[position],
+            bad_batches=workdir,
             stop=preempted,
         )
     if preempted():
@@ -149,34 +139,6 @@ def _train(
     if not evaluations:  # a run that was finished before
         evaluations.append(preempted.until(lambda: evaluator(state.ema_variables)))
     return state, evaluations[-1]
-
-
-def _start(config, module, run, optim, mesh, checkpoints) -> tuple[TrainState, int]:
-    """The state to begin with and how many examples it has seen: restored, or new."""
-    size = (config.image_size, config.image_size)
-    if checkpoints.latest_step is not None:
-        expected = abstract_state(module, optim, run, image_size=size, mesh=mesh)
-        state, position, damaged = checkpoints.restore_latest(expected)
-        print(*damaged, sep="\n", end="\n" * bool(damaged))
-        print(f"continuing at step {int(state.step)} of {run.total_steps}")
-        return state, position
-    loaded = _given_leaves(config, module) if config.init else {}
-    key = jax.random.key(config.seed, impl="rbg")  # compiles many times faster than threefry
-    state = init_state(module, optim, run, key=key, image_size=size, mesh=mesh)
-    if loaded:
-        fresh = {"params": state.params, "batch_stats": state.batch_stats}
-        state = place_state(mesh, new_state(replace(fresh, loaded), optim, run))
-    return state, 0
-
-
-def _given_leaves(config: ConfigDict, module: Detector) -> dict[str, np.ndarray]:
-    """What the weights to start from have for this network, by path; says what is left out."""
-    given = open_checkpoint(config.init)
-    found = transfer(given.spec, given.variables, module)
-    print(f"starting from {config.init}:\n{format_report(found)}")
-    if other := anchors.difference(given.spec, module.spec, found.loaded):
-        print(other)
-    return found.loaded
 
 
 def _writers(config: ConfigDict, workdir: pathlib.Path, step: int) -> list[Writer]:

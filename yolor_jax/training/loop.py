@@ -14,6 +14,7 @@ steps ahead of what has been looked at; before anything is saved, all of it has 
 
 import collections
 import contextlib
+import pathlib
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
@@ -23,6 +24,7 @@ import numpy as np
 import tqdm
 
 from yolor_jax.data.example import Batch
+from yolor_jax.training import bad_batch
 from yolor_jax.training import metrics as metrics_lib
 from yolor_jax.training.checkpoint import Checkpoints
 from yolor_jax.training.optim import RunLength
@@ -43,7 +45,7 @@ class _Pending(NamedTuple):
     """A step whose metrics have not been looked at."""
 
     step: int
-    index: np.ndarray
+    batch: Batch
     metrics: Metrics
 
 
@@ -63,6 +65,7 @@ def train(
     evaluate: Callable[[TrainState], dict[str, float] | None] | None = None,
     evaluate_every: int | None = None,
     image_id: Callable[[int], int] | None = None,
+    bad_batches: pathlib.Path | None = None,
     progress: bool = True,
     stop: Callable[[], bool] = lambda: False,
 ) -> TrainState:
@@ -86,6 +89,8 @@ def train(
             the run continues.
         evaluate_every: steps between evaluations; the end is evaluated too. Only the end if None.
         image_id: of a position in the split, to name the images of a bad batch.
+        bad_batches: folder for the batch of a step whose loss is not finite (see `bad_batch`);
+            None keeps none.
         progress: show a progress bar.
         stop: asked once a step and around an evaluation; when true, the step in flight is finished
             and saved, and training ends. Must agree among processes.
@@ -121,7 +126,7 @@ def train(
             with window.data_wait():
                 batch = next(batches)
             state, step_metrics = train_step(state, place(batch), key)
-            pending.append(_Pending(step, np.asarray(batch.index), step_metrics))
+            pending.append(_Pending(step, batch, step_metrics))
             checkpoints.check()
             stops = stop()
             saves = (
@@ -129,7 +134,10 @@ def train(
             )
             while len(pending) > (0 if saves else STEPS_AHEAD):
                 entry = pending.popleft()
-                window.add(_fetch(entry, image_id, checkpoints))
+                values = metrics_lib.merge({}, jax.device_get(entry.metrics))
+                if not all(np.isfinite(mean) for mean in metrics_lib.compute(values).values()):
+                    raise _not_finite(entry, values, key, image_id, bad_batches, checkpoints)
+                window.add(values)
                 bar.update()
                 bar.set_postfix(window.summary(), refresh=False)
                 if _divides(log_every, entry.step) and not (saves and entry.step == step):
@@ -203,33 +211,41 @@ class _Window:
         return row
 
 
-def _fetch(
-    entry: _Pending, image_id: Callable[[int], int] | None, checkpoints: Checkpoints
-) -> metrics_lib.Sums:
-    """The metrics of a step on the host.
-
-    Raises:
-        FloatingPointError: if one is not finite.
-    """
-    values = metrics_lib.merge({}, jax.device_get(entry.metrics))
+def _not_finite(
+    entry: _Pending,
+    values: metrics_lib.Sums,
+    key: jax.Array,
+    image_id: Callable[[int], int] | None,
+    folder: pathlib.Path | None,
+    checkpoints: Checkpoints,
+) -> FloatingPointError:
+    """What to say of a step that went wrong; its batch is kept if there is a folder for it."""
     means = metrics_lib.compute(values)
-    if all(np.isfinite(value) for value in means.values()):
-        return values
     terms = ", ".join(
         f"{name} {value:.6g}"
         for name, value in means.items()
         if name.startswith("loss/") or not np.isfinite(value)
     )
-    indices = [int(i) for i in entry.index]
+    indices = [int(i) for i in entry.batch.index]
     images = indices if image_id is None else [image_id(i) for i in indices]
     kind = "positions in the split" if image_id is None else "image ids"
     checkpoints.wait()
     good = checkpoints.latest_step
     rest = "There is no checkpoint" if good is None else f"The checkpoint of step {good} is intact"
-    raise FloatingPointError(
+    look = "Look at these images and their boxes"
+    if folder is not None:
+        words = np.asarray(jax.random.key_data(key))
+        try:
+            path = bad_batch.save(
+                folder, bad_batch.BadBatch(entry.step, words, means, images, entry.batch)
+            )
+            look = f"To see which it was: yolor doctor --replay {path}. Look at its boxes"
+        except OSError as error:
+            look = f"The batch could not be kept ({error}). {look}"
+    return FloatingPointError(
         f"training stopped at step {entry.step}, whose loss or gradient is not finite: {terms}. "
-        f"The batch was ({kind}): {images}. {rest}. Look at these images and their boxes, lower "
-        "the learning rate, or train in float32."
+        f"The batch was ({kind}): {images}. {rest}. {look}, lower the learning rate, or train in "
+        "float32."
     )
 
 
