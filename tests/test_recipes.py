@@ -1,13 +1,19 @@
-"""Every recipe with every model it is for: checked, described and sized without compiling."""
+"""Every recipe with every model it is for, and the way of its options to loss and optimiser."""
 
+import dataclasses
+import functools
 import importlib
 import json
 
+import golden_losses
 import jax
+import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from configs import base
 from yolor_jax.cli import recipe
+from yolor_jax.detection.losses import detection_loss
 from yolor_jax.models.detector import variable_shapes
 from yolor_jax.models.zoo import MODELS
 
@@ -69,6 +75,70 @@ def test_the_gains_are_the_original_s(golden):
     for name, case in (("coco640", "nl3_nc80_unique"), ("coco1280", "nl4_nc80_unique")):
         hyp = cases[case]["hyp"]
         assert RECIPES[name][0] == (hyp["box"], hyp["obj"], hyp["cls"])
+
+
+@pytest.mark.parametrize(
+    "name", ["nl3_nc3_unique_focal", "nl3_nc3_unique_posweight", "nl3_nc3_unique_gr05"]
+)
+def test_options_of_the_loss_reach_it(golden, name):
+    """Set in a recipe as the original's hyper-parameters, they give the original's loss."""
+    case = golden_losses.load(golden / "losses", name)
+    hyp = case.facts["hyp"]
+    config = get_config("coco640", "yolor_ssss_s2d")
+    config.loss.class_pos_weight, config.loss.objectness_pos_weight = hyp["cls_pw"], hyp["obj_pw"]
+    config.loss.focal_gamma, config.loss.iou_objectness = hyp["fl_gamma"], case.facts["gr"]
+    loss = jax.jit(
+        functools.partial(
+            detection_loss,
+            **case.static | {"config": recipe.loss_config(config, case.facts["nc"])},
+        )
+    )
+    got, terms = loss(*jax.tree.map(jnp.asarray, (case.predictions, *case.targets)))
+    np.testing.assert_allclose(got, case.stored["loss_max"][0], rtol=2e-6)
+    names = ("box", "objectness", "classification", "total")
+    np.testing.assert_allclose([terms[n] for n in names], case.stored["items_max"], rtol=2e-6)
+
+
+@pytest.mark.parametrize(
+    ("part", "name", "value"),
+    [
+        ("loss", "label_smoothing", 0.1),
+        ("loss", "ratio_threshold", 3.0),
+        ("optim", "optimizer", "adamw"),
+        ("optim", "freeze", "^backbone/"),
+        ("optim", "clip_norm", 10.0),
+        ("optim", "lag_one_epoch", True),
+        ("optim", "drop_gradients_at_epoch_start", True),
+    ],
+)
+def test_other_options_reach_their_part(part, name, value):
+    config = get_config("coco640", "yolor_ssss_dwt")
+    config.optim.warmup_bias_learning_rate = 0.0
+
+    def typed():
+        return recipe.loss_config(config, 80) if part == "loss" else recipe.optim_config(config)
+
+    before = typed()
+    config[part][name] = value
+    assert typed() == dataclasses.replace(before, **{name: value}) != before
+    recipe.check(config)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "sentence"),
+    [
+        ("focal_gamma", -1.0, "focal_gamma of the loss is -1.0: expected 0.0 to inf"),
+        ("label_smoothing", 1.5, "label_smoothing of the loss is 1.5: expected 0.0 to 1.0"),
+        ("iou_objectness", 2.0, "iou_objectness of the loss is 2.0: expected 0.0 to 1.0"),
+        ("ratio_threshold", 0.5, "ratio_threshold of the loss is 0.5: expected 1.0 to inf"),
+        ("box", float("nan"), "box of the loss is nan"),
+    ],
+)
+def test_numbers_of_the_loss_out_of_range(name, value, sentence):
+    config = get_config("coco640")
+    config.loss[name] = value
+    with pytest.raises(ValueError, match=sentence):
+        recipe.check(config)
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ sum over images, which YOLOR's learning rates expect.
 """
 
 import dataclasses
+import math
 
 import jax
 import jax.numpy as jnp
@@ -33,6 +34,11 @@ Number = int | float | Float[Array, ""]
 BALANCE = {3: (4.0, 1.0, 0.4), 4: (4.0, 1.0, 0.4, 0.1), 5: (4.0, 1.0, 0.5, 0.4, 0.1)}
 MANY_LEVELS_OBJECTNESS = 1.4  # a further factor on objectness from four levels on
 FOCAL_ALPHA = 0.25  # weight of positives in the focal loss; negatives weigh 1 - alpha
+_RANGES = {
+    "ratio_threshold": (1.0, math.inf),
+    "iou_objectness": (0.0, 1.0),
+    "label_smoothing": (0.0, 1.0),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,6 +57,9 @@ class LossConfig:
         objectness_pos_weight: weight of objectness targets in their BCE.
         focal_gamma: exponent of the focal loss (arXiv 1708.02002) in both BCEs; 0 for plain BCE.
         label_smoothing: e; class targets become 1 - e / 2 and e / 2.
+
+    Raises:
+        ValueError: if a number that is no traced scalar is out of range.
     """
 
     box: Number = 0.05
@@ -62,6 +71,13 @@ class LossConfig:
     objectness_pos_weight: Number = 1.0
     focal_gamma: int | float = 0.0
     label_smoothing: Number = 0.0
+
+    def __post_init__(self):
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            low, high = _RANGES.get(field.name, (0.0, math.inf))
+            if isinstance(value, int | float) and not low <= value <= high:
+                raise ValueError(f"{field.name} of the loss is {value}: expected {low} to {high}.")
 
 
 def detection_loss(
