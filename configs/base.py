@@ -13,6 +13,7 @@ from yolor_jax.detection.losses import LossConfig
 from yolor_jax.inference.predictor import EVALUATION
 from yolor_jax.models.zoo import MODELS
 from yolor_jax.training.optim import OptimConfig
+from yolor_jax.training.task_losses import TaskLossConfig
 
 
 def get_config() -> ConfigDict:
@@ -21,6 +22,7 @@ def get_config() -> ConfigDict:
     config.model = ConfigDict()
     config.model.name = "yolor_csp"
     config.model.implicit = placeholder(object)  # by place, such as {"alignment": "add"}, {}: none
+    config.model.tasks = ()  # beyond detection: ("classify",), ("embed",) or both
     config.model.anchors = placeholder(object)  # by level, [[[w, h], ...], ...], or "auto"
     config.init = ""  # workdir or .safetensors file whose weights a new run starts from
     config.image_size = 640  # pixels, square; a multiple of the model's largest stride
@@ -47,6 +49,7 @@ def get_config() -> ConfigDict:
 
     config.augment = ConfigDict(dataclasses.asdict(AugmentConfig()))
     config.loss = ConfigDict(dataclasses.asdict(LossConfig()))
+    config.task_loss = ConfigDict(dataclasses.asdict(TaskLossConfig()))  # of config.model.tasks
     config.optim = ConfigDict(dataclasses.asdict(OptimConfig()))
 
     config.eval = ConfigDict()

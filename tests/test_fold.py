@@ -39,7 +39,7 @@ SCOPES = ("all", "anchor", "size")
 def logits(spec, variables, dtype, *, fused):
     variables = jax.tree.map(lambda a: jnp.asarray(a, dtype), variables)
     module = build(spec, num_classes=3, dtype=dtype, fused=fused)
-    return jax.jit(module.apply)(variables, jnp.asarray(IMAGES, dtype)).detect
+    return jax.tree.leaves(jax.jit(module.apply)(variables, jnp.asarray(IMAGES, dtype)))
 
 
 def name(form):
@@ -132,6 +132,7 @@ FIELDS = st.fixed_dictionaries(
         "spp_pools_first": st.booleans(),
         "activation": st.sampled_from(["silu", "mish"]),
         "bn_epsilon": st.sampled_from([1e-4, 1e-3]),
+        "tasks": st.sampled_from([(), ("classify",), ("classify", "embed")]),
         "pyramid": optional(("add", "multiply", "concat")),
         "branch": optional(("add", "multiply", "concat")),
         "alignment": optional(("add", "multiply", "concat"), ("all", "anchor")),

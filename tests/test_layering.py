@@ -8,7 +8,7 @@ import pytest
 ROOT = pathlib.Path(__file__).resolve().parents[1] / "yolor_jax"
 LAYERS = {
     "boxes": 0, "trees": 0,
-    "nn": 1, "detection": 1, "data": 1,
+    "nn": 1, "detection": 1, "tasks": 1, "data": 1,
     "models": 2,
     "weights": 3, "inference": 3,
     "evaluation": 4, "export": 4,

@@ -59,6 +59,14 @@ def test_a_step_of_each_size_and_the_penalty_of_the_implicit_knowledge(config):
     assert all("loss/penalty" in one for one in metrics.values())
 
 
+def test_the_tasks_of_the_model_with_their_gains(config):
+    config.model.tasks = ("classify", "embed")
+    config.task_loss.classify, config.task_loss.embed = 0.1875, 0.09375
+    programs, metrics = traced(config)
+    assert {"loss/classify", "loss/embed"} <= set(metrics[64])
+    assert "0.1875" in programs[64] and "0.09375" in programs[64]
+
+
 def test_evaluation_fills_its_batch_for_all_devices(config):
     config.eval.batch_size = 12
     assert program.evaluation_batch_size(config, meshes.make_mesh()) == 16

@@ -70,6 +70,14 @@ def test_a_recipe_trains_its_model(name, model, golden):
         assert model in ("yolov4_csp_fast", "yolov4_p6_light", "yolor_nano", "yolor_test")
 
 
+def test_the_recipe_of_a_run_from_before_there_were_tasks():
+    config = get_config("coco640", "yolov4_csp")
+    with config.unlocked():
+        del config.task_loss, config.model.tasks
+    recipe.check(config)
+    assert recipe.model_spec(config) == MODELS["yolov4_csp"]
+
+
 def test_the_gains_are_the_original_s(golden):
     cases = json.loads((golden / "losses" / "cases.json").read_text())
     for name, case in (("coco640", "nl3_nc80_unique"), ("coco1280", "nl4_nc80_unique")):

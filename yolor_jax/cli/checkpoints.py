@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from yolor_jax.models.anchors import with_anchors
 from yolor_jax.models.detector import Detector, build, find_spec
 from yolor_jax.models.fold import fold
-from yolor_jax.models.spec import ModelSpec, with_implicit
+from yolor_jax.models.spec import ModelSpec, with_implicit, with_tasks
 from yolor_jax.training import checkpoint as runs
 from yolor_jax.weights import store
 
@@ -16,10 +16,10 @@ class Checkpoint(NamedTuple):
     """A network and what is known of it.
 
     Attributes:
-        spec: its model, with the implicit knowledge and the anchors that it was trained with.
+        spec: its model, with the tasks, implicit knowledge and anchors that it was trained with.
         variables: for ``module.apply``; of a run, the moving average.
-        meta: model, implicit, num_classes, class_names, image_size; anchors, if they are not the
-            model's own; and of a file also fused.
+        meta: model, implicit, num_classes, class_names, image_size; tasks, if it has any beyond
+            detection; anchors, if they are not the model's own; and of a file also fused.
     """
 
     spec: ModelSpec
@@ -60,6 +60,6 @@ def open_checkpoint(path: str | pathlib.Path, step: int | None = None) -> Checkp
         variables, meta = store.load_variables(path)
     else:
         variables, meta = runs.load_variables(path, step)
-    spec = with_implicit(find_spec(meta["model"]), meta["implicit"])
-    spec = with_anchors(spec, meta.get("anchors"))
+    spec = with_tasks(find_spec(meta["model"]), meta.get("tasks", ()))
+    spec = with_anchors(with_implicit(spec, meta["implicit"]), meta.get("anchors"))
     return Checkpoint(spec, variables, meta)

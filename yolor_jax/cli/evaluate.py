@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import pathlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import jax
@@ -13,9 +13,11 @@ from ml_collections import ConfigDict
 from yolor_jax.cli import program, recipe
 from yolor_jax.cli.checkpoints import open_checkpoint
 from yolor_jax.cli.errors import user_errors, user_errors_in
+from yolor_jax.data.example import Batch
 from yolor_jax.data.pipeline import eval_batches
-from yolor_jax.evaluation.coco import format_table
+from yolor_jax.evaluation.coco import NUMBERS, Metrics, format_table
 from yolor_jax.evaluation.evaluate import Evaluation, evaluate
+from yolor_jax.evaluation.tasks import evaluate_tasks, task_numbers
 from yolor_jax.models.detector import Detector
 from yolor_jax.training.mesh import batch_sharding, make_mesh, replicated
 
@@ -27,6 +29,9 @@ def make_evaluator(
 ) -> Evaluator:
     """``evaluator(variables) -> Evaluation`` on all images of a split; compiles once.
 
+    A model with further tasks looks at the images a second time; their numbers stand beside the
+    twelve.
+
     Args:
         config: the recipe.
         module: the network, folded or not.
@@ -35,29 +40,40 @@ def make_evaluator(
         progress: whether to show a bar.
     """
     predict = program.make_prediction(config, module, mesh)
+    observe = program.make_observation(module, mesh)
+    tasks = module.spec.tasks
 
-    def evaluator(variables: Mapping) -> Evaluation:
-        batches = eval_batches(
+    def batches(max_targets: int) -> Iterator[Batch]:
+        given = eval_batches(
             source,
             image_size=config.image_size,
             batch_size=program.evaluation_batch_size(config, mesh),
-            max_targets=0,
+            max_targets=max_targets,
             process_index=jax.process_index(),
             process_count=jax.process_count(),
             threads=config.data.threads,
             workers=config.data.workers,
         )
-        return evaluate(
-            predict,
-            jax.device_put(variables, replicated(mesh)),
-            user_errors_in(batches),
-            source,
-            backend=config.eval.backend,
-            sharding=batch_sharding(mesh),
-            progress=progress,
+        return user_errors_in(given)
+
+    def evaluator(variables: Mapping) -> Evaluation:
+        variables = jax.device_put(variables, replicated(mesh))
+        shown = {"sharding": batch_sharding(mesh), "progress": progress}
+        evaluation = evaluate(
+            predict, variables, batches(0), source, backend=config.eval.backend, **shown
         )
+        if not tasks:
+            return evaluation
+        targets = batches(config.data.max_targets)
+        more = evaluate_tasks(observe, variables, targets, source, tasks=tasks, **shown)
+        return evaluation._replace(metrics=evaluation.metrics | more)
 
     return evaluator
+
+
+def table(columns: Mapping[str, Metrics], module: Detector) -> str:
+    """The numbers of evaluations of a network, with those of all its tasks."""
+    return format_table(columns, (*NUMBERS, *task_numbers(module.spec.tasks)))
 
 
 def write_detections(path: pathlib.Path, evaluation: Evaluation) -> None:
@@ -117,7 +133,7 @@ def run(options: Options, config: ConfigDict | None = None) -> Evaluation:
         path = options.checkpoint.with_suffix(".detections.json")
     write_detections(path, evaluation)
     kind = "folded" if checkpoint.fused else "trained"
-    print(format_table({kind: evaluation.metrics}))
+    print(table({kind: evaluation.metrics}, module))
     print(f"{len(source)} images of {config.data.path}, {source.split}; boxes in {path}")
     return evaluation
 
@@ -127,6 +143,7 @@ def _adapt(config: ConfigDict, options: Options, meta: Mapping[str, Any]) -> Non
     with config.unlocked():
         if options.checkpoint.is_file():
             config.model.name, config.model.implicit = meta["model"], meta["implicit"]
+            config.model.tasks = meta.get("tasks", ())
             config.model.anchors = meta.get("anchors")
             config.image_size = meta["image_size"]
         config.data.path = options.data or config.data.path

@@ -107,8 +107,8 @@ def _report(trained: "Checkpoint", folded: "Checkpoint") -> str:
     return "\n".join([*table, said])
 
 
-def _form(module: "Detector", variables: Mapping, image_size: int) -> tuple[Form, tuple]:
-    """Counts one form of the network and computes its logits on a random image."""
+def _form(module: "Detector", variables: Mapping, image_size: int) -> tuple[Form, list]:
+    """Counts one form of the network and computes all its outputs on a random image."""
     import jax
     import numpy as np
 
@@ -123,7 +123,7 @@ def _form(module: "Detector", variables: Mapping, image_size: int) -> tuple[Form
         flops=summarize(module, (image_size, image_size)).total.flops,
         operations=count_operations(compiled.as_text()),
     )
-    return form, jax.device_get(compiled(variables, image).detect)
+    return form, jax.tree.leaves(jax.device_get(compiled(variables, image)))
 
 
 def count_operations(program: str) -> int:

@@ -16,6 +16,7 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from yolor_jax.cli import recipe
+from yolor_jax.evaluation.tasks import make_observe
 from yolor_jax.inference.predictor import make_predict
 from yolor_jax.models.detector import Detector
 from yolor_jax.models.implicits import sparsity_penalty, wants_sparsity
@@ -23,7 +24,7 @@ from yolor_jax.training import mesh as meshes
 from yolor_jax.training.multi_scale import make_multi_scale_step, steps_by_size
 from yolor_jax.training.optim import RunLength
 from yolor_jax.training.state import TrainState
-from yolor_jax.training.step import TrainStep, make_detection_loss, make_train_step
+from yolor_jax.training.step import TrainStep, make_train_step
 
 
 def make_step(
@@ -59,11 +60,7 @@ def make_steps(
     make = functools.partial(
         make_train_step,
         module,
-        loss=make_detection_loss(
-            anchors=spec.anchors,
-            strides=spec.strides,
-            config=recipe.loss_config(config, module.num_classes),
-        ),
+        loss=recipe.loss(config, spec, module.num_classes),
         config=recipe.optim_config(config),
         run=run,
         mesh=mesh,
@@ -83,6 +80,16 @@ def make_prediction(config: ConfigDict, module: Detector, mesh: Mesh) -> Callabl
         mesh: the devices.
     """
     return jax.jit(meshes.over_batch(mesh, make_predict(module, recipe.evaluation_nms(config))))
+
+
+def make_observation(module: Detector, mesh: Mesh) -> Callable:
+    """``observe(variables, images, boxes, objects)``: what tasks beyond detection are measured by.
+
+    Args:
+        module: the network, folded or not.
+        mesh: the devices.
+    """
+    return jax.jit(meshes.over_batch(mesh, make_observe(module)))
 
 
 def evaluation_batch_size(config: ConfigDict, mesh: Mesh) -> int:

@@ -20,8 +20,10 @@ from yolor_jax.evaluation.coco import BACKENDS
 from yolor_jax.inference.predictor import NmsConfig
 from yolor_jax.models.anchors import with_anchors
 from yolor_jax.models.detector import Detector, build, find_spec, require_multiple
-from yolor_jax.models.spec import ModelSpec, with_implicit
+from yolor_jax.models.spec import ModelSpec, with_implicit, with_tasks
 from yolor_jax.training.optim import OptimConfig, RunLength
+from yolor_jax.training.step import Loss
+from yolor_jax.training.task_losses import TaskLossConfig, make_loss
 
 Split = Source | Subset
 FILE = "config.json"
@@ -62,10 +64,10 @@ def check(config: ConfigDict) -> None:
             f"got the backend {config.eval.backend!r} for evaluation; expected one of "
             f"{', '.join(BACKENDS)}"
         )
-    model_spec(config)
+    spec = model_spec(config)
     multi_scale_sizes(config)
     optim_config(config)
-    loss_config(config, num_classes=80)
+    loss(config, spec, num_classes=80)
     augmentation(config)
 
 
@@ -100,13 +102,18 @@ def open_split(config: ConfigDict, split: str) -> Split:
 
 
 def model_spec(config: ConfigDict) -> ModelSpec:
-    """The recipe's model with the implicit knowledge and the anchors that the recipe asks for.
+    """The recipe's model with the tasks, implicit knowledge and anchors that the recipe asks for.
 
     Raises:
-        ValueError: no such model or implicit knowledge, or anchors that do not fit the model.
+        ValueError: no such model, task or implicit knowledge, or anchors that do not fit the model.
     """
-    spec = with_implicit(find_spec(config.model.name), implicit(config))
-    return with_anchors(spec, anchors(config))
+    spec = with_tasks(find_spec(config.model.name), tasks(config))
+    return with_anchors(with_implicit(spec, implicit(config)), anchors(config))
+
+
+def tasks(config: ConfigDict) -> tuple[str, ...]:
+    """The recipe's tasks beyond detection."""
+    return tuple(config.model.get("tasks", ()))  # not in the recipe of an older run
 
 
 def anchors(config: ConfigDict) -> Any:
@@ -161,6 +168,12 @@ def loss_config(config: ConfigDict, num_classes: int) -> LossConfig:
     """The recipe's loss; its classification gain is per 80 classes, as in the original."""
     typed = LossConfig(**config.loss)
     return dataclasses.replace(typed, classification=typed.classification * num_classes / 80)
+
+
+def loss(config: ConfigDict, spec: ModelSpec, num_classes: int) -> Loss:
+    """``loss(outputs, batch) -> (loss, terms)`` with the recipe's settings, for all its tasks."""
+    gains = TaskLossConfig(**config.get("task_loss", {}))  # not in the recipe of an older run
+    return make_loss(spec, detection=loss_config(config, num_classes), tasks=gains)
 
 
 def optim_config(config: ConfigDict) -> OptimConfig:

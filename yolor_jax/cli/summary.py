@@ -7,6 +7,7 @@ convolutions. GFLOPs and activations are those of the whole batch.
     yolor summary yolor_csp
     yolor summary yolor_p6 --image-size 768 1280 --folded
     yolor summary yolov4_csp_fast --implicit '{"alignment": "add", "refinement": "multiply"}'
+    yolor summary yolov4_csp --tasks classify embed --implicit '{"branch": "add"}'
 """
 
 import argparse
@@ -45,6 +46,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="JSON",
         help="implicit knowledge by place, in the place of the model's own; {} for none",
     )
+    parser.add_argument(
+        "--tasks", nargs="+", default=[], metavar="TASK", help="beyond detection: classify, embed"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON and nothing else")
 
 
@@ -66,6 +70,7 @@ def run(args: argparse.Namespace) -> int:
             "classes": args.classes,
             "strides": module.spec.strides,
             "implicit": implicit,  # null: the model's own
+            "tasks": args.tasks,
             "folded": args.folded,
             "activation_dtype": "bfloat16" if args.bfloat16 else "float32",
         }
@@ -81,12 +86,12 @@ def _detector(args: argparse.Namespace, implicit: dict[str, Any] | None) -> "Det
     import jax.numpy as jnp
 
     from yolor_jax.models.detector import build, find_spec
-    from yolor_jax.models.spec import with_implicit
+    from yolor_jax.models.spec import with_implicit, with_tasks
 
     for name, value in (("classes", args.classes), ("batch-size", args.batch_size)):
         if value < 1:
             raise CommandError(f"--{name} is {value}; expected at least 1")
-    spec = with_implicit(find_spec(args.model), implicit)
+    spec = with_implicit(with_tasks(find_spec(args.model), args.tasks), implicit)
     dtype = jnp.bfloat16 if args.bfloat16 else jnp.float32
     return build(spec, args.classes, dtype=dtype, fused=args.folded)
 
@@ -130,6 +135,8 @@ def _title(args: argparse.Namespace, module: "Detector", summary: "Summary") -> 
         f"strides {' '.join(map(str, module.spec.strides))}",
         f"activations in {'bfloat16' if args.bfloat16 else 'float32'}",
     ]
+    if args.tasks:
+        facts.append(f"tasks detect {' '.join(args.tasks)}")
     if batch > 1:
         facts.append(f"batch of {batch}")
     return f"{args.model}{', folded' if args.folded else ''}: {', '.join(facts)}"

@@ -17,10 +17,9 @@ from ml_collections import ConfigDict
 
 from yolor_jax.cli import anchors, program, recipe, report, start
 from yolor_jax.cli.errors import run_errors, user_errors, user_errors_in
-from yolor_jax.cli.evaluate import Evaluator, make_evaluator, write_detections
+from yolor_jax.cli.evaluate import Evaluator, make_evaluator, table, write_detections
 from yolor_jax.cli.preemption import Preemption, preemption
 from yolor_jax.data.pipeline import train_batches
-from yolor_jax.evaluation.coco import format_table
 from yolor_jax.evaluation.evaluate import Evaluation
 from yolor_jax.models.detector import Detector
 from yolor_jax.models.fold import fold
@@ -70,7 +69,7 @@ def _finish(config, sources, spec, mesh, workdir, minutes, state, trained: Evalu
     folded_variables = fold(spec, meshes.whole(mesh, state.ema_variables))
     fused = recipe.detector(config, len(sources.class_names), fused=True)
     folded = make_evaluator(config, fused, sources.evaluation, mesh)(folded_variables)
-    print(format_table({"trained": trained.metrics, "folded": folded.metrics}))
+    print(table({"trained": trained.metrics, "folded": folded.metrics}, fused))
     write_detections(workdir / "detections.json", folded)
     report.draw_validation(
         workdir / "pictures", fused, folded_variables, sources.evaluation, config.image_size
@@ -173,6 +172,7 @@ def _meta(config: ConfigDict, sources: recipe.Sources) -> dict[str, Any]:
     return {
         "model": config.model.name,
         "implicit": recipe.implicit(config),
+        "tasks": recipe.tasks(config),
         **({} if own is None else {"anchors": own}),
         "num_classes": len(sources.class_names),
         "class_names": list(sources.class_names),

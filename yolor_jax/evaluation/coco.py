@@ -84,11 +84,14 @@ def coco_metrics(
     }
 
 
-def format_table(columns: Mapping[str, Metrics]) -> str:
+def format_table(
+    columns: Mapping[str, Metrics], numbers: Sequence[tuple[str, str]] = NUMBERS
+) -> str:
     """Several results side by side, for the terminal.
 
     Args:
         columns: by the heading of each column, what ``coco_metrics`` returned.
+        numbers: the rows, each a name and what the table says about it.
 
     Returns:
         Lines of text; numbers in percent with one decimal, as in papers, and "-" for None.
@@ -97,14 +100,15 @@ def format_table(columns: Mapping[str, Metrics]) -> str:
         >>> print(format_table({"trained": metrics, "folded": folded_metrics}))
     """
     widths = [max(8, len(name)) for name in columns]
-    indent = " " * (7 + len(NUMBERS[0][1]))
+    longest = [max(map(len, column)) for column in zip(*numbers, strict=True)]
+    indent = " " * (sum(longest) + 2)
     heading = indent + "".join(f"  {c:>{w}}" for c, w in zip(columns, widths, strict=True))
     lines = [heading]
-    for name, meaning in NUMBERS:
+    for name, meaning in numbers:
         cells = [metrics[name] for metrics in columns.values()]
         texts = ["-" if cell is None else f"{100 * cell:.1f}" for cell in cells]
         row = "".join(f"  {text:>{w}}" for text, w in zip(texts, widths, strict=True))
-        lines.append(f"{name:<5}  {meaning}{row}")
+        lines.append(f"{name:<{longest[0]}}  {meaning:<{longest[1]}}{row}")
     return "\n".join(lines)
 
 

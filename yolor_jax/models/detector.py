@@ -1,4 +1,4 @@
-"""The detector: backbone, neck and head as one Linen module.
+"""The detector: backbone, neck and the heads of its tasks as one Linen module.
 
 model = build("yolor_csp", num_classes=80)
 variables = model.init(jax.random.key(0), jnp.zeros((1, 640, 640, 3)))
@@ -22,7 +22,7 @@ from yolor_jax.models.spec import ModelSpec
 from yolor_jax.models.zoo import MODELS
 from yolor_jax.nn.blocks import JointNorm
 from yolor_jax.nn.conv import ConvUnit
-from yolor_jax.nn.heads import DetectionHead
+from yolor_jax.nn.heads import ClassificationHead, DetectionHead, EmbeddingHead
 from yolor_jax.trees import differences, flatten_by_path
 
 
@@ -32,13 +32,17 @@ class Outputs(NamedTuple):
     Attributes:
         detect: per pyramid level, finest first, ``[B, h, w, A, 5 + K]`` in the order
             x y w h objectness classes.
+        classify: ``[B, K]``, which classes are in the image; None where the model lacks that task.
+        embed: per level ``[B, h, w, D]``; None where the model lacks that task.
     """
 
     detect: tuple[Array, ...]
+    classify: Array | None = None
+    embed: tuple[Array, ...] | None = None
 
 
 class Detector(nn.Module):
-    """A YOLOR detector.
+    """A YOLOR detector, with further tasks where its spec has them.
 
     Attributes:
         spec: the model.
@@ -80,8 +84,17 @@ class Detector(nn.Module):
             refinement=spec.implicit.refinement,
             name="head",
         )
-        levels = neck(backbone(images.astype(self.dtype), train=train), train=train)
-        return Outputs(detect=head(levels))
+        pyramid = neck(backbone(images.astype(self.dtype), train=train), train=train)
+        classify = embed = None
+        branch = {"conv": conv, "before": spec.implicit.branch}
+        if "classify" in spec.tasks:
+            classifier = ClassificationHead(self.num_classes, **branch, name="classify")
+            classify = classifier(pyramid.shared[-1], train=train)
+        if "embed" in spec.tasks:
+            embed = EmbeddingHead(spec.embedding, **branch, name="embed")(
+                pyramid.shared, train=train
+            )
+        return Outputs(head(pyramid.detection), classify, embed)
 
 
 def require_multiple(size: tuple[int, ...], stride: int) -> None:

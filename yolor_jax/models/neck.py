@@ -4,6 +4,7 @@ Levels are numbered from the finest, 0.
 """
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -60,8 +61,20 @@ def _block(spec: ModelSpec, width: int, conv: ModuleDef, joint_norm: ModuleDef |
     )
 
 
+class Pyramid(NamedTuple):
+    """What the neck gives, per level, finest first.
+
+    Attributes:
+        shared: the representation that all tasks share, ``[B, h, w, neck_widths[level]]``.
+        detection: behind the entry of the detection branch, ``[B, h, w, 2 * neck_widths[level]]``.
+    """
+
+    shared: tuple[Array, ...]
+    detection: tuple[Array, ...]
+
+
 class Neck(nn.Module):
-    """Backbone maps to one map per pyramid level for the head.
+    """Backbone maps to one map per pyramid level.
 
     Attributes:
         spec: the model.
@@ -76,8 +89,8 @@ class Neck(nn.Module):
     fused: bool
 
     @nn.compact
-    def __call__(self, maps: Sequence[Float[Array, "B _h _w _C"]], *, train: bool) -> tuple:
-        """Returns ``[B, h, w, 2 * neck_widths[level]]`` per level, finest first."""
+    def __call__(self, maps: Sequence[Float[Array, "B _h _w _C"]], *, train: bool) -> Pyramid:
+        """Returns the levels, and for detection each behind a 3x3 convolution."""
         spec, conv, joint_norm = self.spec, self.conv, self.joint_norm
         top = len(spec.neck_widths) - 1
         levels = list(maps)
@@ -98,7 +111,8 @@ class Neck(nn.Module):
         for i in range(1, top + 1):
             block = BottomUp(spec, i, conv, joint_norm, name=f"bottomup{i}")
             levels[i] = block(levels[i - 1], levels[i], train=train)
-        return tuple(
+        detection = tuple(
             conv(2 * width, 3, before=spec.implicit.branch, name=f"output{i}")(level, train=train)
             for i, (width, level) in enumerate(zip(spec.neck_widths, levels, strict=True))
         )
+        return Pyramid(tuple(levels), detection)

@@ -10,6 +10,7 @@ from yolor_jax.nn.knowledge import Knowledge
 from yolor_jax.nn.resample import TO_CHANNELS
 
 DOWN = ("conv", "csp")
+TASKS = ("classify", "embed")
 Anchors = tuple[tuple[tuple[float, float], ...], ...]
 
 
@@ -37,8 +38,8 @@ class Implicits:
 
     Attributes:
         pyramid: on every level of the feature pyramid, before its block (both paths).
-        branch: on each level's entry to the detection branch, before its 3x3 convolution: what
-            a task adds to the representation that it shares with others.
+        branch: at each level's entry to the branch of each task, before its 3x3 convolution, with
+            leaves of its own for each: what a task adds to the representation that all share.
         alignment: before each prediction convolution (iFA; scope "anchor": iFA*).
         refinement: behind it (iPR; scope "size": iPR*).
     """
@@ -94,6 +95,9 @@ class ModelSpec:
         bn_epsilon: of all batch norms.
         bn_momentum: weight of the new batch in the running statistics.
         implicit: where implicit knowledge stands.
+        tasks: beyond detection: "classify" (which classes are in the image), "embed" (a vector for
+            each cell, by which an object is known again).
+        embedding: dimension D of those vectors.
     """
 
     name: str
@@ -112,15 +116,23 @@ class ModelSpec:
     bn_epsilon: float = 1e-4
     bn_momentum: float = 0.03
     implicit: Implicits = Implicits()
+    tasks: tuple[str, ...] = ()
+    embedding: int = 128
 
     def __post_init__(self):
         known = (
+            ("task", self.tasks, TASKS),
             ("down", [self.down], DOWN),
             ("activation", [self.activation], tuple(ACTIVATIONS)),
             ("step of the stem", self.stem, tuple(TO_CHANNELS)),
         )
         for what, values, names in known:
             _require_known(what, values, list(names))
+        if len(set(self.tasks)) != len(self.tasks) or self.embedding < 1:
+            raise ValueError(
+                f"{self.name} has the tasks {self.tasks} and embedding = {self.embedding}; "
+                "expected each task once, and at least one dimension"
+            )
         levels, anchors = len(self.neck_widths), [len(level) for level in self.anchors]
         if not 1 <= levels <= len(self.stages) or len(anchors) != levels or len(set(anchors)) != 1:
             raise ValueError(
@@ -144,16 +156,31 @@ class ModelSpec:
     def knowledge_at(self, path: str) -> Knowledge | None:
         """What stands at the path of an implicit module, such as ``head/level0/implicit_before``.
 
-        The module of `branch` is ``neck/output<i>/implicit_before``, that of `pyramid` is in the
-        block of its level, ``neck/spp/implicit_before`` and ``neck/<path>/csp/enter/...``.
+        The modules of `branch` are ``neck/output<i>/implicit_before`` (detection),
+        ``classify/entry/...`` and ``embed/level<i>/entry/...``; those of `pyramid` are in the block
+        of their level, ``neck/spp/implicit_before`` and ``neck/<path>/csp/enter/...``.
         """
+        if path.startswith(("neck/output", *(f"{task}/" for task in TASKS))):
+            return self.implicit.branch
         if path.startswith("head/"):
             after = path.endswith("implicit_after")
             return self.implicit.refinement if after else self.implicit.alignment
-        if path.startswith("neck/"):
-            output = path.startswith("neck/output")
-            return self.implicit.branch if output else self.implicit.pyramid
-        return None
+        return self.implicit.pyramid if path.startswith("neck/") else None
+
+
+def with_tasks(spec: ModelSpec, tasks: Any) -> ModelSpec:
+    """A model with other tasks beyond detection.
+
+    Args:
+        spec: the model.
+        tasks: their names, a list or tuple.
+
+    Raises:
+        ValueError: a task that does not exist, or no list.
+    """
+    if not isinstance(tasks, list | tuple):
+        raise ValueError(f"got the tasks {tasks!r}; expected a list such as ['classify']")
+    return dataclasses.replace(spec, tasks=tuple(tasks))
 
 
 def with_implicit(spec: ModelSpec, description: Any) -> ModelSpec:

@@ -1,7 +1,13 @@
-"""Detection head with implicit knowledge on both sides of the prediction convolution.
+"""Heads: detection, multi-label classification of images, embedding of objects.
+
+The detection head has implicit knowledge on both sides of the prediction convolution:
 
     y = im . (W (x + ia) + b)        paper, section 4: ia aligns features (iFA), im refines
                                      predictions (iPR)
+
+The others begin with the 3x3 convolution of their branch, in front of which each may have its own
+implicit knowledge (paper, section 4: one for each task branch). That of the detection branch stands
+in the neck.
 
 One use: ``DetectionHead(anchors=3, num_classes=80, strides=(8, 16, 32), conv=conv)(features)``.
 """
@@ -73,3 +79,68 @@ class DetectionHead(nn.Module):
             y = unit(x, train=False)
             logits.append(y.reshape(*y.shape[:3], self.anchors, 5 + self.num_classes))
         return tuple(logits)
+
+
+class ClassificationHead(nn.Module):
+    """Which classes are in the image: branch entry, global average, linear prediction.
+
+    Attributes:
+        num_classes: K.
+        conv: partial of `ConvUnit`.
+        before: implicit knowledge at the entry, or None.
+    """
+
+    num_classes: int
+    conv: ModuleDef
+    before: Knowledge | None = None
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "B h w C"], *, train: bool) -> Float[Array, "B K"]:
+        """The coarsest level of the pyramid to logits; each class on its own (sigmoid)."""
+        x = self.conv(2 * x.shape[-1], 3, before=self.before, name="entry")(x, train=train)
+        x = x.mean((1, 2), keepdims=True)  # [B, 1, 1, 2 C]
+        predict = self.conv(
+            self.num_classes, activation="linear", norm=False, bias=True, name="predict"
+        )
+        return predict(x, train=train)[:, 0, 0]
+
+
+class EmbeddingLevel(nn.Module):
+    """The embedding branch on one level: entry, and a 1x1 convolution to D dimensions."""
+
+    features: int
+    conv: ModuleDef
+    before: Knowledge | None
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "B h w C"], *, train: bool) -> Float[Array, "B h w D"]:
+        """Returns ``[B, h, w, features]``."""
+        x = self.conv(2 * x.shape[-1], 3, before=self.before, name="entry")(x, train=train)
+        predict = self.conv(
+            self.features, activation="linear", norm=False, bias=True, name="predict"
+        )
+        return predict(x, train=train)
+
+
+class EmbeddingHead(nn.Module):
+    """A vector for each cell of each level, of any length (losses and metrics normalise it).
+
+    Attributes:
+        features: dimension D.
+        conv: partial of `ConvUnit`.
+        before: implicit knowledge at each level's entry, or None.
+    """
+
+    features: int
+    conv: ModuleDef
+    before: Knowledge | None = None
+
+    @nn.compact
+    def __call__(
+        self, levels: Sequence[Float[Array, "B _h _w _C"]], *, train: bool
+    ) -> tuple[Array, ...]:
+        """The levels of the pyramid to ``[B, h, w, D]`` each."""
+        return tuple(
+            EmbeddingLevel(self.features, self.conv, self.before, name=f"level{i}")(x, train=train)
+            for i, x in enumerate(levels)
+        )

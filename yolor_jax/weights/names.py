@@ -25,6 +25,11 @@ def torch_names(spec: ModelSpec) -> dict[str, tuple[str, str]]:
     Raises:
         ValueError: the model has parts for which the original has no name.
     """
+    if spec.tasks:
+        raise ValueError(
+            f"{spec.name} has the tasks {', '.join(spec.tasks)}, for whose parameters the "
+            "original's checkpoints have no name; they know detection only"
+        )
     if not _knows_implicit(spec.implicit):
         raise ValueError(
             f"{spec.name} has implicit knowledge for which the original's checkpoints have no "

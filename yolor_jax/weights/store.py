@@ -39,8 +39,9 @@ def save_variables(
             of any floating dtype. A collection without leaves is not kept.
         meta: JSON values, at least ``model`` (a name of the zoo), ``implicit`` (the description of
             `models.spec.with_implicit`; None for the model's own), ``num_classes``,
-            ``class_names``, ``image_size`` in pixels, and ``fused``; also ``anchors``
-            (`models.anchors.with_anchors`), if they are not the model's own.
+            ``class_names``, ``image_size`` in pixels, and ``fused``; also ``tasks`` beyond
+            detection, if there are any, and ``anchors`` (`models.anchors.with_anchors`), if they
+            are not the model's own.
 
     Raises:
         ValueError: ``meta`` lacks something.

@@ -1,0 +1,175 @@
+"""Evaluation of the tasks beyond detection, every image of a split once.
+
+Classification: the mean average precision of the image's classes, over the classes that the split
+has. Embedding: each object of an image, looked for among all objects of the mirrored image by its
+vector at the cell of its true centre; the share of those found first.
+
+    observe = jax.jit(make_observe(module))
+    metrics = evaluate_tasks(observe, variables, batches, source, tasks=module.spec.tasks)
+    print(format_table({"trained": coco | metrics}, numbers=(*NUMBERS, *task_numbers(tasks))))
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Sharding
+from jaxtyping import Array, Bool, Float, UInt8
+
+from yolor_jax.data.example import Batch
+from yolor_jax.evaluation.classification import mean_average_precision
+from yolor_jax.evaluation.coco import Metrics
+from yolor_jax.evaluation.each_image import each_image
+from yolor_jax.evaluation.retrieval import rank1
+from yolor_jax.models.detector import Detector
+from yolor_jax.tasks.embedding import EPSILON, sample
+
+NUMBERS = {
+    "classify": ("classify/mAP", "classes of the image, mean over classes"),
+    "embed": ("embed/rank1", "objects found in the mirrored image"),
+}
+"""By task the name of its number, and what the table says about it."""
+
+
+@runtime_checkable
+class Truth(Protocol):
+    """What the evaluation asks of a data source."""
+
+    image_ids: Sequence[int]
+    category_ids: Sequence[int]
+
+    def ground_truth(self) -> dict:
+        """The split in COCO's format."""
+
+
+class Observations(NamedTuple):
+    """What a network says of a batch beyond detection; None where it lacks the task.
+
+    Attributes:
+        classify: logits.
+        vectors: of the targets, of length 1.
+        mirrored: of the same targets in the mirrored image.
+        objects: true where a target is one object.
+    """
+
+    classify: Float[Array, "B K"] | None
+    vectors: Float[Array, "B T D"] | None
+    mirrored: Float[Array, "B T D"] | None
+    objects: Bool[Array, "B T"]
+
+
+def task_numbers(tasks: Sequence[str]) -> list[tuple[str, str]]:
+    """The rows of a table that the tasks add."""
+    return [NUMBERS[task] for task in tasks]
+
+
+def make_observe(module: Detector) -> Callable[..., Observations]:
+    """The device's part, as a pure function for the caller to jit.
+
+    Args:
+        module: the network; its spec has the tasks.
+
+    Returns:
+        ``observe(variables, image, boxes, objects) -> Observations`` with image uint8
+        [B, H, W, 3], boxes [B, T, 4] in pixels of the network input, objects [B, T] bool.
+    """
+    spec = module.spec
+
+    def observe(
+        variables: Mapping,
+        image: UInt8[Array, "B H W 3"],
+        boxes: Float[Array, "B T 4"],
+        objects: Bool[Array, "B T"],
+    ) -> Observations:
+        def outputs(image):
+            return module.apply(variables, image.astype(jnp.float32) / 255, train=False)
+
+        def describe(embed, boxes_xyxy):
+            samples = sample(embed, boxes_xyxy, objects, strides=spec.strides)
+            mean = samples.vectors.mean(axis=2)  # [B, T, D], over the levels
+            squared = jnp.square(mean).sum(axis=-1, keepdims=True)
+            return mean * jax.lax.rsqrt(squared + EPSILON)
+
+        seen = outputs(image)
+        classify = None if seen.classify is None else seen.classify.astype(jnp.float32)
+        if "embed" not in spec.tasks:
+            return Observations(classify, None, None, objects)
+        left, top, right, bottom = jnp.moveaxis(boxes, -1, 0)
+        width = image.shape[2]
+        mirrored_boxes = jnp.stack([width - right, top, width - left, bottom], axis=-1)
+        mirrored = outputs(image[:, :, ::-1]).embed
+        return Observations(
+            classify, describe(seen.embed, boxes), describe(mirrored, mirrored_boxes), objects
+        )
+
+    return observe
+
+
+def evaluate_tasks(
+    observe: Callable[..., Observations],
+    variables: Mapping[str, Any],
+    batches: Iterable[Batch],
+    source: Truth,
+    *,
+    tasks: Sequence[str],
+    sharding: Sharding | None = None,
+    progress: bool = True,
+) -> Metrics:
+    """The numbers of the tasks beyond detection on a split.
+
+    Args:
+        observe: jitted `make_observe`.
+        variables: of the network, on the device (or devices) already.
+        batches: see `each_image`; with targets where embedding is one of the tasks.
+        source: the split; it says which classes are in an image, crowds included.
+        tasks: of the model.
+        sharding: see `each_image`.
+        progress: whether to show a bar.
+
+    Returns:
+        ``classify/mAP`` and ``embed/rank1``, 0..1, those of the tasks; None where the split has
+        nothing to measure.
+
+    Raises:
+        ValueError: an image comes twice, never, or from nowhere.
+    """
+    ids = np.asarray(source.image_ids)
+    present = image_classes(source)
+    scores = np.zeros(present.shape, np.float32)
+    found = asked = 0
+    passes = each_image(
+        observe,
+        variables,
+        batches,
+        ids,
+        inputs=lambda batch: (batch.image, batch.boxes, batch.mask & ~batch.is_crowd),
+        sharding=sharding,
+        progress=progress,
+        title="evaluating tasks",
+    )
+    for index, seen in passes:
+        if seen.classify is not None:
+            scores[index] = seen.classify
+        if seen.vectors is not None:
+            for objects, vectors, mirrored in zip(
+                seen.objects, seen.vectors, seen.mirrored, strict=True
+            ):
+                hits, queries = rank1(vectors[objects], mirrored[objects])
+                found, asked = found + hits, asked + queries
+    values = {
+        "classify": lambda: mean_average_precision(scores, present),
+        "embed": lambda: found / asked if asked else None,
+    }
+    return {NUMBERS[task][0]: values[task]() for task in tasks}
+
+
+def image_classes(source: Truth) -> Bool[np.ndarray, "N K"]:
+    """Which classes are in which image of a split, crowds included."""
+    row = {image_id: position for position, image_id in enumerate(source.image_ids)}
+    column = {category_id: label for label, category_id in enumerate(source.category_ids)}
+    present = np.zeros((len(row), len(column)), bool)
+    for annotation in source.ground_truth()["annotations"]:
+        present[row[annotation["image_id"]], column[annotation["category_id"]]] = True
+    return present
