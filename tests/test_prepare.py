@@ -1,5 +1,6 @@
 """COCO-format folders: everything that may be wrong with one is said, and nothing is lost."""
 
+import hashlib
 import json
 import pathlib
 import subprocess
@@ -292,6 +293,17 @@ def test_killed_while_writing_goes_on(tmp_path, monkeypatch):
     assert len(open_source(report.directory, "val")) == 4
     assert report.images == 4
     assert not list(prepared.glob(".*.partial"))  # what was half written has gone
+
+
+def test_what_an_older_version_verified_is_verified_anew(tmp_path):
+    folder = write(tmp_path / "pets")
+    prepared = tmp_path / "prepared"
+    prepared.mkdir()
+    place = hashlib.sha256(bytes(folder.resolve())).hexdigest()[:4]
+    log = prepared / f".pets-{place}-val.verified.jsonl"
+    log.write_text(json.dumps({"name": "003.jpg", "mtime": 1, "problem": "none today"}) + "\n")
+    assert run(folder, tmp_path).images == 4
+    assert [path.name for path in prepared.glob(".*.verified.jsonl")] == [log.name]
 
 
 def spoil_json(folder):

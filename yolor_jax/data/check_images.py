@@ -43,7 +43,8 @@ def check_images(
             result = json.loads(line)
         except json.JSONDecodeError:  # half a line: the process was killed while it wrote
             continue
-        if files.get(result["name"]) == (result["size"], result["stamp"]):
+        # Older versions wrote other entries; their images are checked anew.
+        if files.get(result["name"]) == (result.get("size"), result.get("stamp")):
             found[result["name"]] = result
     remaining = iter([name for name in present if name not in found])
     bar = tqdm(
