@@ -8,7 +8,7 @@ import dataclasses
 from ml_collections import ConfigDict
 from ml_collections.config_dict import placeholder
 
-from yolor_jax.data.augment import AugmentConfig
+from yolor_jax.data.augment_config import AugmentConfig
 from yolor_jax.detection.losses import LossConfig
 from yolor_jax.inference.predictor import EVALUATION
 from yolor_jax.models.zoo import MODELS
@@ -48,6 +48,7 @@ def get_config() -> ConfigDict:
     config.data.workers = 0  # processes with so many threads each; 0: threads of the main process
 
     config.augment = ConfigDict(dataclasses.asdict(AugmentConfig()))
+    config.close_mosaic = 0.0  # last epochs, which do without mosaic and mixup
     config.loss = ConfigDict(dataclasses.asdict(LossConfig()))
     config.task_loss = ConfigDict(dataclasses.asdict(TaskLossConfig()))  # of config.model.tasks
     config.optim = ConfigDict(dataclasses.asdict(OptimConfig()))

@@ -17,6 +17,7 @@ def get_config():
     config.data.train_split = "train"
     config.data.eval_split = "validation"
     config.data.max_targets = 16
+    config.augment.update(mosaic=0.0, translate=0.0, scale=0.0)
     config.augment.saturation = 0.3
     config.augment.value = 0.2
     config.loss.classification = 4.0  # per 80 classes; there are 6

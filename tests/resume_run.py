@@ -14,7 +14,8 @@ import time
 import jax
 import numpy as np
 
-from yolor_jax.data.augment import AugmentConfig, augment
+from yolor_jax.data.augment import augment
+from yolor_jax.data.augment_config import AugmentConfig
 from yolor_jax.data.pipeline import train_batches
 from yolor_jax.data.sources import open_dataset
 from yolor_jax.detection.losses import LossConfig
@@ -65,7 +66,7 @@ def main(folder: pathlib.Path, workdir: pathlib.Path) -> None:
     abstract = state.abstract_state(module, CONFIG, RUN, image_size=(SIZE, SIZE), mesh=mesh)
     train_step = step.make_train_step(
         module,
-        augment=functools.partial(augment, config=AugmentConfig()),
+        augment=lambda key, batch, step: augment(key, batch, AugmentConfig(group=4)),
         loss=step.make_detection_loss(
             anchors=module.spec.anchors, strides=module.spec.strides, config=LossConfig()
         ),

@@ -1,5 +1,6 @@
 """Augmentation on the device, against the golden files, OpenCV and hand-worked mirrors."""
 
+import dataclasses
 import functools
 
 import cv2
@@ -7,23 +8,25 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from yolor_jax.data.augment import (
-    NO_AUGMENTATION,
-    AugmentConfig,
-    augment,
-    flip_horizontally,
-    scale_hsv,
-)
+from yolor_jax.data.augment import augment
+from yolor_jax.data.augment_config import NO_AUGMENTATION, AugmentConfig
+from yolor_jax.data.colour import scale_hsv
 from yolor_jax.data.example import Batch
+from yolor_jax.data.flip import flip_horizontally
 
 scale_hsv_jit = jax.jit(scale_hsv)
-step = jax.jit(functools.partial(augment, config=AugmentConfig()))
-flip = {
-    p: jax.jit(functools.partial(augment, config=AugmentConfig(p, 0.0, 0.0, 0.0)))
-    for p in (0.5, 1.0)
-}
+
+
+def only(**changes):
+    """One kind of change alone, jitted."""
+    return jax.jit(
+        functools.partial(augment, config=dataclasses.replace(NO_AUGMENTATION, **changes))
+    )
+
+
+step = jax.jit(functools.partial(augment, config=AugmentConfig(mixup=0.5, flip_vertical=0.2)))
+flip = {p: only(flip_horizontal=p) for p in (0.5, 1.0)}
 
 
 def a_batch(count=8, size=16, targets=3, seed=0):
@@ -125,18 +128,18 @@ def test_always_never_and_half():
 
 
 def test_contract():
-    """Shapes and types stay, only image and boxes change, padded targets stay zero."""
+    """Shapes and types stay, padded targets are zero, boxes lie inside; one compilation."""
     batch = a_batch()
     result = step(jax.random.key(0), batch)
     compilations = step._cache_size()
     for name, got, given in zip(Batch._fields, result, batch, strict=True):
         assert got.shape == given.shape and got.dtype == given.dtype
-        if name not in ("image", "boxes"):
+        if name in ("index", "original_size", "letterbox", "valid"):
             np.testing.assert_array_equal(got, given)
-    assert (np.asarray(result.boxes)[~batch.mask] == 0).all()
-    width = batch.image.shape[2]
-    boxes = np.asarray(result.boxes)[batch.mask]
-    assert (boxes[:, 0] <= boxes[:, 2]).all() and boxes.min() >= 0 and boxes.max() <= width
+    mask, boxes = np.asarray(result.mask), np.asarray(result.boxes)
+    assert (boxes[~mask] == 0).all()
+    boxes = boxes[mask]
+    assert (boxes[:, 0] <= boxes[:, 2]).all() and boxes.min() >= 0 and boxes.max() <= 16
     other = step(jax.random.key(1), batch)
     assert (np.asarray(other.image) != np.asarray(result.image)).any()
     np.testing.assert_array_equal(step(jax.random.key(0), batch).image, result.image)
@@ -150,13 +153,15 @@ def test_images_draw_on_their_own():
     assert len({image.tobytes() for image in result}) == 8
 
 
-def test_no_difference_between_one_device_and_eight():
-    batch, key = a_batch(), jax.random.key(4)
-    alone = step(key, batch)
-    mesh = Mesh(np.array(jax.devices()), ("data",))
-    spread = step(key, jax.device_put(batch, NamedSharding(mesh, PartitionSpec("data"))))
-    for got, expected in zip(spread, alone, strict=True):
-        np.testing.assert_array_equal(got, expected)
+def test_vertical_flip_mirrors_pixels_and_boxes():
+    batch = a_batch()
+    result = only(flip_vertical=1.0)(jax.random.key(0), batch)
+    np.testing.assert_array_equal(result.image, batch.image[:, ::-1])
+    left, top, right, bottom = np.moveaxis(batch.boxes, -1, 0)
+    expected = np.where(
+        batch.mask[..., None], np.stack([left, 16 - bottom, right, 16 - top], -1), 0
+    )
+    np.testing.assert_allclose(result.boxes, expected, atol=1e-5)
 
 
 def test_no_targets():
@@ -167,8 +172,18 @@ def test_no_targets():
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"hue": -0.1}, {"value": 1.5}, {"flip_probability": float("nan")}]
+    ("wrong", "sentence"),
+    [
+        ({"hue": -0.1}, r"got {'hue': -0.1}; expected 0 .. 1 for hue \(0: nothing changes"),
+        ({"value": 1.5, "degrees": 200.0}, "0 .. 180 for degrees"),
+        ({"flip_horizontal": float("nan")}, "flip_horizontal"),
+        ({"sampling": "fast"}, "'fast'; expected one of auto, gathers, products"),
+        ({"partners": "all"}, "'all'; expected one of batch, dataset"),
+        ({"group": 2}, "group=2; a mosaic shows four images of its group: set augment.group=4"),
+        ({"group": 0}, "expected a group of at least 1"),
+        ({"max_targets": -1}, "max_targets=-1"),
+    ],
 )
-def test_config_is_checked(wrong):
-    with pytest.raises(ValueError, match=f"got {{'{next(iter(wrong))}'.*expected numbers from 0"):
+def test_config_is_checked(wrong, sentence):
+    with pytest.raises(ValueError, match=sentence):
         AugmentConfig(**wrong)

@@ -86,7 +86,9 @@ def test_a_run_leaves_what_it_says(finished, data):
     assert [row["step"] for row in written if "eval/AP50" in row] == [2, 4]
     sheet = cv2.imread(str(finished / "pictures" / "validation.png"))
     assert sheet is not None
-    assert len(list((finished / "pictures").glob("*.png"))) == 1 + 10
+    assert (
+        len(list((finished / "pictures").glob("*.png"))) == 1 + 10 + 1
+    )  # sheet, images, augmented
     assert json.loads((finished / "config.json").read_text())["data"]["path"] == str(data)
 
 

@@ -83,11 +83,11 @@ def setting():
     return mesh, make_step, traced, start
 
 
-def noise(key, batch):
+def noise(key, batch, step):
     return batch._replace(image=batch.image ^ jax.random.bits(key, batch.image.shape, np.uint8))
 
 
-def darken(key, batch):
+def darken(key, batch, step):
     return batch._replace(image=batch.image // np.uint8(2))
 
 
@@ -130,7 +130,7 @@ def test_a_step_is_the_plain_step_on_augmented_and_resized_images(setting):
     several = make_multi_scale_step(steps_by_size(make_step, augment=darken, sizes=(12,)), seed=0)
     got = tiny_run.host(walk(setting, several, start(), numbers))
     plain = make_step(augment=tiny_run.no_augment)
-    larger = jax.jit(lambda batch: resize(darken(None, batch), 12))
+    larger = jax.jit(lambda batch: resize(darken(None, batch, 0), 12))
     batches = {n: tiny_run.host(larger(tiny_run.make_batch(8, seed=n))) for n in numbers}
     prepare = lambda batch: batches[int(batch.index[0]) // 8]  # noqa: E731
     expected = tiny_run.host(walk(setting, plain, start(), numbers, prepare=prepare))

@@ -223,6 +223,19 @@ def test_workers_make_the_same_batches_and_start_no_device(ten, long_run):
     assert not multiprocessing.active_children()
 
 
+def test_partners_follow_each_image_and_depend_on_seed_and_example_alone(ten):
+    plain, whole = take(ten, 6), take(ten, 6, partners=3)
+    for one, four in zip(plain, whole, strict=True):
+        assert four.image.shape[0] == 4 * one.image.shape[0]
+        np.testing.assert_array_equal(four.index[::4], one.index)
+        np.testing.assert_array_equal(four.image[::4], one.image)
+    drawn = np.concatenate([batch.index.reshape(-1, 4)[:, 1:] for batch in whole])
+    assert set(drawn.ravel().tolist()) == set(range(10))
+    assert_equal(take(ten, 4, start=8, partners=3), whole[2:])
+    half = take(ten, 6, partners=3, process_index=1, process_count=2)
+    np.testing.assert_array_equal(half[0].index, whole[0].index[8:])
+
+
 @pytest.mark.long
 @pytest.mark.parametrize(
     ("workers", "start", "processes"), [(1, 7, 1), (2, 7, 1), (3, 0, 1), (2, 123_456, 2)]

@@ -38,8 +38,8 @@ def traced(config):
 def test_one_step_of_the_image_size_with_the_recipe_s_gains_and_augmentation(config, monkeypatch):
     augmented = []
 
-    def augmentation(config):
-        return lambda key, batch: augmented.append(batch.image.shape) or batch
+    def augmentation(config, run):
+        return lambda key, batch, step: augmented.append(batch.image.shape) or batch
 
     monkeypatch.setattr(recipe, "augmentation", augmentation)
     config.loss.box = 0.0375

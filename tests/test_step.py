@@ -11,6 +11,7 @@ import pytest
 import tiny_run
 
 from yolor_jax.data import augment
+from yolor_jax.data.augment_config import AugmentConfig
 from yolor_jax.detection.losses import LossConfig
 from yolor_jax.models import detector
 from yolor_jax.training import mesh as meshes
@@ -219,7 +220,7 @@ def test_a_penalty_counts_for_each_image():
 def test_random_numbers_follow_from_key_and_step_alone():
     mesh, run = meshes.make_mesh(), tiny_run.run_length(8)
 
-    def augment(key, batch):
+    def augment(key, batch, step):
         flip = jax.random.bits(key, batch.image.shape, jnp.uint8)
         return batch._replace(image=batch.image ^ flip)
 
@@ -293,7 +294,11 @@ def test_eight_devices_compute_what_one_computes_with_the_real_network_and_loss(
         loss = step.make_detection_loss(
             anchors=module.spec.anchors, strides=module.spec.strides, config=LossConfig()
         )
-        augmented = functools.partial(augment.augment, config=augment.AugmentConfig())
+        config_of_images = AugmentConfig(group=4)
+
+        def augmented(key, batch, step):
+            return augment.augment(key, batch, config_of_images)
+
         results = []
         for mesh in (tiny_run.one_device(), meshes.make_mesh(fsdp=2)):
             train_step, now = make(

@@ -32,7 +32,7 @@ class Tiny(nn.Module):
         return Outputs(detect=(x.astype(self.dtype) + z.astype(self.dtype),))
 
 
-def no_augment(key, batch):
+def no_augment(key, batch, step):
     return batch
 
 

@@ -68,7 +68,7 @@ def make_steps(
         penalty=functools.partial(sparsity_penalty, spec) if wants_sparsity(spec) else None,
     )
     sizes = recipe.multi_scale_sizes(config) or (config.image_size,)
-    return steps_by_size(make, augment=recipe.augmentation(config), sizes=sizes)
+    return steps_by_size(make, augment=recipe.augmentation(config, run), sizes=sizes)
 
 
 def make_prediction(config: ConfigDict, module: Detector, mesh: Mesh) -> Callable:

@@ -4,13 +4,16 @@ import dataclasses
 import functools
 import json
 import pathlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
-from yolor_jax.data.augment import AugmentConfig, augment
+from yolor_jax.data.augment import augment
+from yolor_jax.data.augment_config import AugmentConfig
+from yolor_jax.data.example import Batch
 from yolor_jax.data.image_weights import WeightedOrder, image_weights
 from yolor_jax.data.objects import all_objects
 from yolor_jax.data.sources import Source, open_dataset
@@ -22,7 +25,7 @@ from yolor_jax.models.anchors import with_anchors
 from yolor_jax.models.detector import Detector, build, find_spec, require_multiple
 from yolor_jax.models.spec import ModelSpec, with_implicit, with_tasks
 from yolor_jax.training.optim import OptimConfig, RunLength
-from yolor_jax.training.step import Loss
+from yolor_jax.training.step import Augment, Loss
 from yolor_jax.training.task_losses import TaskLossConfig, make_loss
 
 Split = Source | Subset
@@ -68,7 +71,6 @@ def check(config: ConfigDict) -> None:
     multi_scale_sizes(config)
     optim_config(config)
     loss(config, spec, num_classes=80)
-    augmentation(config)
 
 
 def open_sources(config: ConfigDict) -> Sources:
@@ -186,9 +188,20 @@ def evaluation_nms(config: ConfigDict) -> NmsConfig:
     return NmsConfig(**config.eval.nms)
 
 
-def augmentation(config: ConfigDict) -> Callable:
-    """``augment(key, batch) -> batch`` with the recipe's settings."""
-    return functools.partial(augment, config=AugmentConfig(**config.augment))
+def augment_config(config: ConfigDict) -> AugmentConfig:
+    """How much the recipe varies its images."""
+    return AugmentConfig(**config.augment)
+
+
+def augmentation(config: ConfigDict, run: RunLength) -> Augment:
+    """``(key, batch, step) -> batch`` with the recipe's settings."""
+    settings = augment_config(config)
+    last_steps = round(config.close_mosaic * run.steps_per_epoch)
+
+    def at_step(key: jax.Array, batch: Batch, step: jax.Array) -> Batch:
+        return augment(key, batch, settings, composing=step < run.total_steps - last_steps)
+
+    return at_step
 
 
 def example_order(config: ConfigDict, source: Split) -> Sequence[int] | None:

@@ -15,7 +15,7 @@ import jax
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from yolor_jax.cli import anchors, program, recipe, report, start
+from yolor_jax.cli import anchors, augmented, program, recipe, report, start
 from yolor_jax.cli.errors import run_errors, user_errors, user_errors_in
 from yolor_jax.cli.evaluate import Evaluator, make_evaluator, table, write_detections
 from yolor_jax.cli.preemption import Preemption, preemption
@@ -44,6 +44,7 @@ def run(config: ConfigDict, workdir: pathlib.Path) -> None:
     """
     with user_errors():
         recipe.check(config)
+        recipe.augment_config(config)  # evaluation does without it
         sources = recipe.open_sources(config)
         anchors.resolve(config, sources.train, workdir)
         module = recipe.detector(config, len(sources.class_names))
@@ -95,12 +96,15 @@ def _train(
             run = recipe.run_length(config, len(sources.train))
             order = recipe.example_order(config, sources.train)
             meshes.require_divisible(mesh, config.batch_size)
+            recipe.augment_config(config).require_groups(config.batch_size // mesh.size)
             checkpoints = stack.enter_context(Checkpoints(workdir, _meta(config, sources)))
             recipe.save(config, workdir)
             state, position = start.state(config, module, run, mesh, checkpoints)
             writers = [stack.enter_context(w) for w in _writers(config, workdir, int(state.step))]
         train_step = program.make_step(config, module, state, run=run, mesh=mesh)
-        batches = train_batches(
+        key = jax.random.key(config.seed)
+        read = functools.partial(
+            train_batches,
             sources.train,
             image_size=config.image_size,
             batch_size=config.batch_size,
@@ -110,9 +114,20 @@ def _train(
             process_index=jax.process_index(),
             process_count=jax.process_count(),
             threads=config.data.threads,
-            workers=config.data.workers,
             order=order,
+            partners=recipe.augment_config(config).decodes - 1,
         )
+        with contextlib.closing(read()) as first_batches:
+            augmented.draw(
+                workdir / "pictures" / "augmented.png",
+                user_errors_in(first_batches),
+                config=recipe.augment_config(config),
+                augment=recipe.augmentation(config, run),
+                key=key,
+                step=int(state.step),
+                class_names=sources.class_names,
+            )
+        batches = read(workers=config.data.workers)
         stack.enter_context(contextlib.closing(batches))  # workers end with the training
         evaluations = []
         state = train(
@@ -120,7 +135,7 @@ def _train(
             train_step=train_step,
             batches=user_errors_in(batches),
             place=functools.partial(meshes.shard_batch, mesh),
-            key=jax.random.key(config.seed),
+            key=key,
             run=run,
             checkpoints=checkpoints,
             save_every=config.checkpoint_every,

@@ -17,12 +17,14 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 
 import grain
+import numpy as np
 
 from yolor_jax.data.collate import BatchLoader, Overflow
 from yolor_jax.data.example import Batch, Examples
 from yolor_jax.data.workers import batches_of_workers
 
 _logger = logging.getLogger(__name__)
+_PARTNERS = 0x9A127  # makes these draws others than those of anything else with the same seed
 
 
 def train_batches(
@@ -38,6 +40,7 @@ def train_batches(
     threads: int = 16,
     workers: int = 0,
     order: Sequence[int] | None = None,
+    partners: int = 0,
 ) -> Iterator[Batch]:
     """Endless batches in an order that depends on `seed` alone.
 
@@ -57,10 +60,12 @@ def train_batches(
             the guard ``if __name__ == "__main__"``, and `source` must be one that pickles.
         order: Position in the split of every example of an endless run, such as a `WeightedOrder`;
             None: each epoch another permutation, by `seed`.
+        partners: So many images, drawn from the whole split by `seed` and the example's number,
+            follow each image in its batch, for `AugmentConfig.partners`.
 
     Returns:
-        An iterator of batches of ``batch_size // process_count`` images. Its ``close()`` ends
-        threads and workers; the end of the program does too, whatever ends it.
+        An iterator of batches of ``batch_size // process_count`` images, times ``1 + partners``.
+        Its ``close()`` ends threads and workers; so does the end of the program, whatever ends it.
 
     Raises:
         ValueError: If an argument is out of range, or (later) an image cannot be decoded; the
@@ -78,7 +83,11 @@ def train_batches(
     def positions(number: int) -> list[int]:
         """Positions in the split of batch `number`, this process's share of it."""
         first = start + number * batch_size + process_index * share
-        return [order[count] for count in range(first, first + share)]
+        return [
+            position
+            for count in range(first, first + share)
+            for position in (order[count], *_drawn(len(source), partners, seed, count))
+        ]
 
     loader = BatchLoader(source, image_size=image_size, max_targets=max_targets, threads=threads)
     return _batches(loader, _numbered(positions, sys.maxsize), share, threads, workers)
@@ -110,6 +119,13 @@ def eval_batches(
     loader = BatchLoader(source, image_size=image_size, max_targets=max_targets, threads=threads)
     batch_count = -(-len(source) // batch_size)
     return _batches(loader, _numbered(positions, batch_count), share, threads, workers)
+
+
+def _drawn(images: int, number: int, seed: int, count: int) -> list[int]:
+    """Positions of the partners of the example `count`."""
+    if not number:
+        return []
+    return np.random.default_rng((_PARTNERS, seed, count)).integers(images, size=number).tolist()
 
 
 class _Numbered:

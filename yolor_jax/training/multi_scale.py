@@ -36,7 +36,7 @@ def steps_by_size(
 
     Args:
         make_step: ``make_step(augment=...)`` gives the step of one size.
-        augment: ``(key, batch) -> batch``, on the device, before the batch is resized.
+        augment: ``(key, batch, step) -> batch``, on the device, before the batch is resized.
         sizes: sides of the network input in pixels.
     """
     return {side: make_step(augment=_at_size(augment, side)) for side in sizes}
@@ -69,7 +69,7 @@ def make_multi_scale_step(steps: Mapping[int, TrainStep], *, seed: int) -> Train
 
 
 def _at_size(augment: Augment, side: int) -> Augment:
-    def augment_and_resize(key: jax.Array, batch: Batch) -> Batch:
-        return resize(augment(key, batch), side)
+    def augment_and_resize(key: jax.Array, batch: Batch, step: jax.Array) -> Batch:
+        return resize(augment(key, batch, step), side)
 
     return augment_and_resize

@@ -2,7 +2,7 @@
 
     step = make_train_step(
         module,
-        augment=functools.partial(augment, config=AugmentConfig()),
+        augment=lambda key, batch, step: augment(key, batch, AugmentConfig()),
         loss=make_detection_loss(anchors=spec.anchors, strides=spec.strides, config=LossConfig()),
         config=OptimConfig(),
         run=run,
@@ -24,7 +24,7 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, Float, Int, PyTree
 
 from yolor_jax.data.example import Batch
 from yolor_jax.detection.losses import LossConfig, detection_loss
@@ -44,7 +44,8 @@ from yolor_jax.training.state import TrainState
 
 Metrics = dict[str, tuple[Float[Array, ""], Float[Array, ""]]]
 """Name -> (sum, count), float32."""
-Augment = Callable[[jax.Array, Batch], Batch]
+Augment = Callable[[jax.Array, Batch, Int[Array, ""]], Batch]
+"""``(key, batch, step) -> batch``."""
 Loss = Callable[[Any, Batch], tuple[Float[Array, ""], dict[str, Float[Array, ""]]]]
 Penalty = Callable[[PyTree], Float[Array, ""]]
 TrainStep = Callable[[TrainState, Batch, jax.Array], tuple[TrainState, Metrics]]
@@ -97,7 +98,7 @@ def make_train_step(
     Args:
         module: takes images ``[B, H, W, 3]`` in 0..1 and ``train``; its ``dtype`` is that of the
             activations.
-        augment: ``(key, batch) -> batch``, on the device.
+        augment: ``(key, batch, step) -> batch``, on the device; ``step`` counts the steps before.
         loss: ``(outputs, batch) -> (loss, terms)``, scalars in float32.
         config: the optimiser.
         run: batch size and length of the run.
@@ -117,7 +118,7 @@ def make_train_step(
     apply_gradients = make_apply_gradients(config, run)
 
     def step(state: TrainState, batch: Batch, key: jax.Array) -> tuple[TrainState, Metrics]:
-        batch = augment(jax.random.fold_in(key, state.step), batch)
+        batch = augment(jax.random.fold_in(key, state.step), batch, state.step)
         images = batch.image.astype(module.dtype) / 255.0  # [B, H, W, 3]
 
         def objective(params: PyTree):

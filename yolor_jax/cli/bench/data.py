@@ -12,6 +12,7 @@ the augmentation, is timed apart. Times of CPU count on a busy machine.
 import argparse
 import contextlib
 import json
+import math
 import os
 import pathlib
 import statistics
@@ -101,6 +102,10 @@ def _check(args: argparse.Namespace) -> None:
             raise ValueError(f"--{name} is {getattr(args, name)}; expected at least 1")
     if not hasattr(os, "sched_setaffinity"):
         raise ValueError("this system cannot keep a process on one core; the bench needs Linux")
+    if args.batch_size % 4:
+        raise ValueError(
+            f"--batch-size is {args.batch_size}; expected a multiple of 4, the images of a mosaic"
+        )
 
 
 def _measure(source: "Source", args: argparse.Namespace, number: int) -> Round:
@@ -165,11 +170,13 @@ def _augmentation(source: "Source", args: argparse.Namespace) -> tuple[str, floa
 
     import jax
 
-    from yolor_jax.data.augment import AugmentConfig, augment
+    from yolor_jax.data.augment import augment
+    from yolor_jax.data.augment_config import AugmentConfig
 
     with contextlib.closing(_batches(source, args)) as batches:
         batch = jax.device_put(next(batches))
-    step = jax.jit(functools.partial(augment, config=AugmentConfig()))
+    config = AugmentConfig(group=math.gcd(args.batch_size, 8))
+    step = jax.jit(functools.partial(augment, config=config))
     seconds = []
     for number in range(args.rounds + 1):
         key = jax.random.key(number)
