@@ -199,7 +199,7 @@ def test_verify_finds_what_has_gone_wrong(pets, tmp_path, capsys):
 
 def no_annotations(pets, tmp_path):
     (pets / "annotations").rename(pets / "labels")
-    return pets, "expected a folder with annotations/instances_SPLIT.json or annotations*.zip"
+    return pets, "is no data set: expected"
 
 
 def no_images(pets, tmp_path):
@@ -258,7 +258,7 @@ def other_categories(pets, tmp_path):
 
 
 def absent(pets, tmp_path):
-    return tmp_path / "nowhere", "nowhere is no data set that can be prepared"
+    return tmp_path / "nowhere", "nowhere is no data set: expected"
 
 
 @pytest.mark.parametrize(
@@ -293,6 +293,11 @@ def test_a_target_that_cannot_be_written(pets, tmp_path, capsys):
     assert run(pets, tmp_path / "made") == 2
     assert "made is there and holds something else" in capsys.readouterr().err
     assert (tmp_path / "made" / "thesis.tex").read_text() == "precious"
+
+
+def test_shapes_need_no_preparation(capsys):
+    assert run("shapes") == 2
+    assert "the built-in shapes are drawn on first use" in capsys.readouterr().err
 
 
 def test_verify_makes_nothing(pets, tmp_path, capsys):

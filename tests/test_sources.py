@@ -153,7 +153,7 @@ def test_positions(pets):
 def test_tfrecord_is_refused(pets):
     path = pets.directory / "dataset_info.json"
     path.write_text(path.read_text().replace("array_record", "tfrecord"))
-    with pytest.raises(ValueError, match=r"holds tfrecord files, which need TensorFlow.*convert"):
+    with pytest.raises(ValueError, match=r"holds tfrecord files.*yolor prepare"):
         open_source(pets.directory, "val")
 
 

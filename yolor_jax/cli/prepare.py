@@ -2,11 +2,13 @@
 
 SRC is a folder in COCO format (annotations/instances_SPLIT.json, images in SPLIT/ or images/SPLIT/)
 or with the zip files of COCO (annotations_trainval2017.zip, train2017.zip, val2017.zip), which are
-read without unpacking. DST becomes a TFDS directory of array_record files. Every image is decoded
+read without unpacking; or a coco/2017 that somebody prepared with TFDS as TFRecord, which is read
+without TensorFlow. DST becomes a TFDS directory of array_record files. Every image is decoded
 and every annotation checked. Killed in the middle, the same command goes on.
 
     yolor prepare data/coco
     yolor prepare data/coco data/prepared/coco --splits val2017
+    yolor prepare bucket/coco/2017
     yolor prepare --verify data/prepared/coco
 """
 
@@ -17,6 +19,7 @@ from typing import TYPE_CHECKING
 from yolor_jax.cli.errors import CommandError, user_errors
 
 if TYPE_CHECKING:
+    from yolor_jax.data.coco_files import Original
     from yolor_jax.data.report import Report
 
 _FAULTS_SHOWN = 10
@@ -51,23 +54,35 @@ def run(args: argparse.Namespace) -> int:
     """
     if args.verify:
         return _verify(args)
-    from yolor_jax.data.coco_files import find_splits, is_coco, open_split
     from yolor_jax.data.prepare import prepare_splits
 
     with user_errors():
-        source = args.source.expanduser().resolve()
-        if not is_coco(source):
-            raise ValueError(
-                f"{args.source} is no data set that can be prepared; expected a folder with "
-                "annotations/instances_SPLIT.json or annotations*.zip"
-            )
-        target = args.target or pathlib.Path("data/prepared") / source.name
-        splits = args.splits or find_splits(source)
-        originals = [open_split(source, split) for split in splits]
+        if str(args.source) == "shapes":
+            raise ValueError("the built-in shapes are drawn on first use; nothing to prepare")
+        name, originals = _open(args.source.expanduser().resolve(), args.splits)
+        target = args.target or pathlib.Path("data/prepared") / name
         reports = prepare_splits(originals, target.expanduser(), skip_broken=args.skip_broken)
     print(_table(reports))
-    print(f"{target} is ready. Next:\n  {_next(target, splits)}")
+    print(f"{target} is ready. Next:\n  {_next(target, list(reports))}")
     return 0
+
+
+def _open(source: pathlib.Path, splits: list[str] | None) -> tuple[str, list["Original"]]:
+    """Name of the data set, and the splits that were asked for, or all."""
+    from yolor_jax.data import coco_files, stored, tfrecord_split
+
+    if coco_files.is_coco(source):
+        splits = splits or coco_files.find_splits(source)
+        return source.name, [coco_files.open_split(source, split) for split in splits]
+    splits = splits or stored.find_splits(source)
+    builders = [stored.open_builder(source, split)[1] for split in splits]
+    if stored.is_array_record(builders[0]):
+        raise ValueError(
+            f"{source} holds array_record files, which training reads as they are "
+            f"(--config.data.path={source}); to look through them: yolor prepare --verify {source}"
+        )
+    originals = [tfrecord_split.open_split(source, split, progress=True) for split in splits]
+    return builders[0].info.name, originals
 
 
 def _table(reports: dict[str, "Report"]) -> str:
@@ -84,16 +99,16 @@ def _table(reports: dict[str, "Report"]) -> str:
 def _next(target: pathlib.Path, splits: list[str]) -> str:
     """The command that uses what was made."""
     training = [split for split in splits if split.startswith("train")]
-    evaluation = [split for split in splits if split not in training]
+    evaluation = [split for split in splits if split.startswith("val")] or splits[-1:]
     if not training:
-        return f"python eval_main.py --workdir=WORKDIR --data={target} --split={splits[0]}"
+        return f"python eval_main.py --workdir=WORKDIR --data={target} --split={evaluation[0]}"
     command = (
         f"python train_main.py --config=configs/coco640.py:yolor_csp --config.data.path={target}"
     )
     if "train2017" not in splits:
         command += f" --config.data.train_split={training[0]}"
     if "val2017" not in splits:
-        command += f" --config.data.eval_split={(evaluation or training)[0]}"
+        command += f" --config.data.eval_split={evaluation[0]}"
     return command
 
 

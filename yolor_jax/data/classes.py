@@ -23,3 +23,8 @@ _UNUSED_IDS = {12, 26, 29, 30, 45, 66, 68, 69, 71, 83}
 
 COCO_CATEGORY_IDS = tuple(i for i in range(1, 91) if i not in _UNUSED_IDS)
 """Category id of class 0 .. 79."""
+
+
+def category_ids(names: tuple[str, ...]) -> tuple[int, ...]:
+    """Category ids of classes of which only the names are known: COCO's own, or else 1 .. K."""
+    return COCO_CATEGORY_IDS if names == COCO_NAMES else tuple(range(1, len(names) + 1))

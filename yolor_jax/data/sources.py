@@ -262,6 +262,4 @@ def _category_ids(class_names, annotations, targets) -> tuple[int, ...]:
                 f"{sorted(set(ids) ^ set(class_names))[:5]} are only in one of them"
             )
         return tuple(ids[name] for name in class_names)
-    if class_names == classes.COCO_NAMES:
-        return classes.COCO_CATEGORY_IDS
-    return tuple(range(1, len(class_names) + 1))
+    return classes.category_ids(class_names)

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import tensorflow_datasets as tfds
+from google.protobuf.json_format import ParseError
 
 _FEATURES = {"image", "image/filename", "image/id", "objects"}
 _OBJECT_FEATURES = {"area", "bbox", "id", "is_crowd", "label"}
@@ -37,35 +38,26 @@ def find_splits(path: pathlib.Path) -> list[str]:
     Raises:
         ValueError: If it is no such directory.
     """
-    return list(tfds.builder_from_directory(_find(path)).info.splits)
+    return list(_builder(_find(path)).info.splits)
 
 
-def read(path: pathlib.Path, split: str) -> Stored:
-    """Opens one split.
+def is_array_record(builder: tfds.core.DatasetBuilder) -> bool:
+    """Whether a data set is of files that give random access without TensorFlow."""
+    return builder.info.file_format is tfds.core.FileFormat.ARRAY_RECORD
+
+
+def open_builder(path: pathlib.Path, split: str) -> tuple[pathlib.Path, tfds.core.DatasetBuilder]:
+    """The directory of dataset_info.json, and its content, whatever the format of its files.
 
     Args:
         path: The directory of dataset_info.json, or one or two levels above it.
-        split: Name of the split.
+        split: Name of a split that it must have.
 
     Raises:
-        ValueError: If it is no such directory, holds TFRecord files, or has no such split.
+        ValueError: If it is no such directory, lacks features of coco/2017, or has no such split.
     """
     directory = _find(path)
-    builder = tfds.builder_from_directory(directory)
-    file_format = builder.info.file_format
-    if file_format is not tfds.core.FileFormat.ARRAY_RECORD:
-        raise ValueError(
-            f"{directory} holds {file_format.value} files, which need TensorFlow to be read; "
-            "convert it where TensorFlow is (`tfds convert_format --dataset_version_dir=OLD "
-            "--out_file_format=array_record --out_dir=NEW`), or give the COCO-format folder itself"
-        )
-    _check(builder, directory, split)
-    rows = builder.as_data_source(split, decoders={"image": tfds.decode.SkipDecoding()})
-    return Stored(directory, rows, tuple(builder.info.features["objects"]["label"].names))
-
-
-def _check(builder: tfds.core.DatasetBuilder, directory: pathlib.Path, split: str) -> None:
-    """Raises a ValueError unless the data set has a split and the features of coco/2017."""
+    builder = _builder(directory)
     features = builder.info.features
     lacking = _FEATURES - set(features.keys())
     if not lacking:
@@ -79,6 +71,38 @@ def _check(builder: tfds.core.DatasetBuilder, directory: pathlib.Path, split: st
         raise ValueError(
             f"{directory} has no split {split!r}; it has {sorted(builder.info.splits)}"
         )
+    return directory, builder
+
+
+def read(path: pathlib.Path, split: str) -> Stored:
+    """Opens one split.
+
+    Args:
+        path: The directory of dataset_info.json, or one or two levels above it.
+        split: Name of the split.
+
+    Raises:
+        ValueError: If it is no such directory, holds TFRecord files, or has no such split.
+    """
+    directory, builder = open_builder(path, split)
+    if not is_array_record(builder):
+        raise ValueError(
+            f"{directory} holds {builder.info.file_format.value} files, in which no image can be "
+            f"found without reading all before it; convert it once: yolor prepare {directory}"
+        )
+    rows = builder.as_data_source(split, decoders={"image": tfds.decode.SkipDecoding()})
+    return Stored(directory, rows, tuple(builder.info.features["objects"]["label"].names))
+
+
+def _builder(directory: pathlib.Path) -> tfds.core.DatasetBuilder:
+    """What dataset_info.json and features.json say."""
+    try:
+        return tfds.builder_from_directory(directory)
+    except (ParseError, ValueError, KeyError, OSError) as error:
+        raise ValueError(
+            f"{directory}: dataset_info.json or features.json is damaged or missing; copy the "
+            f"directory again ({error})"
+        ) from error
 
 
 def _find(path: pathlib.Path) -> pathlib.Path:
@@ -88,7 +112,8 @@ def _find(path: pathlib.Path) -> pathlib.Path:
     if not found:
         raise ValueError(
             f"{path} is no data set: expected 'shapes', a COCO-format folder (with annotations/"
-            "instances_SPLIT.json and images in SPLIT/), or a TFDS directory (dataset_info.json)"
+            "instances_SPLIT.json or annotations*.zip, and images in SPLIT/ or SPLIT.zip), or a "
+            "TFDS directory (with dataset_info.json)"
         )
     if len(found) > 1:
         raise ValueError(f"{path} holds several data sets, name one: {[str(p) for p in found]}")
