@@ -28,6 +28,7 @@ def get_config() -> ConfigDict:
     config.image_size = 640  # pixels, square; a multiple of the model's largest stride
     config.multi_scale = ()  # sides that steps train at, drawn for each; (): image_size alone
     config.bfloat16 = False  # activations; parameters, statistics, losses and boxes stay float32
+    config.remat = ""  # blocks computed again for the gradients, to save memory; a regex, "." all
     config.batch_size = 64  # images per step, over all devices
     config.epochs = 300.0
     config.seed = 0

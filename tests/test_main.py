@@ -198,6 +198,7 @@ def test_a_workdir_of_another_config_is_refused(finished, config, change, senten
         ({"model": {"implicit": "{'alignment': null}"}}, "expected a Python dict such as"),
         ({"multi_scale": (64, 100)}, "side 100 is not a multiple of the largest stride 32; use 96"),
         ({"multi_scale": (64, "96")}, r"multi_scale is \(64, '96'\); expected pixels such as"),
+        ({"remat": "stage9"}, "'stage9', which is found in no block of yolor_test; expected a reg"),
         ({"batch_size": 64}, "has 20 images, fewer than one batch of 64"),
         ({"batch_size": 12}, "12 is not a multiple of the 8 devices"),
         ({"data": {"train_split": "trian"}}, "trian"),

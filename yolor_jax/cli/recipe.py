@@ -31,7 +31,7 @@ from yolor_jax.training.task_losses import TaskLossConfig, make_loss
 Split = Source | Subset
 FILE = "config.json"
 AUTO = "auto"  # anchors that are found for the training data, see `cli.anchors`
-FREE = ("eval", "mesh", "log_every", "checkpoint_every", "tensorboard")
+FREE = ("eval", "mesh", "remat", "log_every", "checkpoint_every", "tensorboard")
 FREE_OF_DATA = ("prepared", "eval_split", "threads", "workers")
 
 
@@ -146,7 +146,8 @@ def detector(config: ConfigDict, num_classes: int, *, fused: bool = False) -> De
         ValueError: no such model, or an image size that does not fit it.
     """
     dtype = jnp.bfloat16 if config.bfloat16 else jnp.float32
-    module = build(model_spec(config), num_classes, dtype=dtype, fused=fused)
+    remat = "" if fused else config.remat
+    module = build(model_spec(config), num_classes, dtype=dtype, fused=fused, remat=remat)
     require_multiple((config.image_size,), module.spec.strides[-1])
     return module
 

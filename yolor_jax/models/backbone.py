@@ -5,6 +5,7 @@ from jaxtyping import Array, Float
 
 from yolor_jax.models.spec import ModelSpec, Stage
 from yolor_jax.nn.blocks import CSP, Bottleneck, ModuleDef
+from yolor_jax.nn.remat import apply_block
 from yolor_jax.nn.resample import TO_CHANNELS, CSPDown
 
 
@@ -44,11 +45,13 @@ class Backbone(nn.Module):
         spec: the model.
         conv: partial of `ConvUnit`.
         joint_norm: partial of `JointNorm`, or None.
+        remat: the stages that are rematerialised, a regular expression (`nn.remat`).
     """
 
     spec: ModelSpec
     conv: ModuleDef
     joint_norm: ModuleDef | None
+    remat: str = ""
 
     @nn.compact
     def __call__(self, images: Float[Array, "B H W 3"], *, train: bool) -> tuple[Array, ...]:
@@ -61,6 +64,6 @@ class Backbone(nn.Module):
         maps = []
         for i, stage in enumerate(spec.stages, start=1):
             block = BackboneStage(spec, stage, self.conv, self.joint_norm, name=f"stage{i}")
-            x = block(x, train=train)
+            x = apply_block(block, x, train=train, remat=self.remat)
             maps.append(x)
         return tuple(maps[-len(spec.neck_widths) :])

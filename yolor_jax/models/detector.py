@@ -7,6 +7,7 @@ logits = model.apply(variables, images).detect      # per level [B, h, w, A, 5 +
 
 import difflib
 import functools
+import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -23,6 +24,7 @@ from yolor_jax.models.zoo import MODELS
 from yolor_jax.nn.blocks import JointNorm
 from yolor_jax.nn.conv import ConvUnit
 from yolor_jax.nn.heads import ClassificationHead, DetectionHead, EmbeddingHead
+from yolor_jax.nn.remat import chosen
 from yolor_jax.trees import differences, flatten_by_path
 
 
@@ -49,12 +51,15 @@ class Detector(nn.Module):
         num_classes: K.
         dtype: of the activations (float32 or bfloat16); parameters stay float32.
         fused: the parameters are those of `models.fold.fold`.
+        remat: the blocks that keep only their input for the backward pass, by a regular expression
+            that is found in their names (`block_names`): "." all, "" none.
     """
 
     spec: ModelSpec
     num_classes: int = 80
     dtype: DTypeLike = jnp.float32
     fused: bool = False
+    remat: str = ""
 
     @nn.compact
     def __call__(self, images: Float[Array, "B H W 3"], *, train: bool = False) -> Outputs:
@@ -73,8 +78,8 @@ class Detector(nn.Module):
         }
         conv = functools.partial(ConvUnit, dtype=self.dtype, **shared)
         joint_norm = functools.partial(JointNorm, **shared) if spec.joint_norm else None
-        backbone = Backbone(spec, conv, joint_norm, name="backbone")
-        neck = Neck(spec, conv, joint_norm, self.fused, name="neck")
+        backbone = Backbone(spec, conv, joint_norm, self.remat, name="backbone")
+        neck = Neck(spec, conv, joint_norm, self.fused, self.remat, name="neck")
         head = DetectionHead(
             anchors=len(spec.anchors[0]),
             num_classes=self.num_classes,
@@ -114,15 +119,43 @@ def build(
     *,
     dtype: DTypeLike = jnp.float32,
     fused: bool = False,
+    remat: str = "",
 ) -> Detector:
     """A detector by its name in the zoo, or by a spec of one's own.
 
     Raises:
-        ValueError: no model of that name, or no classes.
+        ValueError: no model of that name, no classes, or ``remat`` finds no block.
     """
     if num_classes < 1:
         raise ValueError(f"got num_classes = {num_classes}; expected at least 1")
-    return Detector(find_spec(model), num_classes, dtype, fused)
+    spec = find_spec(model)
+    if remat:
+        _require_block(spec, remat)
+    return Detector(spec, num_classes, dtype, fused, remat)
+
+
+def block_names(spec: ModelSpec) -> tuple[str, ...]:
+    """The blocks that may be rematerialised: the stages of the backbone and those of the neck."""
+    levels = len(spec.neck_widths)
+    return (
+        *(f"stage{i}" for i in range(1, len(spec.stages) + 1)),
+        "spp",
+        *(f"topdown{i}" for i in reversed(range(levels - 1))),
+        *(f"bottomup{i}" for i in range(1, levels)),
+    )
+
+
+def _require_block(spec: ModelSpec, remat: str) -> None:
+    """Raises a ValueError unless a regular expression is found in the name of a block."""
+    try:
+        found = any(chosen(name, remat) for name in block_names(spec))
+    except re.error as error:
+        raise ValueError(f"remat is {remat!r}, which is no regular expression: {error}") from error
+    if not found:
+        raise ValueError(
+            f"remat is {remat!r}, which is found in no block of {spec.name}; expected a regular "
+            f"expression for {', '.join(block_names(spec))}"
+        )
 
 
 def find_spec(model: str | ModelSpec) -> ModelSpec:

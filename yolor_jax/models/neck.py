@@ -13,6 +13,7 @@ from jaxtyping import Array, Float
 from yolor_jax.models.backbone import down
 from yolor_jax.models.spec import ModelSpec
 from yolor_jax.nn.blocks import SPPCSP, ModuleDef, NeckCSP
+from yolor_jax.nn.remat import apply_block
 from yolor_jax.nn.resample import upsample2
 
 
@@ -81,12 +82,14 @@ class Neck(nn.Module):
         conv: partial of `ConvUnit`.
         joint_norm: partial of `JointNorm`, or None.
         fused: the parameters are folded.
+        remat: the blocks that are rematerialised, a regular expression (`nn.remat`).
     """
 
     spec: ModelSpec
     conv: ModuleDef
     joint_norm: ModuleDef | None
     fused: bool
+    remat: str = ""
 
     @nn.compact
     def __call__(self, maps: Sequence[Float[Array, "B _h _w _C"]], *, train: bool) -> Pyramid:
@@ -104,13 +107,15 @@ class Neck(nn.Module):
             fused=self.fused,
             name="spp",
         )
-        levels[top] = spp(maps[top], train=train)
+        levels[top] = apply_block(spp, maps[top], train=train, remat=self.remat)
         for i in reversed(range(top)):
             block = TopDown(spec, i, conv, joint_norm, name=f"topdown{i}")
-            levels[i] = block(levels[i + 1], maps[i], train=train)
+            pair = levels[i + 1], maps[i]
+            levels[i] = apply_block(block, *pair, train=train, remat=self.remat)
         for i in range(1, top + 1):
             block = BottomUp(spec, i, conv, joint_norm, name=f"bottomup{i}")
-            levels[i] = block(levels[i - 1], levels[i], train=train)
+            pair = levels[i - 1], levels[i]
+            levels[i] = apply_block(block, *pair, train=train, remat=self.remat)
         detection = tuple(
             conv(2 * width, 3, before=spec.implicit.branch, name=f"output{i}")(level, train=train)
             for i, (width, level) in enumerate(zip(spec.neck_widths, levels, strict=True))
