@@ -97,6 +97,7 @@ def test_the_same_command_again_has_nothing_left_to_train(finished, config, caps
     train.run(config, finished)
     out = capsys.readouterr().out
     assert "continuing at step 4 of 4" in out
+    assert " programs compiled in " in out
     assert "Next:" in out
 
 

@@ -71,8 +71,8 @@ def _boxes_labels_scores(prediction):
     return prediction.boxes_xyxy, prediction.labels, prediction.scores
 
 
-def closing(config: ConfigDict, workdir: pathlib.Path, metrics: Metrics, minutes: float) -> str:
-    """Says what was made, where, and what to type next."""
+def closing(config: ConfigDict, workdir: pathlib.Path, metrics: Metrics, took: str) -> str:
+    """Says what was made, where, in what time, and what to type next."""
     made = {
         "pictures": workdir / "pictures" / "validation.png",
         "boxes": workdir / "detections.json",
@@ -80,7 +80,7 @@ def closing(config: ConfigDict, workdir: pathlib.Path, metrics: Metrics, minutes
         "checkpoints": workdir / "checkpoints",
     }
     lines = [
-        f"{config.model.name} is trained ({minutes:.1f} minutes since this start): "
+        f"{config.model.name} is trained ({took}): "
         f"AP {_percent(metrics['AP'])}, AP50 {_percent(metrics['AP50'])} "
         f"on {config.data.eval_split}.",
         *(f"  {name:<12} {path}" for name, path in made.items()),

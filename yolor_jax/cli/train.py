@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import tqdm
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
@@ -25,6 +26,7 @@ from yolor_jax.models.detector import Detector
 from yolor_jax.models.fold import fold
 from yolor_jax.training import mesh as meshes
 from yolor_jax.training.checkpoint import Checkpoints
+from yolor_jax.training.compile_log import CompileLog
 from yolor_jax.training.loop import train
 from yolor_jax.training.metrics import JsonLines, TensorBoard, Writer
 from yolor_jax.training.state import TrainState
@@ -58,14 +60,16 @@ def run(config: ConfigDict, workdir: pathlib.Path) -> None:
     alone = jax.process_count() == 1
     with preemption() if alone else contextlib.nullcontext(Preemption()) as preempted:
         started = time.monotonic()
-        state, trained = _train(config, sources, module, mesh, evaluator, workdir, preempted)
+        with CompileLog(tqdm.tqdm.write) as compilations:
+            state, trained = _train(config, sources, module, mesh, evaluator, workdir, preempted)
         minutes = (time.monotonic() - started) / 60
-        finish = functools.partial(_finish, config, sources, module.spec, mesh, workdir, minutes)
+        took = f"{minutes:.1f} minutes since this start; {compilations.summary()}"
+        finish = functools.partial(_finish, config, sources, module.spec, mesh, workdir, took)
         closing = preempted.until(lambda: finish(state, trained)) if trained else None
     print(closing or report.preempted(workdir, int(state.step)))
 
 
-def _finish(config, sources, spec, mesh, workdir, minutes, state, trained: Evaluation) -> str:
+def _finish(config, sources, spec, mesh, workdir, took, state, trained: Evaluation) -> str:
     """Folds the network, evaluates and draws that; returns what to say in the end."""
     folded_variables = fold(spec, meshes.whole(mesh, state.ema_variables))
     fused = recipe.detector(config, len(sources.class_names), fused=True)
@@ -75,7 +79,7 @@ def _finish(config, sources, spec, mesh, workdir, minutes, state, trained: Evalu
     report.draw_validation(
         workdir / "pictures", fused, folded_variables, sources.evaluation, config.image_size
     )
-    return report.closing(config, workdir, folded.metrics, minutes)
+    return report.closing(config, workdir, folded.metrics, took)
 
 
 def _train(
