@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import resource
 import subprocess
 import sys
 import zipfile
@@ -287,12 +288,26 @@ def test_what_is_broken_is_left_out_if_told_to(pets, tmp_path, capsys):
 def test_a_target_that_cannot_be_written(pets, tmp_path, capsys):
     (tmp_path / "file").write_text("")
     assert run(pets, tmp_path / "file" / "made") == 2
-    assert "file" in capsys.readouterr().err
+    assert "file cannot be made (File exists); name another one" in capsys.readouterr().err
     (tmp_path / "made").mkdir()
     (tmp_path / "made" / "thesis.tex").write_text("precious")
     assert run(pets, tmp_path / "made") == 2
     assert "made is there and holds something else" in capsys.readouterr().err
     assert (tmp_path / "made" / "thesis.tex").read_text() == "precious"
+
+
+def test_a_full_disk_then_room_again(pets, tmp_path, capsys):
+    target, whole = tmp_path / "full" / "pets", tmp_path / "whole" / "pets"
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2**14, limits[1]))  # bytes of a file
+    try:
+        assert run(pets, target) == 2
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert "could not be written; make room, then give the same com" in capsys.readouterr().err
+    assert not target.exists()
+    assert run(pets, target) == run(pets, whole) == 0
+    assert contents(target) == contents(whole)
 
 
 def test_shapes_need_no_preparation(capsys):

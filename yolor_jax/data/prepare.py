@@ -123,7 +123,12 @@ def prepare_splits(
         ValueError: If something is broken and `skip_broken` is not set, or `directory` is there and
             holds something else.
     """
-    directory.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        directory.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(
+            f"the folder {directory.parent} cannot be made ({error.strerror}); name another one"
+        ) from error
     fingerprints = {original.split: _fingerprint(original) for original in originals}
     state = hashlib.sha256(json.dumps(fingerprints).encode()).hexdigest()[:12]
     partial = directory.with_name(f".{directory.name}-{state}.partial")

@@ -124,6 +124,7 @@ def write(
 
     Raises:
         ValueError: If a split is empty or a name does not suit TFDS.
+        OSError: If it cannot be written.
     """
     partial = directory.with_name(f".{directory.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
@@ -143,7 +144,13 @@ def write(
     writer._serializer = _Serializer(info.features.get_serialized_info())
     writer.initialize_splits(list(splits))
     for split, records in splits.items():
-        _write_split(writer, partial, split, categories, records)
+        try:
+            _write_split(writer, partial, split, categories, records)
+        except RuntimeError as error:  # of array_record
+            raise OSError(
+                f"{directory} could not be written; make room, then give the same command again "
+                f"({error})"
+            ) from error
     for file_name, text in (extra_files or {}).items():
         (partial / file_name).write_text(text)
     os.rename(partial, directory)
