@@ -137,6 +137,7 @@ def test_figures_are_medians_of_rounds():
     [
         (["nowhere"], "nowhere is no data set"),
         (["shapes", "--rounds", "0"], "--rounds is 0; expected at least 1"),
+        (["shapes", "--batch-size", "6"], "--batch-size is 6; expected a multiple of 8"),
         (["PETS", "--split", "val", "--threads", "0"], "got threads=0"),
         (["PETS", "--split", "val", "--image-size", "-3"], "image_size=-3"),
     ],

@@ -93,7 +93,10 @@ def prepare(
             for half in prepared_dir.glob(f".{glob.escape(stem)}-*.partial"):
                 shutil.rmtree(half)
             for old in sorted(prepared_dir.glob(f"{glob.escape(stem)}-" + "[0-9a-f]" * 12)):
-                _logger.warning("%s changed since %s was made, which may be deleted", folder, old)
+                _logger.warning(
+                    "%s, or how it is prepared, changed since %s was made, which may be deleted",
+                    folder, old,
+                )  # fmt: skip
         log = prepared_dir / f".{stem}.verified.jsonl"
         report = _prepare(original, fingerprint, directory, folder.name, log, skip_broken, progress)
     if new and progress:

@@ -97,6 +97,13 @@ def run(args: argparse.Namespace) -> int:
 
 def _check(args: argparse.Namespace) -> None:
     """Raises a ValueError for a number that no round could be made of."""
+    from yolor_jax.data.augment_config import AugmentConfig
+
+    if args.batch_size < 1 or args.batch_size % AugmentConfig().group:
+        raise ValueError(
+            f"--batch-size is {args.batch_size}; expected a multiple of {AugmentConfig().group}, "
+            "the images among which a mosaic finds its partners"
+        )
     for name in ("batches", "rounds"):
         if getattr(args, name) < 1:
             raise ValueError(f"--{name} is {getattr(args, name)}; expected at least 1")
