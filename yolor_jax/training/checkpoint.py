@@ -294,23 +294,37 @@ def load_variables(
         FileNotFoundError: if there is no such checkpoint; says where it was looked for.
         OSError: if the checkpoint is damaged; says which others there are. None takes its place.
     """
+    return _load(directory, step, prefix="ema_")
+
+
+def load_trained(
+    directory: str | os.PathLike, step: int | None = None
+) -> tuple[dict[str, PyTree], dict]:
+    """The variables that training goes on with; all else as `load_variables`."""
+    return _load(directory, step, prefix="")
+
+
+def _load(
+    directory: str | os.PathLike, step: int | None, *, prefix: str
+) -> tuple[dict[str, PyTree], dict]:
     folder = folders.absolute(directory)
     folder = folder / folders.FOLDER if (folder / folders.FOLDER).is_dir() else folder
     step = folders.choose_step(folder, step)
     try:
-        return _moving_average(folder, step), folders.read_json(folder, step, "config")
+        return _variables(folder, step, prefix), folders.read_json(folder, step, "config")
     except DamagedError as error:
         others = [other for other in folders.steps(folder) if other != step]
         advice = f"choose another with --step: there are {others}" if others else "no other is here"
         raise OSError(f"{error}; {advice}.") from error
 
 
-def _moving_average(folder: epath.Path, step: int) -> dict[str, PyTree]:
+def _variables(folder: epath.Path, step: int, prefix: str) -> dict[str, PyTree]:
+    """Parameters and statistics under their names in the state, which begin with the prefix."""
     folders.require_whole(folder, step)
     saved = folders.state_metadata(folder, step)
     item = {
         name: jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), saved[name])
-        for name in ("ema_params", "ema_batch_stats")
+        for name in (f"{prefix}params", f"{prefix}batch_stats")
     }
     on_host = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), item)
     restored = folders.read(
@@ -320,7 +334,7 @@ def _moving_average(folder: epath.Path, step: int) -> dict[str, PyTree]:
         ocp.PyTreeCheckpointHandler(),
         ocp.args.PyTreeRestore(item=item, restore_args=on_host, partial_restore=True),
     )
-    return {"params": restored["ema_params"], "batch_stats": restored["ema_batch_stats"]}
+    return {name: restored[f"{prefix}{name}"] for name in ("params", "batch_stats")}
 
 
 def _reason(error: Exception) -> str:
