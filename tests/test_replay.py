@@ -32,10 +32,10 @@ def stopped(tmp_path_factory):
             "model": {"name": "yolor_test"},
             "image_size": 64,
             "batch_size": 4,
-            "multi_scale": (32, 64),
+            "data": {"path": str(data)},
         }
     )
-    config.augment.update({"mosaic": 0.0})  # an image stays where it is
+    config.augment.mosaic = 0.0  # an image stays where it is
     workdir = tmp_path_factory.mktemp("run")
     sources = recipe.open_sources(config)
     module = recipe.detector(config, len(sources.class_names))
@@ -127,7 +127,9 @@ def test_without_a_checkpoint_it_is_the_start(stopped, tmp_path, capsys):
 def test_the_batch_is_augmented_as_in_its_step(stopped):
     """By the metrics of the training step itself: as many targets, and the loss of the batch."""
     config, _, bad, first = stopped
+    config = config.copy_and_resolve_references()
     config.multi_scale = (32, 64)
+    config.augment.update(mosaic=1.0, group=4)
     mesh = meshes.make_mesh(jax.devices()[:1])
     module = recipe.detector(config, 6)
     run = recipe.run_length(config, 8)
