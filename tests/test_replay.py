@@ -86,6 +86,7 @@ def test_the_image_at_fault_is_named_and_marked(stopped, capsys, monkeypatch):
     assert (picture[..., ::-1] == replay.MARK).all(-1).any()
 
 
+@pytest.mark.long
 def test_a_harmless_batch_says_that_the_parameters_went_wrong(stopped, capsys):
     _, workdir, bad, _ = stopped
     replay.replay(bad_batch.save(workdir, bad))
