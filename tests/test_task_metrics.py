@@ -56,6 +56,17 @@ def test_rank1_by_hand():
     assert rank1(queries[:1], queries[:1]) == rank1(queries[:0], queries[:0]) == (0, 0)
 
 
+def test_rounding_does_not_tell_equal_vectors_apart():
+    rng = np.random.default_rng(0)
+    for number in range(2, 40):
+        queries = rng.normal(size=(number, 128)).astype(np.float32)
+        gallery = queries + rng.normal(0, 0.01, size=queries.shape).astype(np.float32)
+        for vectors in (queries, gallery):
+            vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+            vectors[-1] = vectors[0]
+        assert rank1(queries, gallery) == (number - 2, number)
+
+
 def with_targets(truth, positions, batch_size):
     """The batches of these images with boxes in pixels of the network input."""
     for batch in batches(positions, batch_size):
