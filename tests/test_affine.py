@@ -58,3 +58,19 @@ def test_golden_map(golden, name):
             assert np.abs(got - arrays[f"{name}_out_cv5"]).max() <= 2
         else:
             assert difference.max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("after", "scale", "kept"),
+    [
+        ((0, 0, 10, 3.5), 1.0, True),  # 35 of 100
+        ((0, 0, 10, 3.5), 2.0, False),  # 35 of 400: the map has magnified it, most is cut off
+        ((0, 0, 10, 2), 1.0, False),  # no higher than 2
+        ((0, 0, 2.1, 10), 1.0, True),
+        ((0, 0, 43, 2.1), 1.0, False),  # an aspect of more than 20
+        ((0, 0, 0, 0), 1.0, False),
+    ],
+)
+def test_what_is_kept(after, scale, kept):
+    before = jnp.array([0.0, 0.0, 10.0, 10.0])
+    assert affine.are_candidates(before, jnp.array(after, jnp.float32), jnp.float32(scale)) == kept
