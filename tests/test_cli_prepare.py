@@ -93,6 +93,13 @@ def test_again_does_nothing_and_a_change_is_refused(pets, tmp_path, capsys):
     assert contents(target) == before[0]
 
 
+def test_halves_of_another_state_go_and_those_of_other_data_stay(pets, tmp_path):
+    old, other = (tmp_path / f".{name}-0123456789ab.partial" for name in ("made", "made-too"))
+    old.mkdir(), other.mkdir()
+    assert run(pets, tmp_path / "made") == 0
+    assert other.exists() and not old.exists()
+
+
 def test_zip_files_give_the_same_bytes(pets, tmp_path):
     packed = zipped(pets, tmp_path / "packed")
     assert run(pets, tmp_path / "a" / "pets") == 0

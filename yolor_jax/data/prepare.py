@@ -40,6 +40,7 @@ from yolor_jax.data.report import Report
 VERSION = 2
 """To be raised whenever prepared directories change."""
 
+_HEX = "[0-9a-f]" * 12  # of a fingerprint, in patterns
 _logger = logging.getLogger(__name__)
 
 
@@ -90,9 +91,9 @@ def prepare(
     with records.lock(prepared_dir / stem):
         new = not directory.exists()
         if new:
-            for half in prepared_dir.glob(f".{glob.escape(stem)}-*.partial"):
+            for half in prepared_dir.glob(f".{glob.escape(stem)}-{_HEX}.partial"):
                 shutil.rmtree(half)
-            for old in sorted(prepared_dir.glob(f"{glob.escape(stem)}-" + "[0-9a-f]" * 12)):
+            for old in sorted(prepared_dir.glob(f"{glob.escape(stem)}-{_HEX}")):
                 _logger.warning(
                     "%s, or how it is prepared, changed since %s was made, which may be deleted",
                     folder, old,
@@ -137,7 +138,8 @@ def prepare_splits(
     partial = directory.with_name(f".{directory.name}-{state}.partial")
     with records.lock(directory):
         if not directory.exists():
-            for other in directory.parent.glob(f".{glob.escape(directory.name)}-*.partial"):
+            halves = f".{glob.escape(directory.name)}-{_HEX}.partial"
+            for other in directory.parent.glob(halves):
                 if other != partial:
                     shutil.rmtree(other)
             if not joining.has_begun(partial):
