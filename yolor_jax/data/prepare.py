@@ -7,10 +7,6 @@ and sizes) tells whether what is prepared is still the same. After a kill, what 
 verified again, splits that were written are kept, and half a split is written anew: the files are
 those of a preparation that was never killed.
 
-EXIF: boxes refer to the pixels whose height and width stand in the JSON. If only the turned size
-fits, the image is turned (and encoded anew, quality 95); if the stored size fits, the orientation
-is ignored; with neither the image is broken. Bytes of all other images are stored as they are.
-
     report = prepare("coco", "val2017", "prepared")  # one split, on first use
     print(report.table(), report.directory)
     prepare_splits([open_split(coco, s) for s in find_splits(coco)], pathlib.Path("prepared/coco"))
@@ -24,17 +20,14 @@ import pathlib
 import re
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Sequence
 
-import numpy as np
-from jaxtyping import Float
 from tqdm import tqdm
 
 from yolor_jax.data import annotations, joining, records
 from yolor_jax.data.check_images import check_images
 from yolor_jax.data.coco_files import Original, open_split
-from yolor_jax.data.encoded import apply_orientation
+from yolor_jax.data.plan import plan_images, read_planned
 from yolor_jax.data.report import Report
 
 VERSION = 2
@@ -42,16 +35,6 @@ VERSION = 2
 
 _HEX = "[0-9a-f]" * 12  # of a fingerprint, in patterns
 _logger = logging.getLogger(__name__)
-
-
-class _Planned(NamedTuple):
-    """An image that will be stored, with everything but its bytes."""
-
-    image: dict
-    turn: bool
-    annotations: list[dict]
-    boxes_xyxy: Float[np.ndarray, "n 4"]
-    rows: list[int]
 
 
 def prepare(
@@ -211,7 +194,7 @@ def _prepare(
     names = {image["file_name"] for image in images}
     verified = check_images(original, names, log, progress)
     labels = {category["id"]: label for label, category in enumerate(categories)}
-    planned = _plan(coco, images, verified, original.files, labels, report)
+    planned = plan_images(coco, images, verified, original.files, labels, report)
     _stop_if_broken(report, original.where, skip_broken)
     if not planned:
         raise ValueError(f"{original.where} leaves no image for the split {original.split!r}")
@@ -219,7 +202,7 @@ def _prepare(
         directory,
         name=re.sub(r"\W", "_", name.lower()),
         categories=categories,
-        splits={original.split: _read(planned, original, labels, progress)},
+        splits={original.split: read_planned(planned, original, labels, progress=progress)},
         extra_files={Report.path(directory, original.split).name: report.to_json()},
     )
     report.directory = directory
@@ -242,73 +225,4 @@ def _stop_if_broken(report: Report, where: str, skip_broken: bool) -> None:
             f"{where}: {report.broken} entries are broken\n{report.table()}\n"
             "Repair the data set, or leave the broken entries out with skip_broken=True "
             "(--skip-broken of yolor prepare)"
-        )
-
-
-def _plan(coco, images, verified, files, labels, report: Report) -> list[_Planned]:
-    """Decides for every image whether and how it is stored, and counts what is found."""
-    grouped = annotations.by_image(coco, images, labels, report)
-    planned = []
-    for image in images:
-        found = verified.get(image["file_name"])
-        turn = _settle_orientation(image, found, report)
-        entries = grouped.get(image["id"], [])
-        if turn is None:
-            for entry in entries:
-                report.add("annotation of a left-out image", f"id {entry['id']}")
-            continue
-        height, width = found["height"], found["width"]
-        if turn:
-            height, width = width, height
-        boxes, rows = annotations.clip_boxes(entries, height, width, report)
-        if not entries:
-            report.add("image without boxes", image["file_name"])
-        entry = {"id": image["id"], "file_name": image["file_name"], "height": height}
-        planned.append(_Planned({**entry, "width": width}, turn, entries, boxes, rows))
-    for name in sorted(set(files) - {image["file_name"] for image in images}):
-        report.add("file not in the JSON", name)
-    report.images = len(planned)
-    report.annotations = sum(len(p.annotations) for p in planned)
-    report.targets = sum(len(p.rows) for p in planned)
-    return planned
-
-
-def _settle_orientation(image: dict, found: dict | None, report: Report) -> bool | None:
-    """Whether to turn an image as EXIF asks for; None if it is broken."""
-    name = image["file_name"]
-    if found is None:
-        report.add("missing image", name)
-        return None
-    if "problem" in found:
-        report.add("unreadable image", f"{name} ({found['problem']})")
-        return None
-    stored = (found["height"], found["width"])
-    stated = (image.get("height"), image.get("width"))
-    if None in stated:
-        report.add("image without size", name)
-        stated = stored
-    if stated == stored:
-        if found["orientation"] != 1:
-            report.add("EXIF not applied", f"{name} (orientation {found['orientation']})")
-        return False
-    if stated == stored[::-1] and found["orientation"] >= 5:
-        report.add("EXIF applied", f"{name} (orientation {found['orientation']})")
-        return True
-    report.add("size differs", f"{name} (JSON {stated}, image {stored})")
-    return None
-
-
-def _read(planned, original: Original, labels, progress: bool) -> Iterator[records.Record]:
-    """Reads the images one by one, in the order of the JSON."""
-    bar = tqdm(planned, desc=f"writing {original.split}", unit="image", disable=not progress)
-    for plan in bar:
-        data = original.read(plan.image["file_name"])
-        categories = [plan.annotations[row]["category_id"] for row in plan.rows]
-        yield records.Record(
-            jpeg=apply_orientation(data) if plan.turn else data,
-            image=plan.image,
-            annotations=plan.annotations,
-            boxes_xyxy=plan.boxes_xyxy,
-            labels=np.array([labels[c] for c in categories], np.int32),
-            annotation_rows=plan.rows,
         )
