@@ -77,6 +77,7 @@ def closing(config: ConfigDict, workdir: pathlib.Path, metrics: Metrics, took: s
         "pictures": workdir / "pictures" / "validation.png",
         "boxes": workdir / "detections.json",
         "metrics": workdir / "metrics.jsonl",
+        "curves": workdir / "curves.png",
         "checkpoints": workdir / "checkpoints",
     }
     lines = [

@@ -17,6 +17,7 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from yolor_jax.cli import anchors, augmented, program, recipe, report, start
+from yolor_jax.cli.curves import Curves
 from yolor_jax.cli.errors import run_errors, user_errors, user_errors_in
 from yolor_jax.cli.evaluate import Evaluator, make_evaluator, table, write_detections
 from yolor_jax.cli.preemption import Preemption, preemption
@@ -161,7 +162,8 @@ def _train(
 
 def _writers(config: ConfigDict, workdir: pathlib.Path, step: int) -> list[Writer]:
     """Where metrics go; rows behind the step at which the run continues are dropped."""
-    writers = [JsonLines(workdir / "metrics.jsonl", keep_until=step)]
+    rows = workdir / "metrics.jsonl"
+    writers = [JsonLines(rows, keep_until=step), Curves(rows, workdir / "curves.png")]
     if config.tensorboard:
         writers.append(TensorBoard(workdir / "tensorboard", keep_until=step))
     return writers
