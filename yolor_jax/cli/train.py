@@ -17,6 +17,7 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from yolor_jax.cli import anchors, augmented, program, recipe, report, start
+from yolor_jax.cli.board import Board
 from yolor_jax.cli.curves import Curves
 from yolor_jax.cli.errors import run_errors, user_errors, user_errors_in
 from yolor_jax.cli.evaluate import Evaluator, make_evaluator, table, write_detections
@@ -132,6 +133,9 @@ def _train(
                 step=int(state.step),
                 class_names=sources.class_names,
             )
+        board = Board(writers[-1], sources.evaluation, module.spec) if config.tensorboard else None
+        if board:
+            board.show_augmented(int(state.step), workdir / "pictures" / "augmented.png")
         batches = read(workers=config.data.workers)
         stack.enter_context(contextlib.closing(batches))  # workers end with the training
         evaluations = []
@@ -147,7 +151,7 @@ def _train(
             position=position,
             writers=writers,
             log_every=config.log_every,
-            evaluate=_scores(evaluator, evaluations, preempted),
+            evaluate=_scores(evaluator, evaluations, preempted, mesh, board),
             evaluate_every=max(1, round(config.eval.every_epochs * run.steps_per_epoch)),
             image_id=lambda position: sources.train.image_ids[position],
             bad_batches=workdir,
@@ -170,7 +174,11 @@ def _writers(config: ConfigDict, workdir: pathlib.Path, step: int) -> list[Write
 
 
 def _scores(
-    evaluator: Evaluator, evaluations: list[Evaluation], preempted: Preemption
+    evaluator: Evaluator,
+    evaluations: list[Evaluation],
+    preempted: Preemption,
+    mesh: Mesh,
+    board: Board | None,
 ) -> Callable[[TrainState], dict[str, float] | None]:
     """What the loop calls; appends to ``evaluations``.
 
@@ -182,6 +190,9 @@ def _scores(
         if evaluation is None:
             return None
         evaluations.append(evaluation)
+        if board:
+            params = meshes.whole(mesh, state.ema_params)
+            board.show_evaluation(int(state.step), params, evaluation.results)
         return {name: value for name, value in evaluation.metrics.items() if value is not None}
 
     return scores

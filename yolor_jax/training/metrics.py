@@ -16,6 +16,9 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any, Protocol, runtime_checkable
 
+import numpy as np
+from jaxtyping import UInt8
+
 Sums = dict[str, tuple[float, float]]
 """Name -> (sum, count)."""
 
@@ -134,6 +137,14 @@ class TensorBoard:
         """Record the values of one step."""
         for name, value in values.items():
             self._writer.add_scalar(name, value, step)
+
+    def write_image(self, step: int, name: str, image: UInt8[np.ndarray, "H W 3"]) -> None:
+        """Record an RGB picture."""
+        self._writer.add_image(name, image, step, dataformats="HWC")
+
+    def write_histogram(self, step: int, name: str, values: np.ndarray) -> None:
+        """Record how values are distributed."""
+        self._writer.add_histogram(name, values, step)
 
     def __enter__(self) -> "TensorBoard":
         return self
