@@ -54,7 +54,7 @@ class Board:
             results: the detections in COCO's format (see `evaluation.evaluate`).
         """
         pairs = [self._pair(i, results) for i in range(min(IMAGES, len(self._source)))]
-        self._writer.write_image(step, "predictions", contact_sheet(pairs, columns=1, cell=None))
+        self._writer.write_image(step, "predictions", contact_sheet(pairs, columns=2, cell=None))
         for path, values in representations(self._spec, params).items():
             self._writer.write_histogram(step, f"implicit/{path}", np.asarray(values))
 
