@@ -13,10 +13,10 @@ from yolor_jax.cli.errors import CommandError
 CACHE = pathlib.Path("~/.cache/yolor_jax/compiled")
 
 
-def parse_flags(argv: Sequence[str]) -> list[str]:
+def parse_flags(argv: Sequence[str], values: flags.FlagValues = flags.FLAGS) -> list[str]:
     """Parses flags as absl does; an unknown flag or setting of the recipe ends with a sentence."""
     try:
-        return flags.FLAGS(list(argv))
+        return values(list(argv))
     except flags.Error as error:
         print(f"error: {str(error).strip().splitlines()[-1]}", file=sys.stderr)
         sys.exit(2)

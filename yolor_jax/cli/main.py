@@ -17,6 +17,7 @@ COMMANDS = {
     "implicit": "yolor_jax.cli.implicit",
     "summary": "yolor_jax.cli.summary",
     "prepare": "yolor_jax.cli.prepare",
+    "doctor": "yolor_jax.cli.doctor",
     "bench": "yolor_jax.cli.bench",
 }
 
@@ -31,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit code: 0 done; 1 done in part; 2 wrong input (a sentence on stderr says which); 130
         interrupted.
     """
-    args = _parser().parse_args(argv)
+    args = _parse(argv)
     try:
         return args.run_command(args)
     except CommandError as error:
@@ -40,6 +41,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print(f"yolor {args.command}: interrupted", file=sys.stderr)
         return 130
+
+
+def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    """The arguments; settings of a recipe, where a command takes them, as ``settings``."""
+    parser = _parser()
+    args, args.settings = parser.parse_known_args(argv)
+    if args.settings and not getattr(args, "takes_settings", False):
+        parser.error(f"unrecognized arguments: {' '.join(args.settings)}")
+    return args
 
 
 def _parser() -> argparse.ArgumentParser:

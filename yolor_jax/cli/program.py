@@ -10,12 +10,15 @@ that all mean the same programs.
 
 import functools
 from collections.abc import Callable
+from typing import Any
 
 import jax
+import numpy as np
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from yolor_jax.cli import recipe
+from yolor_jax.data.example import Batch
 from yolor_jax.evaluation.tasks import make_observe
 from yolor_jax.inference.predictor import make_predict
 from yolor_jax.models.detector import Detector
@@ -23,7 +26,7 @@ from yolor_jax.models.implicits import sparsity_penalty, wants_sparsity
 from yolor_jax.training import mesh as meshes
 from yolor_jax.training.multi_scale import make_multi_scale_step, steps_by_size
 from yolor_jax.training.optim import RunLength
-from yolor_jax.training.state import TrainState
+from yolor_jax.training.state import TrainState, abstract_state
 from yolor_jax.training.step import TrainStep, make_train_step
 
 
@@ -95,3 +98,57 @@ def make_observation(module: Detector, mesh: Mesh) -> Callable:
 def evaluation_batch_size(config: ConfigDict, mesh: Mesh) -> int:
     """Images of a batch in evaluation: what the recipe says, filled up for all devices."""
     return -(-config.eval.batch_size // mesh.size) * mesh.size
+
+
+def step_arguments(
+    config: ConfigDict, module: Detector, *, run: RunLength, mesh: Mesh
+) -> tuple[TrainState, Batch, jax.ShapeDtypeStruct]:
+    """Shapes and places of what a training step is called with; devices need not be there.
+
+    Returns:
+        ``(state, batch, key)`` with a ``jax.ShapeDtypeStruct`` at each leaf.
+    """
+    size = (config.image_size, config.image_size)
+    optim = recipe.optim_config(config)
+    state = abstract_state(module, optim, run, image_size=size, mesh=mesh)
+    key = jax.eval_shape(lambda: jax.random.key(0))
+    key = jax.ShapeDtypeStruct(key.shape, key.dtype, sharding=meshes.replicated(mesh))
+    decodes = recipe.augment_config(config).decodes  # of each image, itself and its partners
+    return state, _abstract_batch(config, decodes * run.batch_size, mesh), key
+
+
+def prediction_arguments(config: ConfigDict, variables: Any, mesh: Mesh) -> tuple:
+    """Shapes and places of what a prediction is called with; devices need not be there.
+
+    Args:
+        config: the recipe.
+        variables: of the network, arrays or shapes.
+        mesh: the devices.
+    """
+    everywhere = meshes.replicated(mesh)
+    variables = jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=everywhere), variables
+    )
+    batch = _abstract_batch(config, evaluation_batch_size(config, mesh), mesh)
+    return variables, batch.image, batch.letterbox, batch.original_size
+
+
+def _abstract_batch(config: ConfigDict, batch_size: int, mesh: Mesh) -> Batch:
+    """A batch of the recipe's images and targets as shapes."""
+
+    def shape(dtype: type, *rest: int) -> jax.ShapeDtypeStruct:
+        sharding = meshes.batch_sharding(mesh)
+        return jax.ShapeDtypeStruct((batch_size, *rest), dtype, sharding=sharding)
+
+    side, targets = config.image_size, config.data.max_targets
+    return Batch(
+        image=shape(np.uint8, side, side, 3),
+        boxes=shape(np.float32, targets, 4),
+        labels=shape(np.int32, targets),
+        mask=shape(np.bool_, targets),
+        is_crowd=shape(np.bool_, targets),
+        index=shape(np.int32),
+        original_size=shape(np.int32, 2),
+        letterbox=shape(np.float32, 3),
+        valid=shape(np.bool_),
+    )

@@ -1,0 +1,241 @@
+"""The programs of a recipe compiled on this machine for a TPU slice, and what they need there.
+
+report = compile_recipe(config, "v5e:4x4", num_classes=80)
+print(format_report(report))
+"""
+
+import contextlib
+import dataclasses
+import math
+import time
+from typing import Any
+
+import jax
+from jaxtyping import PyTree
+from ml_collections import ConfigDict
+
+from yolor_jax.cli import program, recipe
+from yolor_jax.models.detector import Detector, variable_shapes
+from yolor_jax.training import mesh as meshes
+from yolor_jax.training.optim import RunLength
+from yolor_jax.training.program_cost import (
+    Collectives,
+    Memory,
+    count_collectives,
+    count_flops,
+    readable,
+)
+from yolor_jax.training.topology import DoesNotFit, compile_for_tpu, hbm_bytes, tpu_devices
+
+STEPS = 1000
+"""Of an epoch: a constant in the program, on which nothing that is measured here depends."""
+
+TRAINING, PREDICTION = "training step", "prediction"
+
+
+@dataclasses.dataclass(frozen=True)
+class Program:
+    """A program compiled for a TPU slice.
+
+    Attributes:
+        name: of the program.
+        batch_size: images, over all chips.
+        memory: on each chip; None if it does not fit.
+        needed: bytes on each chip.
+        available: bytes that the compiler gives to programs on a chip.
+        collectives: by kind.
+        compile_seconds: on this machine.
+    """
+
+    name: str
+    batch_size: int
+    memory: Memory | None
+    needed: int
+    available: int
+    collectives: dict[str, Collectives]
+    compile_seconds: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Report:
+    """A recipe on a TPU slice.
+
+    Attributes:
+        title: what was compiled for what.
+        programs: training step and prediction.
+        fitting: the training step with the batch that would fit, where the recipe's does not.
+        flops: of one training step, over all chips.
+    """
+
+    title: str
+    programs: tuple[Program, ...]
+    fitting: Program | None
+    flops: float
+
+    @property
+    def fits(self) -> bool:
+        """Whether all programs of the recipe fit."""
+        return all(one.memory for one in self.programs)
+
+
+def compile_recipe(config: ConfigDict, topology: str, num_classes: int) -> Report:
+    """Compiles the training step, at its largest size, and prediction.
+
+    Args:
+        config: the recipe.
+        topology: name of the slice.
+        num_classes: K.
+
+    Raises:
+        ValueError: no such slice, or a recipe that does not fit its number of chips.
+        ImportError: libtpu is not installed.
+    """
+    devices = tpu_devices(topology)
+    hbm = hbm_bytes(devices[0])
+    mesh = meshes.make_mesh(devices, fsdp=config.mesh.fsdp)
+    meshes.require_divisible(mesh, config.batch_size)
+    recipe.augment_config(config).require_groups(config.batch_size // mesh.size)
+    module = recipe.detector(config, num_classes)
+    training = _training(config, module, mesh, hbm)
+    fitting = None if training.memory else _fitting(config, module, mesh, hbm, training)
+    title = (
+        f"{config.model.name}, {num_classes} classes, {_side(config)} pixels, batches of "
+        f"{config.batch_size}, on {topology}: {len(devices)} x {devices[0].device_kind} of "
+        f"{hbm / 2**30:.0f} GiB"
+    )
+    prediction = _prediction(config, module, mesh, hbm)
+    return Report(title, (training, prediction), fitting, step_flops(config, module))
+
+
+def step_flops(config: ConfigDict, module: Detector) -> float:
+    """Operations of one training step over all devices, without those of rematerialisation."""
+    mesh = meshes.make_mesh(jax.devices("cpu")[:1])
+    return count_flops(_lower_step(config, module.clone(remat=""), mesh, config.batch_size))
+
+
+def _side(config: ConfigDict) -> int:
+    """The largest side that the recipe trains at."""
+    return max(recipe.multi_scale_sizes(config), default=config.image_size)
+
+
+def _lower_step(config, module, mesh, batch_size) -> jax.stages.Lowered:
+    """The training step at the largest size."""
+    run = RunLength(batch_size, STEPS, STEPS * max(1, round(config.epochs)))
+    arguments = program.step_arguments(config, module, run=run, mesh=mesh)
+    steps = program.make_steps(config, module, arguments[0], run=run, mesh=mesh)
+    return steps[_side(config)].lower(*arguments)
+
+
+def _training(config, module, mesh, hbm, batch_size: int | None = None) -> Program:
+    batch_size = batch_size or config.batch_size
+    lowered = _lower_step(config, module, mesh, batch_size)
+    return _compile(TRAINING, lowered, batch_size, hbm)
+
+
+def _prediction(config, module, mesh, hbm) -> Program:
+    arguments = program.prediction_arguments(config, variable_shapes(module), mesh)
+    predict = program.make_prediction(config, module, mesh)
+    batch_size = program.evaluation_batch_size(config, mesh)
+    return _compile(PREDICTION, predict.lower(*arguments), batch_size, hbm)
+
+
+def _compile(name: str, lowered: jax.stages.Lowered, batch_size: int, hbm: int) -> Program:
+    started = time.perf_counter()
+    try:
+        compiled = compile_for_tpu(lowered)
+    except DoesNotFit as error:
+        seconds = time.perf_counter() - started
+        return Program(name, batch_size, None, error.needed, error.available, {}, seconds)
+    seconds = time.perf_counter() - started
+    memory = Memory.of(compiled)
+    collectives = count_collectives(compiled.as_text())
+    return Program(name, batch_size, memory, memory.total, hbm, collectives, seconds)
+
+
+def _fitting(config, module, mesh, hbm, program_: Program) -> Program | None:
+    """The training step with a smaller batch that fits, tried by compiling it.
+
+    The state stays and the rest grows with the batch, so that each attempt says where to look next.
+    """
+    state = _bytes_on_chip(_state(config, module, mesh))
+    while program_.memory is None:
+        room = (program_.available - state) / (program_.needed - state)
+        most = min(int(program_.batch_size * room), program_.batch_size - 1)
+        batch_size = _largest_batch(config, mesh, most)
+        if batch_size is None:
+            return None
+        program_ = _training(config, module, mesh, hbm, batch_size)
+    return program_
+
+
+def _largest_batch(config, mesh, most: int) -> int | None:
+    """The largest batch up to a number that devices and mosaics can share evenly."""
+    for batch_size in range(most // mesh.size * mesh.size, 0, -mesh.size):
+        with contextlib.suppress(ValueError):
+            recipe.augment_config(config).require_groups(batch_size // mesh.size)
+            return batch_size
+    return None
+
+
+def _state(config, module, mesh):
+    run = RunLength(config.batch_size, STEPS, STEPS)
+    return program.step_arguments(config, module, run=run, mesh=mesh)[0]
+
+
+def _bytes_on_chip(tree: PyTree) -> int:
+    """Of arrays that are cut over chips, the part of one."""
+    return sum(
+        math.prod(leaf.sharding.shard_shape(leaf.shape)) * leaf.dtype.itemsize
+        for leaf in jax.tree.leaves(tree)
+    )
+
+
+def format_report(report: Report) -> str:
+    """Tables for the terminal: GiB on each chip, collectives by kind, operations; or what fits."""
+    names = ("arguments", "outputs", "donated", "temporaries", "in all", "of the chip", "compile s")
+    programs = [*report.programs, *filter(None, [report.fitting])]
+    lines = [report.title, "", "GiB on each chip" + " " * 12 + "".join(f"{n:>13}" for n in names)]
+    lines += [_memory_line(one) for one in programs]
+    lines.append("")
+    for one in programs:
+        for kind, found in one.collectives.items():
+            lines.append(
+                f"{one.name}, batch {one.batch_size}: {found.count} {kind}, "
+                f"{readable(found.bytes)} on each chip"
+            )
+    lines.append(
+        f"one training step of the recipe, over all chips: {report.flops / 1e9:,.1f} GFLOP"
+    )
+    lines += [_verdict(one, report.fitting) for one in report.programs if not one.memory]
+    return "\n".join(lines)
+
+
+def _memory_line(one: Program) -> str:
+    name = f"{one.name}, batch {one.batch_size}"
+    if one.memory is None:
+        return f"{name:28}{'does not fit':>65}{'':13}{one.compile_seconds:13.0f}"
+    m = one.memory
+    parts = (m.arguments, m.outputs, m.aliased, m.temporaries, m.total)
+    columns = "".join(f"{part / 2**30:13.3f}" for part in parts)
+    return f"{name:28}{columns}{m.total / one.available:13.1%}{one.compile_seconds:13.0f}"
+
+
+def _verdict(one: Program, fitting: Program | None) -> str:
+    """What to do about a program that does not fit."""
+    sentence = (
+        f"The {one.name} does not fit: it needs {one.needed:,} bytes of {one.available:,} on a "
+        f"chip, {one.needed - one.available:,} too many."
+    )
+    if one.name == PREDICTION:
+        return f"{sentence} Lower --config.eval.batch_size."
+    if fitting is None:
+        return f"{sentence} Nor does a batch of one image a chip: try --config.remat=."
+    return (
+        f"{sentence} A batch of {fitting.batch_size} fits, with "
+        f"{readable(fitting.needed)}; --config.remat=. may make room for more."
+    )
+
+
+def as_dict(report: Report) -> dict[str, Any]:
+    """The report for JSON."""
+    return dataclasses.asdict(report) | {"fits": report.fits}
