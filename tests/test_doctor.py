@@ -170,6 +170,7 @@ def test_a_recipe_that_does_not_fit_ends_with_one(monkeypatch, capsys):
     [
         (["--config", "nowhere.py"], "no recipe nowhere.py; expected a file such as"),
         (["--topology", "v5e:2x2"], "--topology compiles the programs of a recipe; expected"),
+        (["--replay", "nowhere.npz"], "nowhere.npz"),
         (["--config.seed=1"], "got --config.seed=1 without --config"),
         (["--config", "RECIPE", "--config.seed=-1"], "--config.seed is -1; expected 0"),
         (["--config", "RECIPE", "--topology", "v5e"], "expected a name such as v5e:4x4"),

@@ -3,10 +3,12 @@
     yolor doctor
     yolor doctor --config configs/coco640.py:yolor_csp --config.data.path=data/coco
     yolor doctor --config configs/coco640.py:yolor_csp --topology v5e:4x4
+    yolor doctor --replay runs/csp/bad_batch_1234.npz
 
 The second compiles the training step and prediction of the recipe here, and says what memory they
 need. The third compiles them for a TPU slice, on this machine and without a TPU; it needs libtpu
-(pip install -e .[tpu]). The exit code is 1 where something fails or does not fit.
+(pip install -e .[tpu]). The last one looks for the image that made a loss infinite or NaN. The exit
+code is 1 where something fails or does not fit.
 """
 
 import argparse
@@ -29,6 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--classes", type=int, default=80, help="with --topology, which opens no data (%(default)s)"
     )
+    parser.add_argument("--replay", metavar="FILE", help="the bad batch of a run that stopped")
     parser.add_argument("--json", metavar="FILE", help="write the figures there too")
 
 
@@ -45,6 +48,11 @@ def run(args: argparse.Namespace) -> int:
     from yolor_jax.cli import launch, recipe
 
     launch.quiet_libraries()
+    if args.replay:
+        from yolor_jax.cli.replay import replay
+
+        launch.use_compilation_cache()
+        return replay(args.replay)
     config = None
     if args.config:
         with user_errors():
