@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import json
 import re
 
 import jax
@@ -199,6 +200,20 @@ def test_a_detector_gives_what_it_has_to_one_of_more_tasks():
     found = transfer(source.spec, variables, target)
     assert set(found.loaded) == set(flatten_by_path(variables))
     assert {path.split("/")[1] for path in found.left} == set(BOTH)
+
+
+def test_the_summary_counts_every_branch(capsys):
+    asked = ["--tasks", *BOTH, "--implicit", '{"branch": "add"}', "--classes", "3", "--json"]
+    assert main(["summary", "yolor_test", *asked, "--image-size", "64"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    rows = {row["name"]: row for row in said["rows"]}
+    spec = with_implicit(with_tasks(MODELS["yolor_test"], BOTH), {"branch": "add"})
+    leaves = jax.tree.leaves(variable_shapes(build(spec, 3))["params"])
+    assert said["total"]["parameters"] == sum(leaf.size for leaf in leaves)
+    widths = spec.neck_widths
+    assert said["total"]["implicit_parameters"] == 2 * sum(widths) + widths[-1]
+    assert rows["classify/entry"]["implicit_parameters"] == widths[-1]
+    assert rows["embed/level0"]["output_shape"] == [1, 8, 8, 128]
 
 
 def test_wrong_tasks(capsys):
