@@ -5,6 +5,7 @@ python eval_main.py --workdir=runs/quickstart --folded --backend=pycocotools
 python eval_main.py --checkpoint=p6.safetensors --data=data/coco
 """
 
+import dataclasses
 import pathlib
 import sys
 
@@ -40,7 +41,12 @@ def main(argv):
         step=_STEP.value,
         folded=_FOLDED.value,
     )
-    sys.exit(launch.command(lambda: evaluate.run(options, base.get_config())))
+    recipe = base.get_config()
+    settings = dataclasses.asdict(options) | {
+        "checkpoint": str(options.checkpoint),
+        "config": recipe.to_dict(),
+    }
+    sys.exit(launch.command(lambda group: evaluate.run(options, recipe, group), settings))
 
 
 if __name__ == "__main__":

@@ -29,7 +29,8 @@ def main(argv):
         raise app.UsageError(f"got {argv[1:]}, expected only flags such as --config=FILE")
     file, _, row = config_flags.get_config_filename(flags.FLAGS["config"]).partition(":")
     workdir = pathlib.Path(_WORKDIR.value or pathlib.Path("runs", pathlib.Path(file).stem, row))
-    sys.exit(launch.command(lambda: train.run(_CONFIG.value, workdir)))
+    settings = {"config": _CONFIG.value.to_dict(), "workdir": str(workdir)}
+    sys.exit(launch.command(lambda group: train.run(_CONFIG.value, workdir, group), settings))
 
 
 if __name__ == "__main__":

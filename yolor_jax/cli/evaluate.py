@@ -10,7 +10,7 @@ import jax
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from yolor_jax.cli import program, recipe
+from yolor_jax.cli import preflight, program, recipe
 from yolor_jax.cli.checkpoints import open_checkpoint
 from yolor_jax.cli.errors import user_errors, user_errors_in
 from yolor_jax.data.example import Batch
@@ -19,7 +19,8 @@ from yolor_jax.evaluation.coco import NUMBERS, Metrics, format_table
 from yolor_jax.evaluation.evaluate import Evaluation, evaluate
 from yolor_jax.evaluation.tasks import evaluate_tasks, task_numbers
 from yolor_jax.models.detector import Detector
-from yolor_jax.training.mesh import batch_sharding, make_mesh, replicated
+from yolor_jax.training.mesh import batch_sharding, make_mesh, whole
+from yolor_jax.training.process_group import ALONE, ProcessGroup
 
 Evaluator = Callable[[Mapping], Evaluation]
 
@@ -57,7 +58,7 @@ def make_evaluator(
         return user_errors_in(given)
 
     def evaluator(variables: Mapping) -> Evaluation:
-        variables = jax.device_put(variables, replicated(mesh))
+        variables = whole(mesh, variables)
         shown = {"sharding": batch_sharding(mesh), "progress": progress}
         evaluation = evaluate(
             predict, variables, batches(0), source, backend=config.eval.backend, **shown
@@ -104,13 +105,16 @@ class Options:
     folded: bool = False
 
 
-def run(options: Options, config: ConfigDict | None = None) -> Evaluation:
+def run(
+    options: Options, config: ConfigDict | None = None, group: ProcessGroup = ALONE
+) -> Evaluation:
     """Evaluates a checkpoint, prints the table and writes the boxes as COCO results.
 
     Args:
         options: what to evaluate.
         config: the recipe for a file of weights; a run has its own, and takes from this one what
             did not exist yet when it was started.
+        group: the processes that evaluate together, connected.
 
     Raises:
         CommandError: there is no such checkpoint, or the data does not fit it.
@@ -123,7 +127,7 @@ def run(options: Options, config: ConfigDict | None = None) -> Evaluation:
             checkpoint = checkpoint.folded()
         _adapt(config, options, checkpoint.meta)
         recipe.check(config)
-        source = recipe.open_split(config, config.data.eval_split)
+        source = preflight.open_evaluation(config, group)
         require_classes(source, checkpoint.meta, options.checkpoint)
         num_classes = checkpoint.meta["num_classes"]
         module = recipe.detector(config, num_classes, fused=checkpoint.fused)
@@ -131,7 +135,8 @@ def run(options: Options, config: ConfigDict | None = None) -> Evaluation:
     path = options.checkpoint / "detections.json"
     if options.checkpoint.is_file():
         path = options.checkpoint.with_suffix(".detections.json")
-    write_detections(path, evaluation)
+    if group.is_first:
+        write_detections(path, evaluation)
     kind = "folded" if checkpoint.fused else "trained"
     print(table({kind: evaluation.metrics}, module))
     print(f"{len(source)} images of {config.data.path}, {source.split}; boxes in {path}")

@@ -1,14 +1,19 @@
-"""What both main files do around their work: flags, compilation cache, errors as one sentence."""
+"""What both main files do around their work: flags, processes, compilation cache, errors."""
 
 import logging
 import os
 import pathlib
 import sys
-from collections.abc import Callable, Sequence
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
 from yolor_jax.cli.errors import CommandError
+
+if TYPE_CHECKING:
+    from yolor_jax.training.process_group import ProcessGroup
 
 CACHE = pathlib.Path("~/.cache/yolor_jax/compiled")
 
@@ -33,26 +38,40 @@ def parse_recipe_flags(argv: Sequence[str], *, default: pathlib.Path) -> list[st
     return parse_flags(argv if given else [argv[0], f"--config={default}", *argv[1:]])
 
 
-def command(work: Callable[[], object]) -> int:
-    """Runs a command with the persistent compilation cache.
+def command(work: Callable[["ProcessGroup"], object], settings: Mapping[str, Any]) -> int:
+    """Runs a command with the persistent compilation cache, in one process or as one of several.
 
     Args:
-        work: the command.
+        work: the command, of the processes of its run.
+        settings: what it was asked for; must be the same in all processes of a run.
 
     Returns:
-        The exit code: 0 done; 2 wrong input, a sentence on stderr says which; 130 interrupted.
+        The exit code: 0 done; 2 wrong input, a sentence on stderr says which; 130 interrupted. One
+        of several processes that fails while the others go on ends at once instead of returning.
     """
+    from yolor_jax.cli import preflight
+    from yolor_jax.training.process_group import ALONE
+
     use_compilation_cache()
     quiet_libraries()
+    group = ALONE
     try:
-        work()
+        group = preflight.meet(settings)
+        preflight.connect(group)
+        work(group)
+        return 0
     except CommandError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        code, message = 2, f"error: {error}"
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 130
-    return 0
+        code, message = 130, "interrupted"
+    except Exception:
+        if group is ALONE:
+            raise
+        code, message = 1, traceback.format_exc()
+    print(message, file=sys.stderr, flush=True)
+    if not group.part(message.removeprefix("error: ")):
+        os._exit(code)  # JAX would wait for the others, who wait for this one's part of a step
+    return code
 
 
 def quiet_libraries() -> None:

@@ -13,11 +13,15 @@ import signal
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
+from jax.sharding import Mesh
+
+from yolor_jax.training.mesh import any_process
+
 Result = TypeVar("Result")
 
 
 class Preemption:
-    """Whether SIGTERM has arrived. One that is made outside `preemption` never hears of it."""
+    """Whether SIGTERM has arrived."""
 
     def __init__(self):
         self._arrived = False
@@ -46,6 +50,27 @@ class Preemption:
             raise _CutShort
 
 
+class SharedPreemption(Preemption):
+    """Whether SIGTERM has reached any process of a run; all hear of it at the same question.
+
+    They stop at the same step: each must ask equally often. None cuts its work short, in which the
+    others may be waiting for its part.
+    """
+
+    def __init__(self, mesh: Mesh):
+        """Of the processes whose devices make the mesh."""
+        super().__init__()
+        self._answer = any_process(mesh, lambda: self._arrived)
+
+    def __call__(self) -> bool:
+        """Whether SIGTERM had arrived anywhere a few questions ago; see `any_process`."""
+        return self._answer()
+
+    def until(self, work: Callable[[], Result]) -> Result | None:
+        """What ``work()`` returns."""
+        return work()
+
+
 class _CutShort(BaseException):
     """Ends work at once, as KeyboardInterrupt does; no handler of errors in it may stop that."""
 
@@ -60,7 +85,20 @@ def preemption() -> Iterator[Preemption]:
     Raises:
         ValueError: if it is not entered in the main thread.
     """
-    preempted = Preemption()
+    with _caught(Preemption()) as preempted:
+        yield preempted
+
+
+@contextlib.contextmanager
+def shared_preemption(mesh: Mesh) -> Iterator[SharedPreemption]:
+    """`preemption` in each of several processes, whose devices make the mesh."""
+    with _caught(SharedPreemption(mesh)) as preempted:
+        yield preempted
+
+
+@contextlib.contextmanager
+def _caught(preempted: Preemption) -> Iterator[Preemption]:
+    """SIGTERM arrives at that object within the body."""
     before = signal.signal(signal.SIGTERM, preempted.arrive)
     try:
         yield preempted

@@ -16,12 +16,12 @@ import tqdm
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from yolor_jax.cli import anchors, augmented, program, recipe, report, start
+from yolor_jax.cli import anchors, augmented, preflight, program, recipe, report, start
 from yolor_jax.cli.board import Board
 from yolor_jax.cli.curves import Curves
 from yolor_jax.cli.errors import run_errors, user_errors, user_errors_in
 from yolor_jax.cli.evaluate import Evaluator, make_evaluator, table, write_detections
-from yolor_jax.cli.preemption import Preemption, preemption
+from yolor_jax.cli.preemption import Preemption, preemption, shared_preemption
 from yolor_jax.data.pipeline import train_batches
 from yolor_jax.evaluation.evaluate import Evaluation
 from yolor_jax.models.detector import Detector
@@ -31,10 +31,11 @@ from yolor_jax.training.checkpoint import Checkpoints
 from yolor_jax.training.compile_log import CompileLog
 from yolor_jax.training.loop import train
 from yolor_jax.training.metrics import JsonLines, TensorBoard, Writer
+from yolor_jax.training.process_group import ALONE, ProcessGroup
 from yolor_jax.training.state import TrainState
 
 
-def run(config: ConfigDict, workdir: pathlib.Path) -> None:
+def run(config: ConfigDict, workdir: pathlib.Path, group: ProcessGroup = ALONE) -> None:
     """Trains as the recipe says, or continues the run in the workdir.
 
     On SIGTERM it saves, says how to continue, and returns.
@@ -42,6 +43,7 @@ def run(config: ConfigDict, workdir: pathlib.Path) -> None:
     Args:
         config: the recipe.
         workdir: of the run; created if need be.
+        group: the processes of the run, connected.
 
     Raises:
         CommandError: the recipe, the data or the workdir cannot be used; or the loss is not finite.
@@ -49,38 +51,45 @@ def run(config: ConfigDict, workdir: pathlib.Path) -> None:
     with user_errors():
         recipe.check(config)
         recipe.augment_config(config)  # evaluation does without it
-        sources = recipe.open_sources(config)
+        sources = preflight.open_sources(config, group)
         anchors.resolve(config, sources.train, workdir)
+        used = {"model.anchors": str(config.model.anchors)}
+        preflight.agree(group, "anchors", used, "Give them as --config.model.anchors.")
         module = recipe.detector(config, len(sources.class_names))
         mesh = meshes.make_mesh(fsdp=config.mesh.fsdp)
         print(report.opening(config, sources, module, workdir))
         if misfit := anchors.warning(config, sources.train):
             print(misfit)
+    preflight.require_shared(workdir, group)
     evaluator = make_evaluator(config, module, sources.evaluation, mesh)
 
-    # Several processes would stop at different steps, and wait for each other without end.
-    alone = jax.process_count() == 1
-    with preemption() if alone else contextlib.nullcontext(Preemption()) as preempted:
+    with preemption() if group is ALONE else shared_preemption(mesh) as preempted:
         started = time.monotonic()
         with CompileLog(tqdm.tqdm.write) as compilations:
-            state, trained = _train(config, sources, module, mesh, evaluator, workdir, preempted)
+            state, trained = _train(
+                config, sources, module, mesh, evaluator, workdir, group, preempted
+            )
         minutes = (time.monotonic() - started) / 60
         took = f"{minutes:.1f} minutes since this start; {compilations.summary()}"
-        finish = functools.partial(_finish, config, sources, module.spec, mesh, workdir, took)
+        finish = functools.partial(
+            _finish, config, sources, module.spec, mesh, workdir, group, took
+        )
         closing = preempted.until(lambda: finish(state, trained)) if trained else None
     print(closing or report.preempted(workdir, int(state.step)))
 
 
-def _finish(config, sources, spec, mesh, workdir, took, state, trained: Evaluation) -> str:
+def _finish(config, sources, spec, mesh, workdir, group, took, state, trained: Evaluation) -> str:
     """Folds the network, evaluates and draws that; returns what to say in the end."""
     folded_variables = fold(spec, meshes.whole(mesh, state.ema_variables))
     fused = recipe.detector(config, len(sources.class_names), fused=True)
     folded = make_evaluator(config, fused, sources.evaluation, mesh)(folded_variables)
     print(table({"trained": trained.metrics, "folded": folded.metrics}, fused))
-    write_detections(workdir / "detections.json", folded)
-    report.draw_validation(
-        workdir / "pictures", fused, folded_variables, sources.evaluation, config.image_size
-    )
+    if group.is_first:
+        write_detections(workdir / "detections.json", folded)
+        on_host = jax.device_get(folded_variables)
+        report.draw_validation(
+            workdir / "pictures", fused, on_host, sources.evaluation, config.image_size
+        )
     return report.closing(config, workdir, folded.metrics, took)
 
 
@@ -91,6 +100,7 @@ def _train(
     mesh: Mesh,
     evaluator: Evaluator,
     workdir: pathlib.Path,
+    group: ProcessGroup,
     preempted: Preemption,
 ) -> tuple[TrainState, Evaluation | None]:
     """Trains to the last step and evaluates; all files are on disk on return.
@@ -104,9 +114,12 @@ def _train(
             meshes.require_divisible(mesh, config.batch_size)
             recipe.augment_config(config).require_groups(config.batch_size // mesh.size)
             checkpoints = stack.enter_context(Checkpoints(workdir, _meta(config, sources)))
-            recipe.save(config, workdir)
+            if group.is_first:
+                recipe.save(config, workdir)
             state, position = start.state(config, module, run, mesh, checkpoints)
-            writers = [stack.enter_context(w) for w in _writers(config, workdir, int(state.step))]
+            writers = _writers(config, workdir, int(state.step)) if group.is_first else []
+            for writer in writers:
+                stack.enter_context(writer)
         train_step = program.make_step(config, module, state, run=run, mesh=mesh)
         key = jax.random.key(config.seed)
         read = functools.partial(
@@ -123,17 +136,19 @@ def _train(
             order=order,
             partners=recipe.augment_config(config).decodes - 1,
         )
-        with contextlib.closing(read()) as first_batches:
-            augmented.draw(
-                workdir / "pictures" / "augmented.png",
-                user_errors_in(first_batches),
-                config=recipe.augment_config(config),
-                augment=recipe.augmentation(config, run),
-                key=key,
-                step=int(state.step),
-                class_names=sources.class_names,
-            )
-        board = Board(writers[-1], sources.evaluation, module.spec) if config.tensorboard else None
+        if group.is_first:
+            with contextlib.closing(read()) as first_batches:
+                augmented.draw(
+                    workdir / "pictures" / "augmented.png",
+                    user_errors_in(first_batches),
+                    config=recipe.augment_config(config),
+                    augment=recipe.augmentation(config, run),
+                    key=key,
+                    step=int(state.step),
+                    class_names=sources.class_names,
+                )
+        shows = group.is_first and config.tensorboard
+        board = Board(writers[-1], sources.evaluation, module.spec) if shows else None
         if board:
             board.show_augmented(int(state.step), workdir / "pictures" / "augmented.png")
         batches = read(workers=config.data.workers)
@@ -154,8 +169,9 @@ def _train(
             evaluate=_scores(evaluator, evaluations, preempted, mesh, board),
             evaluate_every=max(1, round(config.eval.every_epochs * run.steps_per_epoch)),
             image_id=lambda position: sources.train.image_ids[position],
-            bad_batches=workdir,
+            bad_batches=workdir if group is ALONE else None,  # of several, each has a part
             stop=preempted,
+            progress=group.is_first,
         )
     if preempted():
         return state, None
@@ -190,9 +206,9 @@ def _scores(
         if evaluation is None:
             return None
         evaluations.append(evaluation)
+        params = meshes.whole(mesh, state.ema_params)  # by all processes, for the first
         if board:
-            params = meshes.whole(mesh, state.ema_params)
-            board.show_evaluation(int(state.step), params, evaluation.results)
+            board.show_evaluation(int(state.step), jax.device_get(params), evaluation.results)
         return {name: value for name, value in evaluation.metrics.items() if value is not None}
 
     return scores

@@ -10,10 +10,12 @@ program over the global batch, batch statistics and losses are those of the glob
     shardings = state_sharding(mesh, abstract)
 """
 
+import collections
 import math
 from collections.abc import Callable, Sequence
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, PyTree
@@ -23,6 +25,8 @@ from yolor_jax.data.example import Batch
 AXES = ("data", "fsdp")
 LARGE = 2048
 """Elements from which on a leaf is cut: fewer are not worth a message between devices."""
+CALLS_AGO = 2
+"""See `any_process`."""
 
 
 def make_mesh(devices: Sequence[jax.Device] | None = None, *, fsdp: int = 1) -> Mesh:
@@ -114,8 +118,39 @@ def _fsdp_spec(mesh: Mesh, shape: tuple[int, ...]) -> PartitionSpec:
 
 
 def whole(mesh: Mesh, tree: PyTree) -> PyTree:
-    """The same arrays, whole on every device; all processes must call this together."""
-    return jax.jit(lambda t: t, out_shardings=replicated(mesh))(tree)
+    """The same arrays, whole on every device; all processes must call this together.
+
+    Args:
+        mesh: the devices.
+        tree: arrays on these devices, or on the host and then alike in every process.
+    """
+    return jax.jit(_same, out_shardings=replicated(mesh))(tree)
+
+
+def _same(tree: PyTree) -> PyTree:
+    return tree
+
+
+def any_process(mesh: Mesh, question: Callable[[], bool]) -> Callable[[], bool]:
+    """A question to which all processes get the same answer: whether any of them says yes.
+
+    The answer is that of `CALLS_AGO` calls before, by when the devices have long agreed on it: what
+    is under way on them is not waited for. All processes must ask equally often.
+
+    Args:
+        mesh: the devices of all processes.
+        question: what each process asks itself.
+    """
+    together = jax.jit(jnp.any, out_shardings=replicated(mesh))
+    waiting = collections.deque()
+
+    def answer() -> bool:
+        own = np.full(len(mesh.local_devices), question())
+        said = jax.make_array_from_process_local_data(batch_sharding(mesh), own)
+        waiting.append(together(said))
+        return len(waiting) > CALLS_AGO and bool(waiting.popleft())
+
+    return answer
 
 
 def require_divisible(mesh: Mesh, batch_size: int) -> None:

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 from jaxtyping import PyTree
 
-from yolor_jax.training.mesh import replicated, state_sharding
+from yolor_jax.training.mesh import state_sharding
 from yolor_jax.training.optim import (
     OptimConfig,
     RunLength,
@@ -124,7 +124,7 @@ def init_state(
     on_cpu = mesh.devices.flat[0].platform == "cpu"
     options = {"xla_backend_optimization_level": 0} if on_cpu else None
     jitted = jax.jit(init, out_shardings=shardings, compiler_options=options)
-    return jitted(jax.device_put(key, replicated(mesh)))
+    return jitted(key)
 
 
 def place_state(mesh: Mesh, state: TrainState) -> TrainState:

@@ -1,0 +1,52 @@
+"""The programs of a real run: each is compiled once, and the state is given away, never copied."""
+
+import jax
+import pytest
+
+from configs import quickstart
+from yolor_jax.cli import program, train
+from yolor_jax.data import shapes
+
+pytestmark = pytest.mark.usefixtures("compilation_cache")
+
+
+class Watched:
+    """A compiled function, and whether the arrays of its first argument are gone after a call."""
+
+    def __init__(self, function):
+        self.function = function
+        self.gone = []
+
+    def __call__(self, first, *rest):
+        result = self.function(first, *rest)
+        self.gone.append(all(leaf.is_deleted() for leaf in jax.tree.leaves(first)))
+        return result
+
+
+def test_a_run_compiles_each_program_once_and_donates_its_state(tmp_path, monkeypatch):
+    config = quickstart.get_config()
+    config.model.name = "yolor_test"
+    config.image_size = 64
+    config.batch_size = 8
+    config.epochs = 3.0
+    config.mesh.fsdp = 2
+    config.eval.batch_size = 8
+    sizes = {"train": 16, "validation": 12}  # the last batch of the evaluation is not full
+    config.data.path = str(shapes.prepare(tmp_path, sizes=sizes, progress=False))
+    steps, predictions = [], []
+
+    def watch(make, made):
+        def watched(*args, **settings):
+            made.append(Watched(make(*args, **settings)))
+            return made[-1]
+
+        return watched
+
+    monkeypatch.setattr(program, "make_step", watch(program.make_step, steps))
+    monkeypatch.setattr(program, "make_prediction", watch(program.make_prediction, predictions))
+    train.run(config, tmp_path / "run")
+    (step,) = steps
+    assert step.gone == [True] * 6 and step.function._cache_size() == 1
+    trained, folded = predictions
+    assert trained.gone == [False] * 6 and trained.function._cache_size() == 1
+    assert folded.gone == [False] * 2 and folded.function._cache_size() == 1

@@ -1,0 +1,131 @@
+"""Two processes of four devices train, evaluate, stop and continue like one process of eight."""
+
+import json
+import signal
+import time
+
+import jax
+import launching
+import numpy as np
+import pytest
+
+from yolor_jax.data import shapes
+from yolor_jax.training.checkpoint import load_variables
+from yolor_jax.training.loop import CLOCK_METRICS
+from yolor_jax.training.metrics import read_json_lines
+
+pytestmark = pytest.mark.long
+
+STEPS = 4  # two epochs of 20 // 8 steps
+IMAGES = 13  # to evaluate on: no multiple of anything
+
+
+class Runs:
+    """Runs of one recipe on one data set, in one process or in two."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        sizes = {"train": 20, "validation": IMAGES}
+        self.data = shapes.prepare(folder / "data", sizes=sizes, progress=False)
+
+    def start(self, script, name, *flags, processes):
+        command = [str(launching.ROOT / script), f"--workdir={self.folder / name}", *flags]
+        devices = [8] if processes == 1 else None
+        cache = self.folder / f"compiled{processes}"
+        return launching.start([command] * processes, cache=cache, devices=devices)
+
+    def start_training(self, name, *flags, processes):
+        return self.start(
+            "train_main.py", name, "--config.model.name=yolor_test", "--config.image_size=64",
+            "--config.batch_size=8", "--config.epochs=2", "--config.log_every=1",
+            "--config.eval.batch_size=8", "--config.optim.learning_rate=0.002",
+            f"--config.data.path={self.data}", *flags, processes=processes,
+        )  # fmt: skip
+
+    def train(self, name, *flags, processes):
+        return require_done(self.start_training(name, *flags, processes=processes))
+
+    def rows(self, name):
+        return read_json_lines(self.folder / name / "metrics.jsonl")
+
+    def detections(self, name):
+        return json.loads((self.folder / name / "detections.json").read_text())
+
+
+def require_done(processes):
+    ended = launching.finish(processes)
+    for code, _, errors in ended:
+        assert code == 0, errors
+    for _, out, errors in ended[1:]:
+        assert all(line.startswith("[Gloo]") for line in out.splitlines()), "only the first speaks"
+        assert "step" not in errors, "only the first shows a bar"
+    return ended
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    runs = Runs(tmp_path_factory.mktemp("runs"))
+    runs.train("one", processes=1)
+    return runs
+
+
+@pytest.fixture(scope="module")
+def two(runs):
+    """A run of two processes, with a state that is cut."""
+    return runs.train("two", "--config.mesh.fsdp=2", processes=2)
+
+
+def require_like_one(runs, name):
+    """The losses to 1e-6, the evaluation too, and each step once in one file."""
+    rows, expected = runs.rows(name), runs.rows("one")
+    assert [row["step"] for row in rows] == list(range(1, STEPS + 1))
+    for row, other in zip(rows, expected, strict=True):
+        assert row.keys() - CLOCK_METRICS == other.keys() - CLOCK_METRICS
+        for key in other:
+            if key.startswith(("loss/", "eval/")):
+                assert row[key] == pytest.approx(other[key], abs=1e-6), key
+    found, wanted = runs.detections(name), runs.detections("one")
+    assert [d["image_id"] for d in found] == [d["image_id"] for d in wanted]
+    (ours, _), (theirs, _) = (load_variables(runs.folder / n) for n in (name, "one"))
+    close = lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)  # noqa: E731
+    jax.tree.map(close, ours, theirs)
+
+
+def test_two_processes_train_like_one(runs, two):
+    require_like_one(runs, "two")
+    assert "Next:" in two[0][1]
+    files = lambda name: sorted(  # noqa: E731
+        str(p.relative_to(runs.folder / name)) for p in (runs.folder / name).glob("*/*")
+    )
+    assert files("two") == files("one")
+
+
+def test_two_processes_evaluate_like_one(runs, two):
+    (runs.folder / "two" / "detections.json").unlink()
+    (_, out, _), _ = require_done(runs.start("eval_main.py", "two", "--folded", processes=2))
+    assert f"{IMAGES} images of" in out
+    found, wanted = runs.detections("two"), runs.detections("one")
+    assert [d["image_id"] for d in found] == [d["image_id"] for d in wanted]
+    scores = [[d["score"] for d in boxes] for boxes in (found, wanted)]
+    np.testing.assert_allclose(*scores, atol=1e-6)
+
+
+def test_a_run_that_is_preempted_continues_with_another_number_of_processes(runs, two):
+    def preempt(processes):
+        started = runs.start_training("parts", *flags[processes], processes=processes)
+        config.unlink(missing_ok=True)
+        while not config.is_file():
+            assert started[0].poll() is None
+            time.sleep(0.1)
+        started[-1].send_signal(signal.SIGTERM)  # to one of them
+        (_, out, _), *_ = require_done(started)
+        return out
+
+    flags = {1: [], 2: ["--config.mesh.fsdp=2"]}
+    config = runs.folder / "parts" / "config.json"
+    assert "stopped by SIGTERM: step 1 is saved" in preempt(1)
+    out = preempt(2)  # two steps later: see any_process
+    assert "continuing at step 1 of 4" in out and "stopped by SIGTERM: step 3 is saved" in out
+    ((_, out, _),) = runs.train("parts", processes=1)
+    assert "continuing at step 3 of 4" in out
+    require_like_one(runs, "parts")
