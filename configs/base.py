@@ -30,6 +30,7 @@ def get_config() -> ConfigDict:
     config.bfloat16 = False  # activations; parameters, statistics, losses and boxes stay float32
     config.remat = ""  # blocks computed again for the gradients, to save memory; a regex, "." all
     config.batch_size = 64  # images per step, over all devices
+    config.batch_norm = "global"  # statistics of the whole batch; "device": of each device's part
     config.epochs = 300.0
     config.seed = 0
 

@@ -208,6 +208,7 @@ def test_a_workdir_of_another_config_is_refused(finished, config, change, senten
         ({"optim": {"freeze": "^bakbone"}}, r"'\^bakbone', which matches no parameter; exp"),
         ({"optim": {"freeze": "("}}, "which is no regular expression"),
         ({"batch_size": 0}, "--config.batch_size is 0; expected more than 0"),
+        ({"batch_norm": "sync"}, "batch_norm is 'sync'; expected global or device"),
         ({"eval": {"backend": "pycoco"}}, "'pycoco' for evaluation; expected one of faster-coco"),
         ({"eval": {"nms": {"max_detections": 0}}}, "max_detections is 0"),
     ],

@@ -69,6 +69,7 @@ def make_steps(
         mesh=mesh,
         shardings=meshes.state_sharding(mesh, state),
         penalty=functools.partial(sparsity_penalty, spec) if wants_sparsity(spec) else None,
+        batch_norm_groups=mesh.size if config.batch_norm == "device" else 1,
     )
     sizes = recipe.multi_scale_sizes(config) or (config.image_size,)
     return steps_by_size(make, augment=recipe.augmentation(config, run), sizes=sizes)

@@ -67,6 +67,8 @@ def check(config: ConfigDict) -> None:
             f"got the backend {config.eval.backend!r} for evaluation; expected one of "
             f"{', '.join(BACKENDS)}"
         )
+    if config.batch_norm not in ("global", "device"):
+        raise ValueError(f"--config.batch_norm is {config.batch_norm!r}; expected global or device")
     spec = model_spec(config)
     multi_scale_sizes(config)
     optim_config(config)

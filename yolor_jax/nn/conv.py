@@ -44,27 +44,47 @@ class BatchNorm(nn.Module):
     momentum: float
 
     @nn.compact
-    def __call__(self, x: Float[Array, "B H W C"], *, train: bool) -> Float[Array, "B H W C"]:
-        """Normalises over B, H and W; ``train`` uses and updates the statistics of the batch."""
+    def __call__(
+        self, x: Float[Array, "B H W C"], *, train: bool, groups: int = 1
+    ) -> Float[Array, "B H W C"]:
+        """Normalises over B, H and W; ``train`` uses and updates the statistics of the batch.
+
+        Args:
+            x: the activations.
+            train: see there.
+            groups: equal parts of the batch, one after the other, each normalised by statistics of
+                its own. The running statistics then take the mean of theirs.
+        """
         channels = (x.shape[-1],)
         scale = self.param("scale", nn.initializers.ones, channels)
         bias = self.param("bias", nn.initializers.zeros, channels)
         running_mean = self.variable("batch_stats", "mean", jnp.zeros, channels)
         running_var = self.variable("batch_stats", "var", jnp.ones, channels)
         wide = x.astype(scale.dtype)
-        if train:
+
+        def normalise(wide, mean, var):
+            gain = scale * jax.lax.rsqrt(var + self.epsilon)
+            return (wide - per_channel(mean)) * per_channel(gain) + per_channel(bias)
+
+        def normalise_batch(wide):
             mean = wide.mean((0, 1, 2))
             var = jnp.square(wide - per_channel(mean)).mean((0, 1, 2))
-            count = x.size // x.shape[-1]
-            if not self.is_initializing():
-                unbiased = var * (count / max(count - 1, 1))
-                keep = 1 - self.momentum
-                running_mean.value = keep * running_mean.value + self.momentum * mean
-                running_var.value = keep * running_var.value + self.momentum * unbiased
+            return normalise(wide, mean, var), mean, var
+
+        if not train:
+            return normalise(wide, running_mean.value, running_var.value).astype(x.dtype)
+        if groups == 1:
+            y, mean, var = normalise_batch(wide)
         else:
-            mean, var = running_mean.value, running_var.value
-        gain = scale * jax.lax.rsqrt(var + self.epsilon)
-        y = (wide - per_channel(mean)) * per_channel(gain) + per_channel(bias)
+            parts = wide.reshape(groups, -1, *x.shape[1:])  # [G, B / G, H, W, C]
+            y, means, variances = jax.vmap(normalise_batch)(parts)
+            y, mean, var = y.reshape(x.shape), means.mean(0), variances.mean(0)
+        if not self.is_initializing():
+            count = x.size // x.shape[-1] // groups
+            unbiased = var * (count / max(count - 1, 1))
+            keep = 1 - self.momentum
+            running_mean.value = keep * running_mean.value + self.momentum * mean
+            running_var.value = keep * running_var.value + self.momentum * unbiased
         return y.astype(x.dtype)
 
 

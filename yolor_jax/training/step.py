@@ -28,6 +28,7 @@ from jaxtyping import Array, Float, Int, PyTree
 
 from yolor_jax.data.example import Batch
 from yolor_jax.detection.losses import LossConfig, detection_loss
+from yolor_jax.nn.conv import BatchNorm
 from yolor_jax.training.freeze import constant_batch_norms, stop_gradients
 from yolor_jax.training.mesh import batch_sharding, replicated, require_divisible
 from yolor_jax.training.optim import (
@@ -92,6 +93,7 @@ def make_train_step(
     mesh: Mesh,
     shardings: PyTree,
     penalty: Penalty | None = None,
+    batch_norm_groups: int = 1,
 ) -> TrainStep:
     """Build the compiled training step.
 
@@ -105,6 +107,8 @@ def make_train_step(
         mesh: the devices.
         shardings: of the state, ``state_sharding(mesh, state)``.
         penalty: of the parameters, for each image of the batch; its metric is ``loss/penalty``.
+        batch_norm_groups: parts of the batch that have statistics of their own (see `BatchNorm`);
+            with ``mesh.size`` of them each device normalises its part without a word to others.
 
     Returns:
         ``step(state, batch, key) -> (state, metrics)``. The metrics hold the loss terms under
@@ -115,6 +119,7 @@ def make_train_step(
         ValueError: if the batch cannot be cut evenly over the devices.
     """
     require_divisible(mesh, run.batch_size)
+    grouped = grouped_batch_norms(batch_norm_groups)
     apply_gradients = make_apply_gradients(config, run)
 
     def step(state: TrainState, batch: Batch, key: jax.Array) -> tuple[TrainState, Metrics]:
@@ -124,7 +129,8 @@ def make_train_step(
         def objective(params: PyTree):
             params = stop_gradients(params, config.freeze)
             variables = {"params": params, "batch_stats": state.batch_stats}
-            with nn.intercept_methods(constant_batch_norms(params, config.freeze)):
+            constant = constant_batch_norms(params, config.freeze)
+            with nn.intercept_methods(grouped), nn.intercept_methods(constant):
                 outputs, updated = module.apply(
                     variables, images, train=True, mutable=["batch_stats"]
                 )
@@ -150,6 +156,17 @@ def make_train_step(
         out_shardings=(shardings, replicated(mesh)),
         donate_argnums=0,
     )
+
+
+def grouped_batch_norms(groups: int) -> Callable[..., Any]:
+    """An interceptor for ``nn.intercept_methods``: batch norms take so many parts of the batch."""
+
+    def interceptor(call, args, kwargs, context: nn.module.InterceptorContext):
+        if isinstance(context.module, BatchNorm):
+            kwargs = kwargs | {"groups": groups}
+        return call(*args, **kwargs)
+
+    return interceptor
 
 
 def make_apply_gradients(
