@@ -7,7 +7,7 @@ from configs import quickstart
 from yolor_jax.cli import program, train
 from yolor_jax.data import shapes
 
-pytestmark = pytest.mark.usefixtures("compilation_cache")
+pytestmark = pytest.mark.long
 
 
 class Watched:
@@ -28,9 +28,10 @@ def test_a_run_compiles_each_program_once_and_donates_its_state(tmp_path, monkey
     config.model.name = "yolor_test"
     config.image_size = 64
     config.batch_size = 8
-    config.epochs = 3.0
+    config.epochs = 2.0
     config.mesh.fsdp = 2
     config.eval.batch_size = 8
+    config.eval.every_epochs = 1.0
     sizes = {"train": 16, "validation": 12}  # the last batch of the evaluation is not full
     config.data.path = str(shapes.prepare(tmp_path, sizes=sizes, progress=False))
     steps, predictions = [], []
@@ -46,7 +47,7 @@ def test_a_run_compiles_each_program_once_and_donates_its_state(tmp_path, monkey
     monkeypatch.setattr(program, "make_prediction", watch(program.make_prediction, predictions))
     train.run(config, tmp_path / "run")
     (step,) = steps
-    assert step.gone == [True] * 6 and step.function._cache_size() == 1
+    assert step.gone == [True] * 4 and step.function._cache_size() == 1
     trained, folded = predictions
-    assert trained.gone == [False] * 6 and trained.function._cache_size() == 1
+    assert trained.gone == [False] * 4 and trained.function._cache_size() == 1
     assert folded.gone == [False] * 2 and folded.function._cache_size() == 1

@@ -16,7 +16,7 @@ from yolor_jax.training.metrics import read_json_lines
 
 pytestmark = pytest.mark.long
 
-STEPS = 4  # two epochs of 40 // 16 steps
+STEPS = 4  # two epochs of 20 // 8 steps
 IMAGES = 13  # to evaluate on: no multiple of anything
 
 
@@ -25,7 +25,7 @@ class Runs:
 
     def __init__(self, folder):
         self.folder = folder
-        sizes = {"train": 40, "validation": IMAGES}
+        sizes = {"train": 20, "validation": IMAGES}
         self.data = shapes.prepare(folder / "data", sizes=sizes, progress=False)
 
     def start(self, script, name, *flags, processes):
@@ -37,9 +37,10 @@ class Runs:
     def start_training(self, name, *flags, processes):
         return self.start(
             "train_main.py", name, "--config.model.name=yolor_test", "--config.image_size=64",
-            "--config.batch_size=16", "--config.epochs=2", "--config.log_every=1",
+            "--config.batch_size=8", "--config.epochs=2", "--config.log_every=1",
             "--config.eval.batch_size=8", "--config.optim.learning_rate=0.002",
-            "--config.augment.mosaic=1.0", "--config.augment.group=2",
+            "--config.augment.mosaic=1.0", "--config.augment.partners=dataset",
+            "--config.augment.group=1",
             f"--config.data.path={self.data}", *flags, processes=processes,
         )  # fmt: skip
 
