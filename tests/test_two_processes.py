@@ -1,6 +1,7 @@
 """Two processes of four devices train, evaluate, stop and continue like one process of eight."""
 
 import json
+import shutil
 import signal
 import time
 
@@ -112,22 +113,24 @@ def test_two_processes_evaluate_like_one(runs, two):
     np.testing.assert_allclose(*scores, atol=1e-6)
 
 
-def test_a_run_that_is_preempted_continues_with_another_number_of_processes(runs, two):
-    def preempt(processes):
-        started = runs.start_training("parts", *flags[processes], processes=processes)
-        config.unlink(missing_ok=True)
-        while not config.is_file():
-            assert started[0].poll() is None
-            time.sleep(0.1)
-        started[-1].send_signal(signal.SIGTERM)  # to one of them
-        (_, out, _), *_ = require_done(started)
-        return out
-
-    flags = {1: [], 2: ["--config.mesh.fsdp=2"]}
+def test_sigterm_to_one_process_saves_one_step_of_all_and_one_process_goes_on(runs, two):
     config = runs.folder / "parts" / "config.json"
-    assert "stopped by SIGTERM: step 1 is saved" in preempt(1)
-    out = preempt(2)  # two steps later: see any_process
-    assert "continuing at step 1 of 4" in out and "stopped by SIGTERM: step 3 is saved" in out
+    started = runs.start_training("parts", "--config.mesh.fsdp=2", processes=2)
+    while not config.is_file():
+        assert started[0].poll() is None
+        time.sleep(0.1)
+    started[1].send_signal(signal.SIGTERM)
+    (_, out, _), _ = require_done(started)
+    # The first question comes before step 1, and its answer two questions later: see any_process.
+    assert "stopped by SIGTERM: step 2 is saved" in out
     ((_, out, _),) = runs.train("parts", processes=1)
-    assert "continuing at step 3 of 4" in out
+    assert "continuing at step 2 of 4" in out
     require_like_one(runs, "parts")
+
+
+def test_two_processes_go_on_from_one(runs, two):
+    shutil.copytree(runs.folder / "one", runs.folder / "more")
+    shutil.rmtree(runs.folder / "more" / "checkpoints" / "4")
+    (_, out, _), _ = runs.train("more", "--config.mesh.fsdp=2", processes=2)
+    assert "continuing at step 2 of 4" in out
+    require_like_one(runs, "more")
