@@ -24,7 +24,7 @@ def get_config() -> ConfigDict:
     config.model.implicit = placeholder(object)  # by place, such as {"alignment": "add"}, {}: none
     config.model.tasks = ()  # beyond detection: ("classify",), ("embed",) or both
     config.model.anchors = placeholder(object)  # by level, [[[w, h], ...], ...], or "auto"
-    config.init = ""  # workdir or .safetensors file whose weights a new run starts from
+    config.init = ""  # workdir or .safetensors file whose weights a new run starts from; "": none
     config.image_size = 640  # pixels, square; a multiple of the model's largest stride
     config.multi_scale = ()  # sides that steps train at, drawn for each; (): image_size alone
     config.bfloat16 = False  # activations; parameters, statistics, losses and boxes stay float32

@@ -4,15 +4,19 @@ import dataclasses
 import functools
 import importlib
 import json
+import sys
 
 import golden_losses
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from absl import flags
+from ml_collections import config_flags
 
-from configs import base
-from yolor_jax.cli import recipe
+from configs import base, finetune1280
+from yolor_jax.cli import recipe, train
+from yolor_jax.cli.errors import CommandError
 from yolor_jax.detection.losses import detection_loss
 from yolor_jax.models.detector import variable_shapes
 from yolor_jax.models.zoo import MODELS
@@ -22,6 +26,13 @@ COCO_IMAGES = 118_287
 RECIPES = {
     "coco640": ((0.05, 0.7, 0.3), 640),
     "coco1280": ((0.05, 1.0, 0.5), 1280),
+    "finetune1280": ((0.05, 1.0, 0.5), 1280),
+}
+# Translation, scale (as in the golden cases p_scratch640 and p_scratch1280) and mixup.
+AUGMENTATIONS = {
+    "coco640": (0.1, 0.9, 0.0),
+    "coco1280": (0.5, 0.5, 0.0),
+    "finetune1280": (0.5, 0.8, 0.2),
 }
 ORIGINALS = {
     "yolor_p6_paper": "paper__yolor-p6",
@@ -62,6 +73,9 @@ def test_a_recipe_trains_its_model(name, model, golden):
     loss = recipe.loss_config(config, 80)
     assert (loss.box, loss.objectness, loss.classification) == pytest.approx(gains)
     assert recipe.loss_config(config, 20).classification == pytest.approx(gains[2] / 4)
+    augment = recipe.augment_config(config)
+    assert (augment.translate, augment.scale, augment.mixup) == AUGMENTATIONS[name]
+    assert augment.mosaic == 1.0
     leaves = jax.tree.leaves(variable_shapes(recipe.detector(config, 80))["params"])
     file = golden / "models" / f"{ORIGINALS.get(model, f'main__{model}')}.json"
     if file.exists():
@@ -76,6 +90,42 @@ def test_the_recipe_of_a_run_from_before_there_were_tasks():
         del config.task_loss, config.model.tasks
     recipe.check(config)
     assert recipe.model_spec(config) == MODELS["yolov4_csp"]
+
+
+@pytest.fixture
+def from_command_line(monkeypatch):
+    """``from_command_line(flag, ...)``: the recipe of a main file with these flags."""
+
+    def parse(*arguments):
+        monkeypatch.setattr(sys, "argv", ["train_main.py", *arguments])
+        values = flags.FlagValues()
+        holder = config_flags.DEFINE_config_file("config", None, "", flag_values=values)
+        values(sys.argv)
+        return holder.value
+
+    return parse
+
+
+def test_fine_tuning_needs_weights_to_start_from(from_command_line, tmp_path):
+    file = finetune1280.__file__
+    config = from_command_line(f"--config={file}:yolor_w6")
+    config.data.path = str(tmp_path / "nothing is looked for there")
+    with pytest.raises(CommandError, match=r"--config.init is missing: expected the workdir"):
+        train.run(config, tmp_path)
+    config = from_command_line(f"--config={file}:yolor_w6", "--config.init=runs/w6")
+    recipe.require_init(config)
+    assert (config.model.name, config.init) == ("yolor_w6", "runs/w6")
+    assert recipe.identity(config)["init"] == "runs/w6"
+    recipe.require_init(get_config("coco1280"))  # from scratch
+
+
+def test_scratch_augmentation_is_the_original_s(golden):
+    cases = json.loads((golden / "preprocess" / "cases.json").read_text())["perspective"]
+    kwargs = {case["name"]: case["kwargs"] for case in cases}
+    for name, case in (("coco640", "p_scratch640"), ("coco1280", "p_scratch1280")):
+        augment = recipe.augment_config(get_config(name))
+        for field in ("degrees", "translate", "scale", "shear", "perspective"):
+            assert getattr(augment, field) == kwargs[case][field]
 
 
 def test_the_gains_are_the_original_s(golden):
@@ -154,6 +204,7 @@ def test_numbers_of_the_loss_out_of_range(name, value, sentence):
     [
         ("coco640", "yolor_p6", r"no model 'yolor_p6' for 640 pixels; expected one of yolor_csp, "),
         ("coco1280", "yolor_csp", "no model 'yolor_csp' for 1280 pixels; .* yolor_p6, yolor_w6"),
+        ("finetune1280", "yolor_csp", "no model 'yolor_csp' for 1280 pixels"),
         ("coco640", "yolor_cps", "no model 'yolor_cps' for 640 pixels"),
     ],
 )

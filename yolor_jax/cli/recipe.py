@@ -75,6 +75,15 @@ def check(config: ConfigDict) -> None:
     loss(config, spec, num_classes=80)
 
 
+def require_init(config: ConfigDict) -> None:
+    """Raises a ValueError if the recipe starts from other weights, and none are given."""
+    if config.init is None:
+        raise ValueError(
+            "this recipe tunes a trained network, and --config.init is missing: expected the "
+            "workdir of a run, or a file that yolor convert wrote"
+        )
+
+
 def open_sources(config: ConfigDict) -> Sources:
     """Opens both splits, preparing them first where that has not been done.
 

@@ -50,6 +50,7 @@ def run(config: ConfigDict, workdir: pathlib.Path, group: ProcessGroup = ALONE) 
     """
     with user_errors():
         recipe.check(config)
+        recipe.require_init(config)
         recipe.augment_config(config)  # evaluation does without it
         sources = preflight.open_sources(config, group)
         anchors.resolve(config, sources.train, workdir)
