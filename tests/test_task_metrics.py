@@ -172,14 +172,30 @@ def test_one_network_on_one_and_on_eight_devices(network):
     assert 0 < one["classify/mAP"] < 1 and 0 <= one["embed/rank1"] <= 1
 
 
-def test_a_symmetric_picture_shows_whose_vector_is_read(network):
+@pytest.fixture(scope="module")
+def observe(network):
+    return jax.jit(make_observe(network[0]))
+
+
+def test_the_other_view_is_the_mirrored_image(network, observe):
+    image = np.random.default_rng(1).integers(0, 256, (1, 64, 64, 3), np.uint8)
+    boxes_xyxy = np.array([[[3, 9, 9, 15], [41, 9, 47, 15], [20, 30, 40, 38]]], np.float32)
+    by_hand = np.array([[[55, 9, 61, 15], [17, 9, 23, 15], [24, 30, 44, 38]]], np.float32)
+    mask = np.ones((1, 3), bool)
+    seen = observe(network[1], image, boxes_xyxy, mask)
+    other = observe(network[1], image[:, :, ::-1].copy(), by_hand, mask)
+    np.testing.assert_allclose(seen.mirrored, other.vectors, atol=1e-5)
+    np.testing.assert_allclose(other.mirrored, seen.vectors, atol=1e-5)
+    assert np.abs(seen.mirrored - seen.vectors).max() > 1e-3
+
+
+def test_a_symmetric_picture_shows_whose_vector_is_read(network, observe):
     """Mirrored it is the same picture: the target on the left is that on the right, mirrored."""
-    module, variables = network
     half = np.random.default_rng(0).integers(0, 256, (1, 64, 32, 3), np.uint8)
     image = np.concatenate([half, half[:, :, ::-1]], axis=2)
     boxes_xyxy = np.array([[[3, 9, 9, 15], [55, 9, 61, 15], [20, 30, 40, 38]]], np.float32)
     mask = np.array([[True, True, False]])
-    seen = jax.jit(make_observe(module))(variables, image, boxes_xyxy, mask)
+    seen = observe(network[1], image, boxes_xyxy, mask)
     np.testing.assert_allclose(np.linalg.norm(seen.vectors, axis=-1), 1, rtol=1e-5)
     np.testing.assert_allclose(seen.mirrored[0, 0], seen.vectors[0, 1], atol=1e-5)
     np.testing.assert_allclose(seen.mirrored[0, 1], seen.vectors[0, 0], atol=1e-5)
