@@ -151,3 +151,9 @@ def test_devices_of_a_process_stand_side_by_side():
 def test_an_axis_that_does_not_divide_the_devices_is_refused(fsdp):
     with pytest.raises(ValueError, match=rf"fsdp is {fsdp}, .* 8 devices: use one of \[1, 2, 4, 8"):
         meshes.make_mesh(fsdp=fsdp)
+
+
+def test_all_processes_hear_the_same_answer_two_questions_later():
+    said = [False, True, False, False, True]
+    answer = meshes.any_process(meshes.make_mesh(fsdp=2), iter(said).__next__)
+    assert [answer() for _ in said] == [False, False, False, True, False]

@@ -6,7 +6,8 @@ import time
 
 import pytest
 
-from yolor_jax.cli.preemption import Preemption, preemption
+from yolor_jax.cli.preemption import Preemption, preemption, shared_preemption
+from yolor_jax.training.mesh import make_mesh
 
 
 def test_sigterm_is_remembered_and_the_handler_before_restored():
@@ -44,3 +45,13 @@ def test_work_that_can_be_done_again_is_cut_short():
 
 def test_one_that_catches_nothing_lets_work_end():
     assert not Preemption()() and Preemption().until(lambda: 5) == 5
+
+
+def test_several_processes_hear_of_it_later_and_cut_nothing_short():
+    before = signal.getsignal(signal.SIGTERM)
+    with shared_preemption(make_mesh()) as preempted:
+        assert not preempted()
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert [preempted() for _ in range(4)] == [False, False, True, True]
+        assert preempted.until(lambda: 5) == 5
+    assert signal.getsignal(signal.SIGTERM) is before
