@@ -8,7 +8,7 @@ import pytest
 from yolor_jax.cli import preflight
 from yolor_jax.cli.errors import CommandError
 from yolor_jax.data import shapes
-from yolor_jax.data.sources import open_dataset
+from yolor_jax.data.sources import Source, open_dataset
 
 
 def test_facts_of_the_code():
@@ -17,7 +17,7 @@ def test_facts_of_the_code():
     assert facts.keys() >= {"yolor_jax", "Python", "jax", "flax"}
 
 
-def test_facts_of_a_split(tmp_path):
+def test_facts_of_a_split(tmp_path, monkeypatch):
     def facts(folder, seed, **sizes):
         directory = shapes.prepare(tmp_path / folder, sizes=sizes, seed=seed, progress=False)
         return preflight.split_facts(open_dataset(str(directory), "train", tmp_path))
@@ -27,6 +27,10 @@ def test_facts_of_a_split(tmp_path):
     other = facts("one", 1, train=6)  # of the same names
     assert [name for name in one if one[name] != other[name]] == ["train: digest of images"]
     assert facts("one", 0, train=7)["train: images"] == "7"
+    read = Source.__getitem__
+    changed = lambda self, index: read(self, index)._replace(jpeg=b"other pixels")  # noqa: E731
+    monkeypatch.setattr(Source, "__getitem__", changed)
+    assert facts("one", 0, train=6) != one
 
 
 def test_devices_of_each_process():

@@ -39,7 +39,8 @@ class Runs:
         return self.start(
             "train_main.py", name, "--config.model.name=yolor_test", "--config.image_size=64",
             "--config.batch_size=8", "--config.epochs=2", "--config.log_every=1",
-            "--config.eval.batch_size=8", "--config.optim.learning_rate=0.002",
+            "--config.eval.batch_size=8", "--config.eval.every_epochs=1",
+            "--config.optim.learning_rate=0.002",
             "--config.augment.mosaic=1.0", "--config.augment.partners=dataset",
             "--config.augment.group=1",
             f"--config.data.path={self.data}", *flags, processes=processes,
