@@ -1,0 +1,208 @@
+"""Measure the training of a recipe on this machine: speed, MFU, memory, waiting for data.
+
+The real training step runs on the recipe's own data, as in training, without evaluations and
+checkpoints. The peak is measured too: large matrix products in the dtype of the activations, on one
+device. MFU is the FLOPs of the step, by XLA's count and without rematerialisation, as a share of
+what all devices could do at that peak.
+
+    yolor bench train --config configs/quickstart.py --steps 50
+"""
+
+import argparse
+import collections
+import json
+import pathlib
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from yolor_jax.cli.errors import CommandError, user_errors, user_errors_in
+from yolor_jax.cli.recipe_flags import add_recipe_argument, read_recipe
+
+WARM_UP = 3  # steps before the clock starts
+PRODUCTS = 8  # matrix products in one measurement of the peak
+REPEATS = 5  # measurements of the peak, of which the fastest counts
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the arguments of ``yolor bench train``."""
+    add_recipe_argument(parser, required=True)
+    parser.add_argument("--steps", type=int, default=50, help="timed steps (%(default)s)")
+    parser.add_argument("--json", metavar="FILE", help="write the figures there too")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Runs ``yolor bench train`` and returns 0.
+
+    Raises:
+        CommandError: the recipe or its data cannot be used.
+    """
+    if args.steps < 1:
+        raise CommandError(f"--steps is {args.steps}; expected at least 1")
+    from yolor_jax.cli import launch, recipe
+
+    launch.quiet_libraries()
+    with user_errors():
+        config = read_recipe(args)
+        recipe.check(config)
+        figures = measure(config, args.steps)
+    print(format_figures(figures))
+    if args.json:
+        pathlib.Path(args.json).write_text(json.dumps(figures, indent=1) + "\n")
+    return 0
+
+
+def measure(config: Any, steps: int) -> dict[str, Any]:
+    """The figures of a recipe, by name.
+
+    Args:
+        config: the recipe; of several sizes, the largest is measured.
+        steps: timed ones.
+
+    Raises:
+        ValueError: the data or a setting cannot be used.
+    """
+    import jax
+
+    from yolor_jax.cli import program, recipe, start
+    from yolor_jax.cli.doctor.ahead_of_time import step_flops
+    from yolor_jax.training import mesh as meshes
+    from yolor_jax.training.program_cost import Memory
+
+    sources = recipe.open_sources(config)
+    module = recipe.detector(config, len(sources.class_names))
+    mesh = meshes.make_mesh(fsdp=config.mesh.fsdp)
+    length = recipe.run_length(config, len(sources.train))
+    meshes.require_divisible(mesh, config.batch_size)
+    recipe.augment_config(config).require_groups(config.batch_size // mesh.size)
+    shapes = program.step_arguments(config, module, run=length, mesh=mesh)
+    every_size = program.make_steps(config, module, shapes[0], run=length, mesh=mesh)
+    side = max(every_size)
+    started = time.perf_counter()
+    step = every_size[side].lower(*shapes).compile()
+    compile_seconds = time.perf_counter() - started
+    state = start.first_state(config, module, length, mesh)
+    with _batches(config, sources.train) as batches:
+        seconds, waited = _time_steps(config, mesh, step, state, batches, steps)
+    flops = step_flops(config, module)
+    peak = matrix_flops_per_second(module.dtype)
+    return {
+        "model": config.model.name,
+        "image_size": side,
+        "batch_size": config.batch_size,
+        "dtype": str(jax.numpy.dtype(module.dtype)),
+        "device": mesh.devices.flat[0].device_kind,
+        "devices": mesh.size,
+        "steps": steps,
+        "images_per_second": config.batch_size * steps / seconds,
+        "data_wait_share": waited / seconds,
+        "flops_per_step": flops,
+        "matrix_flops_per_second": peak,
+        "mfu": flops * steps / seconds / (peak * mesh.size),
+        "memory_bytes": Memory.of(step).total,
+        "peak_bytes_in_use": (mesh.local_devices[0].memory_stats() or {}).get("peak_bytes_in_use"),
+        "compile_seconds": compile_seconds,
+    }
+
+
+def _batches(config: Any, source: Any) -> Any:
+    """A context whose value are the recipe's batches from the start on."""
+    import contextlib
+
+    import jax
+
+    from yolor_jax.cli import recipe
+    from yolor_jax.data.pipeline import train_batches
+
+    return contextlib.closing(
+        train_batches(
+            source,
+            image_size=config.image_size,
+            batch_size=config.batch_size,
+            max_targets=config.data.max_targets,
+            seed=config.seed,
+            process_index=jax.process_index(),
+            process_count=jax.process_count(),
+            threads=config.data.threads,
+            workers=config.data.workers,
+            order=recipe.example_order(config, source),
+            partners=recipe.augment_config(config).decodes - 1,
+        )
+    )
+
+
+def _time_steps(
+    config: Any, mesh: Any, step: Any, state: Any, batches: Iterator, count: int
+) -> tuple[float, float]:
+    """Seconds of ``count`` steps, and those of them spent waiting for data."""
+    import jax
+
+    from yolor_jax.training import mesh as meshes
+    from yolor_jax.training.loop import STEPS_AHEAD
+
+    key = jax.device_put(jax.random.key(config.seed), meshes.replicated(mesh))
+    batches, pending = user_errors_in(batches), collections.deque()
+    started = waited = 0.0
+    for number in range(WARM_UP + count):
+        if number == WARM_UP:
+            jax.block_until_ready(state)
+            started, waited = time.perf_counter(), 0.0
+        asked = time.perf_counter()
+        batch = next(batches)
+        waited += time.perf_counter() - asked
+        state, metrics = step(state, meshes.shard_batch(mesh, batch), key)
+        pending.append(metrics)
+        if len(pending) > STEPS_AHEAD:
+            jax.device_get(pending.popleft())
+    jax.block_until_ready(state)
+    return time.perf_counter() - started, waited
+
+
+def matrix_flops_per_second(dtype: Any, side: int | None = None) -> float:
+    """What one device does at its best: the fastest of several runs of square matrix products.
+
+    Args:
+        dtype: of the matrices.
+        side: of the matrices; 2048 on a CPU and 8192 elsewhere if None.
+    """
+    import jax
+    import jax.numpy as jnp
+
+    side = side or (2048 if jax.default_backend() == "cpu" else 8192)
+    matrix = jnp.full((side, side), 1.0 / side, dtype)
+
+    @jax.jit
+    def multiply(matrix):
+        return jax.lax.fori_loop(0, PRODUCTS, lambda _, m: m @ matrix, matrix)
+
+    jax.block_until_ready(multiply(matrix))
+    seconds = []
+    for _ in range(REPEATS):
+        started = time.perf_counter()
+        jax.block_until_ready(multiply(matrix))
+        seconds.append(time.perf_counter() - started)
+    return PRODUCTS * 2 * side**3 / min(seconds)
+
+
+def format_figures(figures: dict[str, Any]) -> str:
+    """A table for the terminal."""
+    from yolor_jax.training.program_cost import readable
+
+    f = figures
+    memory = readable(f["memory_bytes"])
+    if f["peak_bytes_in_use"]:
+        memory += f"; {readable(f['peak_bytes_in_use'])} in use at most"
+    rows = {
+        "images/s": f"{f['images_per_second']:,.1f}",
+        "waiting for data": f"{f['data_wait_share']:.1%} of the time",
+        "FLOPs of a step": f"{f['flops_per_step'] / 1e9:,.2f} GFLOP",
+        "matrix products": f"{f['matrix_flops_per_second'] / 1e12:,.3f} TFLOP/s on one device",
+        "MFU": f"{f['mfu']:.1%}",
+        "memory of the step": f"{memory}, on each device",
+        "compiled in": f"{f['compile_seconds']:,.1f} s",
+    }
+    title = (
+        f"{f['model']}, {f['image_size']} pixels, batches of {f['batch_size']}, {f['dtype']}, on "
+        f"{f['devices']} x {f['device']}; {f['steps']} steps"
+    )
+    return "\n".join([title, *(f"{name:20}{value}" for name, value in rows.items())])
