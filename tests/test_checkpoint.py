@@ -224,6 +224,9 @@ def test_damage_of_any_file_is_found_and_named(saved, way):
     ],
 )
 def test_a_damaged_latest_is_set_aside(first, saved, file, way, reason):
+    checkpoint_folder.write_scores(
+        checkpoint_folder.absolute(saved / "checkpoints"), 4, {"AP": 0.9}
+    )
     WAYS[way](next((saved / "checkpoints" / "4").glob(file)))
     with checkpoint.Checkpoints(saved, META) as checkpoints:
         restored, position, [sentence] = checkpoints.restore_latest(abstract(meshes.make_mesh()))
@@ -234,6 +237,7 @@ def test_a_damaged_latest_is_set_aside(first, saved, file, way, reason):
         assert checkpoints.latest_step == 2
         assert folders(saved) == {"2", "4.damaged"}
         checkpoints.save(4, first, position=32)
+        assert not checkpoints.is_scored(4)
     assert folders(saved) == {"2", "4", "4.damaged"}
     WAYS[way](saved / "checkpoints" / "4" / "config" / "metadata")
     with checkpoint.Checkpoints(saved, META) as checkpoints:

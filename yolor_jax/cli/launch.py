@@ -77,7 +77,8 @@ def command(work: Callable[["ProcessGroup"], object], settings: Mapping[str, Any
 def quiet_libraries() -> None:
     """Leaves out what JAX and Orbax tell of backends and files; our own warnings still show."""
     logging.getLogger("jax").setLevel(logging.WARNING)
-    logging.getLogger("absl").setLevel(logging.CRITICAL)  # our messages say what failed
+    for name in ("absl", "asyncio"):  # our own messages say what failed in a checkpoint
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     sys.unraisablehook = _without_closed_loops
 
 
