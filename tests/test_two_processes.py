@@ -1,6 +1,7 @@
 """Two processes of four devices train, evaluate, stop and continue like one process of eight."""
 
 import json
+import re
 import shutil
 import signal
 import time
@@ -56,12 +57,22 @@ class Runs:
         return json.loads((self.folder / name / "detections.json").read_text())
 
 
+def words(text):
+    return set(re.findall("[A-Za-z]+", text))
+
+
+# What the CPU's collectives print from several threads at once, their lines mixed.
+GLOO = words(
+    "[Gloo] Rank 0 is connected to 1 peer ranks. Expected number of connected peer ranks is"
+)
+
+
 def require_done(processes):
     ended = launching.finish(processes)
     for code, _, errors in ended:
         assert code == 0, errors
     for _, out, errors in ended[1:]:
-        assert all(line.startswith("[Gloo]") for line in out.splitlines()), "only the first speaks"
+        assert words(out) <= GLOO, "only the first speaks"
         assert "step" not in errors, "only the first shows a bar"
     return ended
 
