@@ -14,8 +14,8 @@ import time
 import jax
 import numpy as np
 
-from yolor_jax.data.augment import augment
-from yolor_jax.data.augment_config import AugmentConfig
+from yolor_jax.data.augmentation.augment import augment
+from yolor_jax.data.augmentation.config import AugmentConfig
 from yolor_jax.data.pipeline import train_batches
 from yolor_jax.data.sources import open_dataset
 from yolor_jax.detection.losses import LossConfig

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from yolor_jax.data import affine, mosaic, warp
+from yolor_jax.data.augmentation import affine, mosaic, warp
 
 NAMES = ("p_scratch1280", "p_scratch640", "p_full_affine", "p_perspective", "p_identity",
          "p_crop_only", "p_rect_nonsquare")  # fmt: skip

@@ -9,11 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from yolor_jax.data.augment import augment
-from yolor_jax.data.augment_config import NO_AUGMENTATION, AugmentConfig
-from yolor_jax.data.colour import scale_hsv
+from yolor_jax.data.augmentation.augment import augment
+from yolor_jax.data.augmentation.colour import scale_hsv
+from yolor_jax.data.augmentation.config import NO_AUGMENTATION, AugmentConfig
+from yolor_jax.data.augmentation.flip import flip_horizontally
 from yolor_jax.data.example import Batch
-from yolor_jax.data.flip import flip_horizontally
 
 scale_hsv_jit = jax.jit(scale_hsv)
 

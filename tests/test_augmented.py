@@ -9,8 +9,8 @@ import pytest
 import tiny_run
 
 from yolor_jax.cli import augmented
-from yolor_jax.data.augment import augment
-from yolor_jax.data.augment_config import AugmentConfig
+from yolor_jax.data.augmentation.augment import augment
+from yolor_jax.data.augmentation.config import AugmentConfig
 
 CONFIG = AugmentConfig(group=4, scale=0.5)
 SIZE = (16, 16)

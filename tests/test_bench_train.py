@@ -8,7 +8,7 @@ import pytest
 
 from yolor_jax.cli.bench import train
 from yolor_jax.cli.main import main
-from yolor_jax.data import shapes
+from yolor_jax.data.preparation import shapes
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 RECIPE = str(ROOT / "configs" / "quickstart.py")

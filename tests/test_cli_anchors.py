@@ -14,7 +14,8 @@ from configs import quickstart
 from yolor_jax.cli import anchors, recipe, train
 from yolor_jax.cli.checkpoints import open_checkpoint
 from yolor_jax.cli.evaluate import Options, _adapt
-from yolor_jax.data import objects, records, shapes
+from yolor_jax.data import objects
+from yolor_jax.data.preparation import records, shapes
 from yolor_jax.data.sources import Source, open_source
 from yolor_jax.detection.anchors import find_anchors, measure
 from yolor_jax.models.anchors import by_level, with_anchors

@@ -13,8 +13,8 @@ import pytest
 from coco_folder import write
 
 from yolor_jax.cli.main import main
-from yolor_jax.data import joining, records
-from yolor_jax.data.prepare import prepare
+from yolor_jax.data.preparation import joining, records
+from yolor_jax.data.preparation.prepare import prepare
 from yolor_jax.data.sources import open_dataset, open_source
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -114,7 +114,7 @@ def test_zip_files_give_the_same_bytes(pets, tmp_path):
 KILLED = """
 import os, signal, sys
 from yolor_jax.cli.main import main
-from yolor_jax.data import records
+from yolor_jax.data.preparation import records
 add = records._to_features
 seen = []
 def killed(record):

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from yolor_jax.data import affine, mixup, mosaic, warp
-from yolor_jax.data.augment import augment
-from yolor_jax.data.augment_config import NO_AUGMENTATION, AugmentConfig
+from yolor_jax.data.augmentation import affine, mixup, mosaic, warp
+from yolor_jax.data.augmentation.augment import augment
+from yolor_jax.data.augmentation.config import NO_AUGMENTATION, AugmentConfig
 from yolor_jax.data.example import Batch
 from yolor_jax.data.letterbox import letterbox
 

@@ -6,10 +6,10 @@ import jax
 import numpy as np
 import pytest
 
-from yolor_jax.data import shapes
-from yolor_jax.data.augment import augment
-from yolor_jax.data.augment_config import AugmentConfig
+from yolor_jax.data.augmentation.augment import augment
+from yolor_jax.data.augmentation.config import AugmentConfig
 from yolor_jax.data.pipeline import train_batches
+from yolor_jax.data.preparation import shapes
 from yolor_jax.data.sources import open_dataset
 from yolor_jax.detection.losses import LossConfig
 from yolor_jax.models import detector

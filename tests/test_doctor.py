@@ -10,7 +10,7 @@ from configs import quickstart
 from yolor_jax.cli import recipe
 from yolor_jax.cli.doctor import ahead_of_time, checks
 from yolor_jax.cli.main import main
-from yolor_jax.data import shapes
+from yolor_jax.data.preparation import shapes
 from yolor_jax.training import mesh as meshes
 from yolor_jax.training.program_cost import Collectives, Memory
 from yolor_jax.training.topology import GIB

@@ -5,10 +5,10 @@ import itertools
 import numpy as np
 import pytest
 
-from yolor_jax.data import shapes
 from yolor_jax.data.image_weights import WeightedOrder, image_weights
 from yolor_jax.data.objects import Objects, all_objects
 from yolor_jax.data.pipeline import train_batches
+from yolor_jax.data.preparation import shapes
 from yolor_jax.data.sources import open_source
 
 

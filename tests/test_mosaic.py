@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from yolor_jax.data import mosaic, warp
+from yolor_jax.data.augmentation import mosaic, warp
 
 
 @pytest.mark.parametrize("name", ["m64_a", "m64_b", "m640", "m640_min", "m640_max", "m9_48"])

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import tiny_run
 
-from yolor_jax.data.resize import resize
+from yolor_jax.data.augmentation.resize import resize
 from yolor_jax.training import mesh as meshes
 from yolor_jax.training import step
 from yolor_jax.training.multi_scale import drawn_size, make_multi_scale_step, steps_by_size

@@ -5,8 +5,8 @@ import shutil
 import numpy as np
 import pytest
 
-from yolor_jax.data import records, shapes
 from yolor_jax.data.objects import Objects, all_objects, network_sizes, some_objects
+from yolor_jax.data.preparation import records, shapes
 from yolor_jax.data.sources import Source, open_source
 from yolor_jax.data.subset import Subset
 

@@ -7,7 +7,7 @@ import pytest
 
 from yolor_jax.cli import preflight
 from yolor_jax.cli.errors import CommandError
-from yolor_jax.data import shapes
+from yolor_jax.data.preparation import shapes
 from yolor_jax.data.sources import Source, open_dataset
 
 

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from coco_folder import box_entry, image_entry, jpeg, with_orientation, write
 
-from yolor_jax.data import check_images as check_module
 from yolor_jax.data.encoded import decode, read_header
-from yolor_jax.data.prepare import prepare
-from yolor_jax.data.report import BROKEN, NOTED, Report
+from yolor_jax.data.preparation import check_images as check_module
+from yolor_jax.data.preparation.prepare import prepare
+from yolor_jax.data.preparation.report import BROKEN, NOTED, Report
 from yolor_jax.data.sources import open_source
 
 
@@ -257,8 +257,8 @@ def test_change_is_noticed_and_nothing_done_twice(tmp_path, caplog):
 
 KILLED = """
 import os, signal, sys
-from yolor_jax.data import records
-from yolor_jax.data.prepare import prepare
+from yolor_jax.data.preparation import records
+from yolor_jax.data.preparation.prepare import prepare
 write = records.write
 def killed(directory, *, splits, **more):
     def two(images):

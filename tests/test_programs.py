@@ -5,7 +5,7 @@ import pytest
 
 from configs import quickstart
 from yolor_jax.cli import program, train
-from yolor_jax.data import shapes
+from yolor_jax.data.preparation import shapes
 
 pytestmark = pytest.mark.long
 

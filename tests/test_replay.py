@@ -11,8 +11,8 @@ import pytest
 from configs import quickstart
 from yolor_jax.cli import program, recipe, replay, start
 from yolor_jax.cli.errors import CommandError
-from yolor_jax.data import shapes
 from yolor_jax.data.pipeline import train_batches
+from yolor_jax.data.preparation import shapes
 from yolor_jax.training import bad_batch
 from yolor_jax.training import mesh as meshes
 from yolor_jax.training.checkpoint import Checkpoints

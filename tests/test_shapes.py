@@ -4,8 +4,8 @@ import cv2
 import numpy as np
 import pytest
 
-from yolor_jax.data import painting, shapes
 from yolor_jax.data.encoded import decode
+from yolor_jax.data.preparation import painting, shapes
 from yolor_jax.data.sources import open_dataset, open_source
 
 SIZES = {"train": 12, "validation": 6}

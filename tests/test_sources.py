@@ -9,9 +9,9 @@ import pytest
 import tensorflow_datasets as tfds
 from coco_folder import write
 
-from yolor_jax.data import records
 from yolor_jax.data.classes import COCO_CATEGORY_IDS, COCO_NAMES
 from yolor_jax.data.encoded import decode
+from yolor_jax.data.preparation import records
 from yolor_jax.data.sources import open_dataset, open_source
 
 

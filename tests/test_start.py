@@ -8,7 +8,7 @@ from leaves import random_leaves
 from configs import quickstart
 from yolor_jax.cli import train
 from yolor_jax.cli.errors import CommandError
-from yolor_jax.data import shapes
+from yolor_jax.data.preparation import shapes
 from yolor_jax.models.detector import build, variable_shapes
 from yolor_jax.models.fold import fold
 from yolor_jax.training.checkpoint import load_variables

@@ -10,8 +10,8 @@ import optax
 import pytest
 import tiny_run
 
-from yolor_jax.data import augment
-from yolor_jax.data.augment_config import AugmentConfig
+from yolor_jax.data.augmentation import augment
+from yolor_jax.data.augmentation.config import AugmentConfig
 from yolor_jax.detection.losses import LossConfig
 from yolor_jax.models import detector
 from yolor_jax.training import mesh as meshes

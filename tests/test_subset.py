@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from yolor_jax.data import shapes
 from yolor_jax.data.pipeline import eval_batches, train_batches
+from yolor_jax.data.preparation import shapes
 from yolor_jax.data.sources import open_source
 from yolor_jax.data.subset import Subset, first_images
 

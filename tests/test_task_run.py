@@ -8,7 +8,7 @@ from yolor_jax.cli import evaluate, recipe, train
 from yolor_jax.cli.checkpoints import open_checkpoint
 from yolor_jax.cli.errors import CommandError
 from yolor_jax.cli.main import main
-from yolor_jax.data import shapes
+from yolor_jax.data.preparation import shapes
 from yolor_jax.training.metrics import read_json_lines
 
 pytestmark = pytest.mark.usefixtures("compilation_cache")

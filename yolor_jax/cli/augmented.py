@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 import jax
 import numpy as np
 
-from yolor_jax.data.augment_config import AugmentConfig
+from yolor_jax.data.augmentation.config import AugmentConfig
 from yolor_jax.data.example import Batch
 from yolor_jax.inference.drawing import contact_sheet, draw_boxes, save_image
 from yolor_jax.training.step import Augment

@@ -11,8 +11,8 @@ import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
-from yolor_jax.data.augment import augment
-from yolor_jax.data.augment_config import AugmentConfig
+from yolor_jax.data.augmentation.augment import augment
+from yolor_jax.data.augmentation.config import AugmentConfig
 from yolor_jax.data.example import Batch
 from yolor_jax.data.image_weights import WeightedOrder, image_weights
 from yolor_jax.data.objects import all_objects

@@ -17,8 +17,8 @@ from ml_collections import ConfigDict
 
 from yolor_jax.cli import recipe, start
 from yolor_jax.cli.errors import user_errors
+from yolor_jax.data.augmentation.resize import resize
 from yolor_jax.data.example import Batch
-from yolor_jax.data.resize import resize
 from yolor_jax.inference.drawing import contact_sheet, draw_boxes, save_image
 from yolor_jax.training import bad_batch, checkpoint_folder
 from yolor_jax.training import mesh as meshes

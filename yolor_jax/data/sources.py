@@ -16,9 +16,10 @@ from typing import SupportsIndex
 
 import numpy as np
 
-from yolor_jax.data import classes, coco_files, prepare, records, shapes
+from yolor_jax.data import classes
 from yolor_jax.data.encoded import read_header
 from yolor_jax.data.example import Example
+from yolor_jax.data.preparation import coco_files, prepare, records, shapes
 from yolor_jax.data.stored import Stored, read
 
 Path = str | pathlib.Path

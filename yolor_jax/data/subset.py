@@ -9,7 +9,7 @@ from typing import SupportsIndex
 import numpy as np
 
 from yolor_jax.data.example import Example
-from yolor_jax.data.records import Targets
+from yolor_jax.data.preparation.records import Targets
 from yolor_jax.data.sources import Source
 
 

@@ -97,7 +97,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _check(args: argparse.Namespace) -> None:
     """Raises a ValueError for a number that no round could be made of."""
-    from yolor_jax.data.augment_config import AugmentConfig
+    from yolor_jax.data.augmentation.config import AugmentConfig
 
     if args.batch_size < 1 or args.batch_size % AugmentConfig().group:
         raise ValueError(
@@ -177,8 +177,8 @@ def _augmentation(source: "Source", args: argparse.Namespace) -> tuple[str, floa
 
     import jax
 
-    from yolor_jax.data.augment import augment
-    from yolor_jax.data.augment_config import AugmentConfig
+    from yolor_jax.data.augmentation.augment import augment
+    from yolor_jax.data.augmentation.config import AugmentConfig
 
     with contextlib.closing(_batches(source, args)) as batches:
         batch = jax.device_put(next(batches))

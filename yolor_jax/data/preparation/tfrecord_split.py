@@ -16,9 +16,10 @@ import tensorflow_datasets as tfds
 from google.protobuf.message import DecodeError
 from tqdm import tqdm
 
-from yolor_jax.data import classes, stored, tfrecord
-from yolor_jax.data.coco_files import File, Original
+from yolor_jax.data import classes, stored
 from yolor_jax.data.encoded import read_header
+from yolor_jax.data.preparation import tfrecord
+from yolor_jax.data.preparation.coco_files import File, Original
 
 
 def open_split(path: pathlib.Path, split: str, *, progress: bool) -> Original:

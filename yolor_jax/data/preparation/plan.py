@@ -15,10 +15,10 @@ import numpy as np
 from jaxtyping import Float
 from tqdm import tqdm
 
-from yolor_jax.data import annotations, records
-from yolor_jax.data.coco_files import File, Original
 from yolor_jax.data.encoded import apply_orientation
-from yolor_jax.data.report import Report
+from yolor_jax.data.preparation import annotations, records
+from yolor_jax.data.preparation.coco_files import File, Original
+from yolor_jax.data.preparation.report import Report
 
 
 class Planned(NamedTuple):

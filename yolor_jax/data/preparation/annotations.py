@@ -16,7 +16,7 @@ import math
 import numpy as np
 from jaxtyping import Float
 
-from yolor_jax.data.report import Report
+from yolor_jax.data.preparation.report import Report
 
 MIN_SIDE = 0.01
 """Pixels; COCO's coordinates are rounded to this."""

@@ -21,8 +21,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float32, UInt8
 
+from yolor_jax.data.augmentation.mosaic import Tiles
 from yolor_jax.data.letterbox import BORDER
-from yolor_jax.data.mosaic import Tiles
 
 _STEPS = 32.0  # positions per pixel
 _FAR = 1e6  # pixels; behind every canvas, and still a number of steps in int32

@@ -14,8 +14,8 @@ from concurrent.futures import ThreadPoolExecutor
 import cv2
 from tqdm import tqdm
 
-from yolor_jax.data.coco_files import Original
 from yolor_jax.data.encoded import check
+from yolor_jax.data.preparation.coco_files import Original
 
 _PER_FLUSH = 128
 

@@ -12,7 +12,7 @@ import numpy as np
 from tqdm import tqdm
 
 from yolor_jax.data.encoded import check
-from yolor_jax.data.report import Report
+from yolor_jax.data.preparation.report import Report
 from yolor_jax.data.sources import Source
 
 

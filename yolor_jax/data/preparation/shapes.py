@@ -19,7 +19,7 @@ import numpy as np
 from jaxtyping import Float32
 from tqdm import tqdm
 
-from yolor_jax.data import painting, records
+from yolor_jax.data.preparation import painting, records
 
 SIZES = {"train": 4000, "validation": 300}
 VERSION = 1

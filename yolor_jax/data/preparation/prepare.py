@@ -24,11 +24,11 @@ from collections.abc import Sequence
 
 from tqdm import tqdm
 
-from yolor_jax.data import annotations, joining, records
-from yolor_jax.data.check_images import check_images
-from yolor_jax.data.coco_files import Original, open_split
-from yolor_jax.data.plan import plan_images, read_planned
-from yolor_jax.data.report import Report
+from yolor_jax.data.preparation import annotations, joining, records
+from yolor_jax.data.preparation.check_images import check_images
+from yolor_jax.data.preparation.coco_files import Original, open_split
+from yolor_jax.data.preparation.plan import plan_images, read_planned
+from yolor_jax.data.preparation.report import Report
 
 VERSION = 2
 """To be raised whenever prepared directories change."""

@@ -16,11 +16,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, PRNGKeyArray
 
-from yolor_jax.data.augment_config import AugmentConfig
-from yolor_jax.data.colour import scale_hsv
-from yolor_jax.data.compose import Sample, move, overlay
+from yolor_jax.data.augmentation.colour import scale_hsv
+from yolor_jax.data.augmentation.compose import Sample, move, overlay
+from yolor_jax.data.augmentation.config import AugmentConfig
+from yolor_jax.data.augmentation.flip import flip_horizontally, flip_vertically
 from yolor_jax.data.example import Batch
-from yolor_jax.data.flip import flip_horizontally, flip_vertically
 
 # What a key is folded with; one more leaves the random numbers of the others as they are.
 _FLIP, _HSV, _FLIP_VERTICAL, _MOVE, _MIXUP = range(5)

@@ -14,8 +14,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float32, Int32, Key, UInt8
 
 from yolor_jax import boxes
-from yolor_jax.data import affine, mixup, mosaic, warp
-from yolor_jax.data.augment_config import AugmentConfig
+from yolor_jax.data.augmentation import affine, mixup, mosaic, warp
+from yolor_jax.data.augmentation.config import AugmentConfig
 from yolor_jax.data.example import Batch
 
 # What a key is folded with.

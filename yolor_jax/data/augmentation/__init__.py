@@ -1,0 +1,1 @@
+"""Variation of training images on the device, in JAX."""

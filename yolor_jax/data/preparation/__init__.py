@@ -1,0 +1,1 @@
+"""From folders, zip files and TFRecords to the directories that training reads."""
