@@ -23,7 +23,7 @@ _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run; by default r
 
 def main(argv):
     """Runs the recipe; wrong input ends with one sentence and exit code 2."""
-    from yolor_jax.cli import train
+    from yolor_jax.cli.run import train
 
     if len(argv) > 1:
         raise app.UsageError(f"got {argv[1:]}, expected only flags such as --config=FILE")

@@ -22,7 +22,7 @@ from yolor_jax.detection.losses import LossConfig
 from yolor_jax.models import detector
 from yolor_jax.training import loop, metrics, optim, state, step
 from yolor_jax.training import mesh as meshes
-from yolor_jax.training.checkpoint import Checkpoints
+from yolor_jax.training.checkpoints.checkpoint import Checkpoints
 
 SIZE = 64
 RUN = optim.RunLength(batch_size=4, steps_per_epoch=6, total_steps=20)

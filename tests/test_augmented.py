@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tiny_run
 
-from yolor_jax.cli import augmented
+from yolor_jax.cli.run import augmented
 from yolor_jax.data.augmentation.augment import augment
 from yolor_jax.data.augmentation.config import AugmentConfig
 

@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from yolor_jax.cli.board import Board
+from yolor_jax.cli.run.board import Board
 from yolor_jax.data.preparation import shapes
 from yolor_jax.data.sources import open_dataset
 from yolor_jax.inference.drawing import save_image

@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 import tiny_run
 
-from yolor_jax.training import checkpoint, checkpoint_folder, state
 from yolor_jax.training import mesh as meshes
+from yolor_jax.training import state
+from yolor_jax.training.checkpoints import checkpoint
+from yolor_jax.training.checkpoints import folder as checkpoint_folder
 
 META = {
     "model": {

@@ -11,9 +11,10 @@ import pytest
 from leaves import random_leaves
 
 from configs import quickstart
-from yolor_jax.cli import anchors, recipe, train
+from yolor_jax.cli import recipe
 from yolor_jax.cli.checkpoints import open_checkpoint
 from yolor_jax.cli.evaluate import Options, _adapt
+from yolor_jax.cli.run import anchors, train
 from yolor_jax.data import objects
 from yolor_jax.data.preparation import records, shapes
 from yolor_jax.data.sources import Source, open_source

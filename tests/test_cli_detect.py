@@ -12,7 +12,7 @@ from grid_detector import CLASS, SCORE, grid_detector
 
 from yolor_jax.cli import detect
 from yolor_jax.cli.main import main
-from yolor_jax.training.checkpoint import Checkpoints
+from yolor_jax.training.checkpoints.checkpoint import Checkpoints
 from yolor_jax.training.state import TrainState
 
 NAMES = ["cat", "dog", "sheep"]

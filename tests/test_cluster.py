@@ -2,8 +2,8 @@
 
 import pytest
 
-from yolor_jax.training import cluster
-from yolor_jax.training.cluster import Place
+from yolor_jax.training.processes import cluster
+from yolor_jax.training.processes.cluster import Place
 
 SLURM = {
     "SLURM_JOB_ID": "4242",

@@ -4,8 +4,8 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from yolor_jax.training import compile_log
-from yolor_jax.training.compile_log import CompileLog
+from yolor_jax.training.programs import compile_log
+from yolor_jax.training.programs.compile_log import CompileLog
 
 
 @pytest.fixture

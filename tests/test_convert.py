@@ -17,7 +17,7 @@ from yolor_jax.models.detector import build, variable_shapes
 from yolor_jax.models.fold import fold
 from yolor_jax.models.spec import with_implicit
 from yolor_jax.models.zoo import MODELS
-from yolor_jax.training.checkpoint import Checkpoints
+from yolor_jax.training.checkpoints.checkpoint import Checkpoints
 from yolor_jax.training.state import TrainState
 from yolor_jax.trees import flatten_by_path
 from yolor_jax.weights import store

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from yolor_jax.cli import curves
+from yolor_jax.cli.run import curves
 from yolor_jax.inference import chart
 from yolor_jax.inference.drawing import class_color
 from yolor_jax.training.metrics import JsonLines

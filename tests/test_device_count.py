@@ -15,7 +15,7 @@ from yolor_jax.detection.losses import LossConfig
 from yolor_jax.models import detector
 from yolor_jax.training import loop, metrics, optim, state, step
 from yolor_jax.training import mesh as meshes
-from yolor_jax.training.checkpoint import Checkpoints
+from yolor_jax.training.checkpoints.checkpoint import Checkpoints
 
 SIZE, CLASSES = 64, 6
 RUN = optim.RunLength(batch_size=8, steps_per_epoch=3, total_steps=9)

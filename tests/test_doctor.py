@@ -12,8 +12,8 @@ from yolor_jax.cli.doctor import ahead_of_time, checks
 from yolor_jax.cli.main import main
 from yolor_jax.data.preparation import shapes
 from yolor_jax.training import mesh as meshes
-from yolor_jax.training.program_cost import Collectives, Memory
-from yolor_jax.training.topology import GIB
+from yolor_jax.training.programs.cost import Collectives, Memory
+from yolor_jax.training.programs.topology import GIB
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 

@@ -9,8 +9,9 @@ import tiny_run
 
 from yolor_jax.models.detector import build, variable_shapes
 from yolor_jax.nn.conv import ConvUnit
-from yolor_jax.training import checkpoint, freeze, optim, state, step
+from yolor_jax.training import freeze, optim, state, step
 from yolor_jax.training import mesh as meshes
+from yolor_jax.training.checkpoints import checkpoint
 from yolor_jax.trees import flatten_by_path
 
 SCHEDULE = {"weight_decay": 0.3, "ema_tau": 3.0}

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import tiny_run
 
-from yolor_jax.training import bad_batch, checkpoint, loop, metrics, optim, state
+from yolor_jax.training import bad_batch, loop, metrics, optim, state
+from yolor_jax.training.checkpoints import checkpoint
 
 RUN = optim.RunLength(batch_size=4, steps_per_epoch=5, total_steps=10)
 META = {"model": {"name": "none"}}

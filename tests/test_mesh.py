@@ -14,8 +14,9 @@ from jax.sharding import PartitionSpec
 
 from yolor_jax.models import detector
 from yolor_jax.nn.conv import BatchNorm
-from yolor_jax.training import checkpoint, state, step
 from yolor_jax.training import mesh as meshes
+from yolor_jax.training import state, step
+from yolor_jax.training.checkpoints import checkpoint
 
 RUN = tiny_run.run_length(16)
 CONFIG = tiny_run.quick(nominal_batch=32)

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from yolor_jax.cli.preemption import Preemption, preemption, shared_preemption
+from yolor_jax.cli.run.preemption import Preemption, preemption, shared_preemption
 from yolor_jax.training.mesh import make_mesh
 
 

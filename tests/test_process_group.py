@@ -7,10 +7,10 @@ import time
 import launching
 import pytest
 
-from yolor_jax.training import process_group
-from yolor_jax.training.cluster import Place
-from yolor_jax.training.process_group import Disagreement
-from yolor_jax.training.roll_call import meet
+from yolor_jax.training.processes import group as process_group
+from yolor_jax.training.processes.cluster import Place
+from yolor_jax.training.processes.group import Disagreement
+from yolor_jax.training.processes.roll_call import meet
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import pytest
 from jax.sharding import PartitionSpec
 
 from yolor_jax.training import mesh as meshes
-from yolor_jax.training.program_cost import Collectives, Memory, count_collectives, count_flops
+from yolor_jax.training.programs.cost import Collectives, Memory, count_collectives, count_flops
 
 HLO = """
   %all-reduce = f32[8]{0:T(128)S(1)} all-reduce(%get-tuple-element.2), channel_id=1

@@ -4,7 +4,8 @@ import jax
 import pytest
 
 from configs import quickstart
-from yolor_jax.cli import program, train
+from yolor_jax.cli import program
+from yolor_jax.cli.run import train
 from yolor_jax.data.preparation import shapes
 
 pytestmark = pytest.mark.long

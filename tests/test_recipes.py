@@ -15,8 +15,9 @@ from absl import flags
 from ml_collections import config_flags
 
 from configs import base, finetune1280
-from yolor_jax.cli import recipe, train
+from yolor_jax.cli import recipe
 from yolor_jax.cli.errors import CommandError
+from yolor_jax.cli.run import train
 from yolor_jax.detection.losses import detection_loss
 from yolor_jax.models.detector import variable_shapes
 from yolor_jax.models.zoo import MODELS

@@ -9,13 +9,15 @@ import numpy as np
 import pytest
 
 from configs import quickstart
-from yolor_jax.cli import program, recipe, replay, start
+from yolor_jax.cli import program, recipe
+from yolor_jax.cli.doctor import replay
 from yolor_jax.cli.errors import CommandError
+from yolor_jax.cli.run import start
 from yolor_jax.data.pipeline import train_batches
 from yolor_jax.data.preparation import shapes
 from yolor_jax.training import bad_batch
 from yolor_jax.training import mesh as meshes
-from yolor_jax.training.checkpoint import Checkpoints
+from yolor_jax.training.checkpoints.checkpoint import Checkpoints
 
 pytestmark = pytest.mark.usefixtures("compilation_cache")
 

@@ -6,12 +6,12 @@ import pytest
 from leaves import random_leaves
 
 from configs import quickstart
-from yolor_jax.cli import train
 from yolor_jax.cli.errors import CommandError
+from yolor_jax.cli.run import train
 from yolor_jax.data.preparation import shapes
 from yolor_jax.models.detector import build, variable_shapes
 from yolor_jax.models.fold import fold
-from yolor_jax.training.checkpoint import load_variables
+from yolor_jax.training.checkpoints.checkpoint import load_variables
 from yolor_jax.trees import flatten_by_path
 from yolor_jax.weights.store import save_variables
 

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 
 from configs import quickstart
-from yolor_jax.cli import evaluate, recipe, train
+from yolor_jax.cli import evaluate, recipe
 from yolor_jax.cli.checkpoints import open_checkpoint
 from yolor_jax.cli.errors import CommandError
 from yolor_jax.cli.main import main
+from yolor_jax.cli.run import train
 from yolor_jax.data.preparation import shapes
 from yolor_jax.training.metrics import read_json_lines
 

@@ -13,9 +13,9 @@ import pytest
 from tensorflow_datasets.proto import tf_example_pb2
 
 from configs import quickstart
-from yolor_jax.cli import train
 from yolor_jax.cli.errors import CommandError
 from yolor_jax.cli.main import main
+from yolor_jax.cli.run import train
 from yolor_jax.data.preparation import tfrecord
 from yolor_jax.data.sources import open_source
 from yolor_jax.data.stored import read

@@ -10,8 +10,8 @@ import sys
 import jax
 import pytest
 
-from yolor_jax.training import topology
-from yolor_jax.training.topology import DoesNotFit, compile_for_tpu, hbm_bytes, tpu_devices
+from yolor_jax.training.programs import topology
+from yolor_jax.training.programs.topology import DoesNotFit, compile_for_tpu, hbm_bytes, tpu_devices
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 # As libtpu says it: of all a program holds, or of its temporaries alone.

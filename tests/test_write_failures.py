@@ -10,8 +10,9 @@ import jax
 import pytest
 import tiny_run
 
-from yolor_jax.training import checkpoint, loop, optim, state
+from yolor_jax.training import loop, optim, state
 from yolor_jax.training import mesh as meshes
+from yolor_jax.training.checkpoints import checkpoint
 
 # TensorStore's threads go on telling Orbax after it has raised their first error.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")

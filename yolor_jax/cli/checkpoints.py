@@ -8,7 +8,7 @@ from yolor_jax.models.anchors import with_anchors
 from yolor_jax.models.detector import Detector, build, find_spec
 from yolor_jax.models.fold import fold
 from yolor_jax.models.spec import ModelSpec, with_implicit, with_tasks
-from yolor_jax.training import checkpoint as runs
+from yolor_jax.training.checkpoints import checkpoint as runs
 from yolor_jax.weights import store
 
 

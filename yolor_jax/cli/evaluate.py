@@ -20,7 +20,7 @@ from yolor_jax.evaluation.evaluate import Evaluation, evaluate
 from yolor_jax.evaluation.tasks import evaluate_tasks, task_numbers
 from yolor_jax.models.detector import Detector
 from yolor_jax.training.mesh import batch_sharding, make_mesh, whole
-from yolor_jax.training.process_group import ALONE, ProcessGroup
+from yolor_jax.training.processes.group import ALONE, ProcessGroup
 
 Evaluator = Callable[[Mapping], Evaluation]
 

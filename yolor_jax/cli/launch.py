@@ -13,7 +13,7 @@ from absl import flags
 from yolor_jax.cli.errors import CommandError
 
 if TYPE_CHECKING:
-    from yolor_jax.training.process_group import ProcessGroup
+    from yolor_jax.training.processes.group import ProcessGroup
 
 CACHE = pathlib.Path("~/.cache/yolor_jax/compiled")
 
@@ -50,7 +50,7 @@ def command(work: Callable[["ProcessGroup"], object], settings: Mapping[str, Any
         of several processes that fails while the others go on ends at once instead of returning.
     """
     from yolor_jax.cli import preflight
-    from yolor_jax.training.process_group import ALONE
+    from yolor_jax.training.processes.group import ALONE
 
     use_compilation_cache()
     quiet_libraries()

@@ -25,9 +25,14 @@ from ml_collections import ConfigDict
 import yolor_jax
 from yolor_jax.cli import recipe
 from yolor_jax.cli.errors import CommandError, user_errors
-from yolor_jax.training.cluster import find_place
-from yolor_jax.training.process_group import ALONE, Disagreement, ProcessGroup, differences
-from yolor_jax.training.roll_call import meet as roll_call
+from yolor_jax.training.processes.cluster import find_place
+from yolor_jax.training.processes.group import (
+    ALONE,
+    Disagreement,
+    ProcessGroup,
+    differences,
+)
+from yolor_jax.training.processes.roll_call import meet as roll_call
 
 TIMEOUT = 50.0
 """Seconds that processes wait for each other where none of them has anything to prepare."""

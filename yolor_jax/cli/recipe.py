@@ -30,7 +30,7 @@ from yolor_jax.training.task_losses import TaskLossConfig, make_loss
 
 Split = Source | Subset
 FILE = "config.json"
-AUTO = "auto"  # anchors that are found for the training data, see `cli.anchors`
+AUTO = "auto"  # anchors that are found for the training data, see `cli.run.anchors`
 FREE = ("eval", "mesh", "remat", "log_every", "checkpoint_every", "tensorboard")
 FREE_OF_DATA = ("prepared", "eval_split", "threads", "workers")
 

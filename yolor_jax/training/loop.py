@@ -26,7 +26,7 @@ import tqdm
 from yolor_jax.data.example import Batch
 from yolor_jax.training import bad_batch
 from yolor_jax.training import metrics as metrics_lib
-from yolor_jax.training.checkpoint import Checkpoints
+from yolor_jax.training.checkpoints.checkpoint import Checkpoints
 from yolor_jax.training.optim import RunLength
 from yolor_jax.training.state import TrainState
 from yolor_jax.training.step import Metrics, TrainStep

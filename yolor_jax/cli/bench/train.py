@@ -64,10 +64,11 @@ def measure(config: Any, steps: int) -> dict[str, Any]:
     """
     import jax
 
-    from yolor_jax.cli import program, recipe, start
+    from yolor_jax.cli import program, recipe
     from yolor_jax.cli.doctor.ahead_of_time import step_flops
+    from yolor_jax.cli.run import start
     from yolor_jax.training import mesh as meshes
-    from yolor_jax.training.program_cost import Memory
+    from yolor_jax.training.programs.cost import Memory
 
     sources = recipe.open_sources(config)
     module = recipe.detector(config, len(sources.class_names))
@@ -186,7 +187,7 @@ def matrix_flops_per_second(dtype: Any, side: int | None = None) -> float:
 
 def format_figures(figures: dict[str, Any]) -> str:
     """A table for the terminal."""
-    from yolor_jax.training.program_cost import readable
+    from yolor_jax.training.programs.cost import readable
 
     f = figures
     memory = readable(f["memory_bytes"])

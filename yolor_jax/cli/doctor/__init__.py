@@ -49,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
 
     launch.quiet_libraries()
     if args.replay:
-        from yolor_jax.cli.replay import replay
+        from yolor_jax.cli.doctor.replay import replay
 
         launch.use_compilation_cache()
         return replay(args.replay)

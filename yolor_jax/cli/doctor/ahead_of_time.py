@@ -18,14 +18,14 @@ from yolor_jax.cli import program, recipe
 from yolor_jax.models.detector import Detector, variable_shapes
 from yolor_jax.training import mesh as meshes
 from yolor_jax.training.optim import RunLength
-from yolor_jax.training.program_cost import (
+from yolor_jax.training.programs.cost import (
     Collectives,
     Memory,
     count_collectives,
     count_flops,
     readable,
 )
-from yolor_jax.training.topology import DoesNotFit, compile_for_tpu, hbm_bytes, tpu_devices
+from yolor_jax.training.programs.topology import DoesNotFit, compile_for_tpu, hbm_bytes, tpu_devices
 
 STEPS = 1000
 """Of an epoch: a constant in the program, on which nothing that is measured here depends."""

@@ -18,14 +18,15 @@ import numpy as np
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from yolor_jax.cli import anchors, program, recipe
+from yolor_jax.cli import program, recipe
 from yolor_jax.cli.doctor.ahead_of_time import step_flops
+from yolor_jax.cli.run import anchors
 from yolor_jax.data.objects import all_objects
 from yolor_jax.models.detector import Detector, variable_shapes
 from yolor_jax.training import mesh as meshes
-from yolor_jax.training.compile_log import CompileLog
 from yolor_jax.training.optim import RunLength
-from yolor_jax.training.program_cost import Memory, readable
+from yolor_jax.training.programs.compile_log import CompileLog
+from yolor_jax.training.programs.cost import Memory, readable
 
 LIBRARIES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
 ACCELERATORS = {

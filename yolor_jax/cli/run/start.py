@@ -8,10 +8,11 @@ import numpy as np
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from yolor_jax.cli import anchors, recipe
+from yolor_jax.cli import recipe
 from yolor_jax.cli.checkpoints import open_checkpoint
+from yolor_jax.cli.run import anchors
 from yolor_jax.models.detector import Detector
-from yolor_jax.training.checkpoint import Checkpoints
+from yolor_jax.training.checkpoints.checkpoint import Checkpoints
 from yolor_jax.training.optim import RunLength
 from yolor_jax.training.state import (
     TrainState,

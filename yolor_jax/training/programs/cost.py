@@ -5,7 +5,8 @@
     compiled = lowered.compile()
     Memory.of(compiled).total, count_collectives(compiled.as_text())
 
-All of it is known before anything runs, and for devices that are not there (`training.topology`).
+All of it is known before anything runs, and for devices that are not there
+(`training.programs.topology`).
 """
 
 import dataclasses

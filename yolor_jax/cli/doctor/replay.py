@@ -15,15 +15,17 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from yolor_jax.cli import recipe, start
+from yolor_jax.cli import recipe
 from yolor_jax.cli.errors import user_errors
+from yolor_jax.cli.run import start
 from yolor_jax.data.augmentation.resize import resize
 from yolor_jax.data.example import Batch
 from yolor_jax.inference.drawing import contact_sheet, draw_boxes, save_image
-from yolor_jax.training import bad_batch, checkpoint_folder
+from yolor_jax.training import bad_batch
 from yolor_jax.training import mesh as meshes
 from yolor_jax.training.bad_batch import BadBatch
-from yolor_jax.training.checkpoint import load_trained
+from yolor_jax.training.checkpoints import folder as checkpoint_folder
+from yolor_jax.training.checkpoints.checkpoint import load_trained
 from yolor_jax.training.diagnosis import Diagnosis, diagnose
 from yolor_jax.training.multi_scale import drawn_size
 from yolor_jax.training.optim import RunLength

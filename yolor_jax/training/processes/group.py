@@ -16,7 +16,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from yolor_jax.training.cluster import Place
+from yolor_jax.training.processes.cluster import Place
 
 GRACE = 10.0
 """Seconds that a process which ends waits for the others to end too."""

@@ -12,8 +12,8 @@ process 0 tells everyone who is absent. Everybody gets the same sentence.
 import socket
 import time
 
-from yolor_jax.training.cluster import Place
-from yolor_jax.training.process_group import ANSWER, Disagreement, Line, ProcessGroup
+from yolor_jax.training.processes.cluster import Place
+from yolor_jax.training.processes.group import ANSWER, Disagreement, Line, ProcessGroup
 
 _RETRY = 0.2
 _REPORT = {"index", "count", "host"}

@@ -16,22 +16,23 @@ import tqdm
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from yolor_jax.cli import anchors, augmented, preflight, program, recipe, report, start
-from yolor_jax.cli.board import Board
-from yolor_jax.cli.curves import Curves
+from yolor_jax.cli import preflight, program, recipe
 from yolor_jax.cli.errors import run_errors, user_errors, user_errors_in
 from yolor_jax.cli.evaluate import Evaluator, make_evaluator, table, write_detections
-from yolor_jax.cli.preemption import Preemption, preemption, shared_preemption
+from yolor_jax.cli.run import anchors, augmented, report, start
+from yolor_jax.cli.run.board import Board
+from yolor_jax.cli.run.curves import Curves
+from yolor_jax.cli.run.preemption import Preemption, preemption, shared_preemption
 from yolor_jax.data.pipeline import train_batches
 from yolor_jax.evaluation.evaluate import Evaluation
 from yolor_jax.models.detector import Detector
 from yolor_jax.models.fold import fold
 from yolor_jax.training import mesh as meshes
-from yolor_jax.training.checkpoint import Checkpoints
-from yolor_jax.training.compile_log import CompileLog
+from yolor_jax.training.checkpoints.checkpoint import Checkpoints
 from yolor_jax.training.loop import train
 from yolor_jax.training.metrics import JsonLines, TensorBoard, Writer
-from yolor_jax.training.process_group import ALONE, ProcessGroup
+from yolor_jax.training.processes.group import ALONE, ProcessGroup
+from yolor_jax.training.programs.compile_log import CompileLog
 from yolor_jax.training.state import TrainState
 
 

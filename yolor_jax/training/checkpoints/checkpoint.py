@@ -31,10 +31,10 @@ from jax.experimental import multihost_utils
 from jaxtyping import PyTree
 from orbax.checkpoint import checkpoint_managers
 
-from yolor_jax.training import checkpoint_folder as folders
-from yolor_jax.training import seal
-from yolor_jax.training.checkpoint_folder import DamagedError
-from yolor_jax.training.fitting import require_same, require_same_leaves
+from yolor_jax.training.checkpoints import folder as folders
+from yolor_jax.training.checkpoints import seal
+from yolor_jax.training.checkpoints.fitting import require_same, require_same_leaves
+from yolor_jax.training.checkpoints.folder import DamagedError
 from yolor_jax.training.state import TrainState
 
 KEEP_LATEST = 2

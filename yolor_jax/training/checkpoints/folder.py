@@ -15,7 +15,7 @@ import orbax.checkpoint as ocp
 from etils import epath
 from jaxtyping import PyTree
 
-from yolor_jax.training import seal
+from yolor_jax.training.checkpoints import seal
 
 FOLDER = "checkpoints"
 SCORES = "scores.json"

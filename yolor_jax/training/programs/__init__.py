@@ -1,0 +1,1 @@
+"""Compiled programs: how long they took to compile, what they need, and devices not there."""
