@@ -14,6 +14,7 @@ from yolor_jax.training import mesh as meshes
 from yolor_jax.training import state
 from yolor_jax.training.checkpoints import checkpoint
 from yolor_jax.training.checkpoints import folder as checkpoint_folder
+from yolor_jax.training.checkpoints.loading import load_variables
 
 META = {
     "model": {
@@ -126,7 +127,7 @@ def test_half_written_checkpoints_are_ignored_and_removed(first, saved):
         half = folder / f"{step}.orbax-checkpoint-tmp"
         shutil.copytree(folder / "4", half)
         shutil.rmtree(half / "data")
-    assert checkpoint.load_variables(saved)[1]["run"] == {"seed": 0}
+    assert load_variables(saved)[1]["run"] == {"seed": 0}
     # A deletion that was cut off: an old step without some of its files.
     shutil.rmtree(folder / "2" / "state")
     with checkpoint.Checkpoints(saved, META) as checkpoints:
@@ -172,19 +173,19 @@ def test_a_state_that_does_not_fit_is_refused_with_a_list(saved):
 def test_load_variables_for_inference(first, saved):
     expected = tiny_run.host(first.ema_variables)
     for folder in (saved, str(saved), saved / "checkpoints"):
-        variables, meta = checkpoint.load_variables(folder)
+        variables, meta = load_variables(folder)
         assert all(type(x) is np.ndarray for x in jax.tree.leaves(variables))
         assert jax.tree.structure(variables) == jax.tree.structure(expected)
         equal(variables, expected)
         assert meta["model"]["class_names"] == ["cat", "dog"]
-    checkpoint.load_variables(saved, 2)
+    load_variables(saved, 2)
 
 
 def test_missing_checkpoints_are_named(saved, tmp_path):
     with pytest.raises(FileNotFoundError, match=r"no checkpoint in .*nowhere"):
-        checkpoint.load_variables(tmp_path / "nowhere")
+        load_variables(tmp_path / "nowhere")
     with pytest.raises(FileNotFoundError, match=r"step 3 .* there are \[2, 4\]"):
-        checkpoint.load_variables(saved, 3)
+        load_variables(saved, 3)
     with checkpoint.Checkpoints(tmp_path / "empty", META) as checkpoints:
         assert checkpoints.latest_step is None
 
@@ -260,11 +261,11 @@ def test_where_all_are_damaged_nothing_starts_from_zero(saved):
 def test_an_inference_from_a_damaged_checkpoint_is_refused(saved):
     WAYS["cut off"](items(saved, 4)[-1])
     with pytest.raises(OSError, match=r"4 is damaged: .*; choose another with --step: .*\[2\]\."):
-        checkpoint.load_variables(saved)
-    checkpoint.load_variables(saved, 2)
+        load_variables(saved)
+    load_variables(saved, 2)
     shutil.rmtree(saved / "checkpoints" / "2")
     with pytest.raises(OSError, match="no other is here"):
-        checkpoint.load_variables(saved)
+        load_variables(saved)
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # Orbax's readers

@@ -21,7 +21,8 @@ from yolor_jax.cli.main import main
 from yolor_jax.cli.run import train
 from yolor_jax.data.pipeline import train_batches
 from yolor_jax.data.preparation import shapes
-from yolor_jax.training.checkpoints.checkpoint import Checkpoints, load_variables
+from yolor_jax.training.checkpoints.checkpoint import Checkpoints
+from yolor_jax.training.checkpoints.loading import load_variables
 from yolor_jax.training.loop import CLOCK_METRICS
 from yolor_jax.training.metrics import read_json_lines
 

@@ -11,7 +11,7 @@ from yolor_jax.cli.run import train
 from yolor_jax.data.preparation import shapes
 from yolor_jax.models.detector import build, variable_shapes
 from yolor_jax.models.fold import fold
-from yolor_jax.training.checkpoints.checkpoint import load_variables
+from yolor_jax.training.checkpoints.loading import load_variables
 from yolor_jax.trees import flatten_by_path
 from yolor_jax.weights.store import save_variables
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from yolor_jax.data.preparation import shapes
-from yolor_jax.training.checkpoints.checkpoint import load_variables
+from yolor_jax.training.checkpoints.loading import load_variables
 from yolor_jax.training.loop import CLOCK_METRICS
 from yolor_jax.training.metrics import read_json_lines
 

@@ -8,7 +8,7 @@ from yolor_jax.models.anchors import with_anchors
 from yolor_jax.models.detector import Detector, build, find_spec
 from yolor_jax.models.fold import fold
 from yolor_jax.models.spec import ModelSpec, with_implicit, with_tasks
-from yolor_jax.training.checkpoints import checkpoint as runs
+from yolor_jax.training.checkpoints import loading
 from yolor_jax.weights import store
 
 
@@ -59,7 +59,7 @@ def open_checkpoint(path: str | pathlib.Path, step: int | None = None) -> Checkp
     if pathlib.Path(path).is_file():
         variables, meta = store.load_variables(path)
     else:
-        variables, meta = runs.load_variables(path, step)
+        variables, meta = loading.load_variables(path, step)
     spec = with_tasks(find_spec(meta["model"]), meta.get("tasks", ()))
     spec = with_anchors(with_implicit(spec, meta["implicit"]), meta.get("anchors"))
     return Checkpoint(spec, variables, meta)

@@ -25,7 +25,7 @@ from yolor_jax.training import bad_batch
 from yolor_jax.training import mesh as meshes
 from yolor_jax.training.bad_batch import BadBatch
 from yolor_jax.training.checkpoints import folder as checkpoint_folder
-from yolor_jax.training.checkpoints.checkpoint import load_trained
+from yolor_jax.training.checkpoints.loading import load_trained
 from yolor_jax.training.diagnosis import Diagnosis, diagnose
 from yolor_jax.training.multi_scale import drawn_size
 from yolor_jax.training.optim import RunLength

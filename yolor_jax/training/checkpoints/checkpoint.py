@@ -6,8 +6,6 @@
         checkpoints.save(1000, state, position=16000)
         checkpoints.score(1000, {"AP": 0.41})  # when it has been evaluated
 
-    variables, meta = load_variables(workdir)  # the moving average, for inference
-
 ``meta`` is a JSON dictionary that identifies the run and tells inference what it must know (model,
 num_classes, class_names, image_size). A folder holds the latest two checkpoints and the one of the
 best AP; each appears whole or not at all. Writing goes on in the background; where it fails, the
@@ -24,21 +22,15 @@ from typing import Any
 
 import flax.serialization
 import jax
-import numpy as np
 import orbax.checkpoint as ocp
-from etils import epath
 from jax.experimental import multihost_utils
-from jaxtyping import PyTree
-from orbax.checkpoint import checkpoint_managers
 
 from yolor_jax.training.checkpoints import folder as folders
 from yolor_jax.training.checkpoints import seal
 from yolor_jax.training.checkpoints.fitting import require_same, require_same_leaves
 from yolor_jax.training.checkpoints.folder import DamagedError
+from yolor_jax.training.checkpoints.retention import KeepLatestAndBest, kept_steps
 from yolor_jax.training.state import TrainState
-
-KEEP_LATEST = 2
-BEST = "AP"
 
 
 class Checkpoints:
@@ -68,7 +60,7 @@ class Checkpoints:
         self._scores = {step: folders.read_scores(self._directory, step) for step in steps}
         self._writing = None
         options = ocp.CheckpointManagerOptions(
-            preservation_policy=_Kept(self._scores),
+            preservation_policy=KeepLatestAndBest(self._scores),
             cleanup_tmp_directories=True,
             async_options=ocp.AsyncOptions(post_finalization_callback=self._seal),
         )
@@ -129,7 +121,7 @@ class Checkpoints:
                 folders.write_scores(self._directory, step, scores)
             self._scores[step] = scores
             steps = self._manager.all_steps()
-            for old in set(steps) - _kept(steps, self._scores):
+            for old in set(steps) - kept_steps(steps, self._scores):
                 self._manager.delete(old)
 
     def is_scored(self, step: int) -> bool:
@@ -278,65 +270,6 @@ class Checkpoints:
             return
 
 
-def load_variables(
-    directory: str | os.PathLike, step: int | None = None
-) -> tuple[dict[str, PyTree], dict]:
-    """The moving average of a checkpoint, as NumPy arrays, without building its model.
-
-    Args:
-        directory: a workdir, or the folder ``checkpoints`` in it.
-        step: which checkpoint; the latest if None.
-
-    Returns:
-        ``{'params': ..., 'batch_stats': ...}`` for ``module.apply``, and the run's ``meta``.
-
-    Raises:
-        FileNotFoundError: if there is no such checkpoint; says where it was looked for.
-        OSError: if the checkpoint is damaged; says which others there are. None takes its place.
-    """
-    return _load(directory, step, prefix="ema_")
-
-
-def load_trained(
-    directory: str | os.PathLike, step: int | None = None
-) -> tuple[dict[str, PyTree], dict]:
-    """The variables that training goes on with; all else as `load_variables`."""
-    return _load(directory, step, prefix="")
-
-
-def _load(
-    directory: str | os.PathLike, step: int | None, *, prefix: str
-) -> tuple[dict[str, PyTree], dict]:
-    folder = folders.absolute(directory)
-    folder = folder / folders.FOLDER if (folder / folders.FOLDER).is_dir() else folder
-    step = folders.choose_step(folder, step)
-    try:
-        return _variables(folder, step, prefix), folders.read_json(folder, step, "config")
-    except DamagedError as error:
-        others = [other for other in folders.steps(folder) if other != step]
-        advice = f"choose another with --step: there are {others}" if others else "no other is here"
-        raise OSError(f"{error}; {advice}.") from error
-
-
-def _variables(folder: epath.Path, step: int, prefix: str) -> dict[str, PyTree]:
-    """Parameters and statistics under their names in the state, which begin with the prefix."""
-    folders.require_whole(folder, step)
-    saved = folders.state_metadata(folder, step)
-    item = {
-        name: jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), saved[name])
-        for name in (f"{prefix}params", f"{prefix}batch_stats")
-    }
-    on_host = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), item)
-    restored = folders.read(
-        folder,
-        step,
-        "state",
-        ocp.PyTreeCheckpointHandler(),
-        ocp.args.PyTreeRestore(item=item, restore_args=on_host, partial_restore=True),
-    )
-    return {name: restored[f"{prefix}{name}"] for name in ("params", "batch_stats")}
-
-
 def _reason(error: Exception) -> str:
     """What the system said, where it said something; all of the error in one line if not."""
     code = re.search(r"os_error_code='(\d+)'", str(error))  # TensorStore's way to tell
@@ -345,23 +278,3 @@ def _reason(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return f"{type(error).__name__}: {' '.join(str(error).split())}"
-
-
-class _Kept(checkpoint_managers.PreservationPolicy):
-    """Orbax's question which checkpoints stay, answered by scores that may come after a save."""
-
-    def __init__(self, scores: dict[int, dict[str, float] | None]):
-        self._scores = scores
-
-    def should_preserve(self, checkpoints, *, context) -> list[bool]:
-        """Which of the checkpoints, in their order, stay."""
-        steps = [checkpoint.step for checkpoint in checkpoints]
-        kept = _kept(steps, self._scores)
-        return [step in kept for step in steps]
-
-
-def _kept(steps: Sequence[int], scores: dict[int, dict[str, float] | None]) -> set[int]:
-    """The latest, and the best of those that were evaluated (the latest of equals)."""
-    evaluated = [step for step in steps if BEST in (scores.get(step) or {})]
-    best = max(evaluated, key=lambda step: (scores[step][BEST], step), default=None)
-    return {*sorted(steps)[-KEEP_LATEST:]} | ({best} - {None})

@@ -1,0 +1,76 @@
+"""The variables of a checkpoint without its optimiser, for inference or a start from them.
+
+    variables, meta = load_variables("runs/csp")  # the moving average
+
+They come as NumPy arrays, and no model is built for it.
+"""
+
+import os
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+from etils import epath
+from jaxtyping import PyTree
+
+from yolor_jax.training.checkpoints import folder as folders
+from yolor_jax.training.checkpoints.folder import DamagedError
+
+
+def load_variables(
+    directory: str | os.PathLike, step: int | None = None
+) -> tuple[dict[str, PyTree], dict]:
+    """The moving average of a checkpoint, as NumPy arrays, without building its model.
+
+    Args:
+        directory: a workdir, or the folder ``checkpoints`` in it.
+        step: which checkpoint; the latest if None.
+
+    Returns:
+        ``{'params': ..., 'batch_stats': ...}`` for ``module.apply``, and the run's ``meta``.
+
+    Raises:
+        FileNotFoundError: if there is no such checkpoint; says where it was looked for.
+        OSError: if the checkpoint is damaged; says which others there are. None takes its place.
+    """
+    return _load(directory, step, prefix="ema_")
+
+
+def load_trained(
+    directory: str | os.PathLike, step: int | None = None
+) -> tuple[dict[str, PyTree], dict]:
+    """The variables that training goes on with; all else as `load_variables`."""
+    return _load(directory, step, prefix="")
+
+
+def _load(
+    directory: str | os.PathLike, step: int | None, *, prefix: str
+) -> tuple[dict[str, PyTree], dict]:
+    folder = folders.absolute(directory)
+    folder = folder / folders.FOLDER if (folder / folders.FOLDER).is_dir() else folder
+    step = folders.choose_step(folder, step)
+    try:
+        return _variables(folder, step, prefix), folders.read_json(folder, step, "config")
+    except DamagedError as error:
+        others = [other for other in folders.steps(folder) if other != step]
+        advice = f"choose another with --step: there are {others}" if others else "no other is here"
+        raise OSError(f"{error}; {advice}.") from error
+
+
+def _variables(folder: epath.Path, step: int, prefix: str) -> dict[str, PyTree]:
+    """Parameters and statistics under their names in the state, which begin with the prefix."""
+    folders.require_whole(folder, step)
+    saved = folders.state_metadata(folder, step)
+    item = {
+        name: jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), saved[name])
+        for name in (f"{prefix}params", f"{prefix}batch_stats")
+    }
+    on_host = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), item)
+    restored = folders.read(
+        folder,
+        step,
+        "state",
+        ocp.PyTreeCheckpointHandler(),
+        ocp.args.PyTreeRestore(item=item, restore_args=on_host, partial_restore=True),
+    )
+    return {name: restored[f"{prefix}{name}"] for name in ("params", "batch_stats")}
