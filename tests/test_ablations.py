@@ -9,6 +9,7 @@ from ml_collections import ConfigDict
 
 from configs import ablations
 from yolor_jax.cli import recipe
+from yolor_jax.cli.run import report
 from yolor_jax.models.detector import variable_shapes
 
 BASELINE = 52_908_989  # paper, table 7
@@ -75,6 +76,18 @@ def test_none_keeps_what_the_model_has():
     assert recipe.model_spec(config).implicit.alignment.operator == "add"
     config.model.implicit = {}
     assert recipe.model_spec(config).implicit.alignment is None
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ("baseline", "yolov4_csp_fast, no implicit knowledge"),
+        ("add_iFA", "yolov4_csp_fast, implicit knowledge {'alignment': 'add'}"),
+        ("iJDE", "yolov4_csp, also to embed, implicit knowledge {'branch': 'add'}"),
+    ],
+)
+def test_a_run_says_what_its_row_is(row, said):
+    assert report.network(ablations.get_config(row)) == said
 
 
 def test_an_unknown_row_is_named_with_all_there_are():

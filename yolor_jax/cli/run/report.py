@@ -32,14 +32,23 @@ def opening(
     if config.optim.freeze:
         parameters += f", {freeze.count(params, config.optim.freeze):,} of them frozen"
     devices = jax.devices()
-    implicit = recipe.implicit(config)
-    own = "" if implicit is None else f" with the implicit knowledge {implicit}"
     return (
-        f"{config.model.name}{own}, {parameters}, {config.image_size} pixels, on "
+        f"{network(config)}, {parameters}, {config.image_size} pixels, on "
         f"{len(devices)} {devices[0].platform} device{'s' * (len(devices) > 1)}\n"
         f"{len(sources.train):,} images to train on, {len(sources.evaluation):,} to evaluate on, "
         f"{len(sources.class_names)} classes; results go to {workdir}"
     )
+
+
+def network(config: ConfigDict) -> str:
+    """The model by its name, and what the recipe changes of it."""
+    said = [config.model.name]
+    if tasks := recipe.tasks(config):
+        said.append(f"also to {' and '.join(tasks)}")
+    implicit = recipe.implicit(config)
+    if implicit is not None:
+        said.append(f"implicit knowledge {implicit}" if implicit else "no implicit knowledge")
+    return ", ".join(said)
 
 
 def draw_validation(
