@@ -162,7 +162,7 @@ def test_a_recipe_that_does_not_fit_ends_with_one(monkeypatch, capsys):
     monkeypatch.setattr(ahead_of_time, "compile_recipe", lambda *_: report)
     recipe_file = str(ROOT / "configs" / "quickstart.py")
     assert main(["doctor", "--config", recipe_file, "--topology", "v5e:2x2"]) == 1
-    assert "Nor does a batch of one image a chip" in capsys.readouterr().out
+    assert "Nor does any smaller batch" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -170,7 +170,10 @@ def test_a_recipe_that_does_not_fit_ends_with_one(monkeypatch, capsys):
     [
         (["--config", "nowhere.py"], "no recipe nowhere.py; expected a file such as"),
         (["--topology", "v5e:2x2"], "--topology compiles the programs of a recipe; expected"),
-        (["--replay", "nowhere.npz"], "nowhere.npz"),
+        (["--replay", "nowhere.npz"], "no bad batch nowhere.npz; expected a file bad_batch_STEP"),
+        (["--replay", "nowhere.npz", "--topology", "v5e:2x2", "--config", "RECIPE"], "no other"),
+        (["--json", "nowhere/doctor.json"], "--json nowhere/doctor.json cannot be written"),
+        (["--json", "."], "--json . cannot be written; expected a file in a folder"),
         (["--config.seed=1"], "got --config.seed=1 without --config"),
         (["--config", "RECIPE", "--config.seed=-1"], "--config.seed is -1; expected 0"),
         (["--config", "RECIPE", "--topology", "v5e"], "expected a name such as v5e:4x4"),

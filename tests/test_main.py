@@ -18,7 +18,7 @@ from configs import base, quickstart
 from yolor_jax.cli import evaluate, recipe
 from yolor_jax.cli.errors import CommandError
 from yolor_jax.cli.main import main
-from yolor_jax.cli.run import train
+from yolor_jax.cli.run import batches, train
 from yolor_jax.data.pipeline import train_batches
 from yolor_jax.data.preparation import shapes
 from yolor_jax.training.checkpoints.checkpoint import Checkpoints
@@ -111,7 +111,7 @@ def test_an_interrupted_run_continues_to_the_bit(finished, config, tmp_path, mon
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(train, "train_batches", interrupted)
+        patch.setattr(batches, "train_batches", interrupted)
         with pytest.raises(KeyboardInterrupt):
             train.run(config, tmp_path)
     train.run(config, tmp_path)
@@ -132,7 +132,7 @@ def test_sigterm_saves_and_says_how_to_continue_to_the_bit(
 
     monkeypatch.setattr(sys, "argv", ["train_main.py", "--workdir=runs/a b"])
     with monkeypatch.context() as patch:
-        patch.setattr(train, "train_batches", preempted)
+        patch.setattr(batches, "train_batches", preempted)
         train.run(config, tmp_path)
     out = capsys.readouterr().out
     assert f"stopped by SIGTERM: step 3 is saved in {tmp_path}" in out

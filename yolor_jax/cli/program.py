@@ -30,6 +30,12 @@ from yolor_jax.training.state import TrainState, abstract_state
 from yolor_jax.training.step import TrainStep, make_train_step
 
 
+def require_batch(config: ConfigDict, mesh: Mesh) -> None:
+    """Raises a ValueError unless devices and groups of mosaics can share a batch evenly."""
+    meshes.require_divisible(mesh, config.batch_size)
+    recipe.augment_config(config).require_groups(config.batch_size // mesh.size)
+
+
 def make_step(
     config: ConfigDict, module: Detector, state: TrainState, *, run: RunLength, mesh: Mesh
 ) -> TrainStep:

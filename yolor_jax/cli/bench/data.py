@@ -11,7 +11,6 @@ the augmentation, is timed apart. Times of CPU count on a busy machine.
 
 import argparse
 import contextlib
-import json
 import math
 import os
 import pathlib
@@ -21,6 +20,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from yolor_jax.cli.errors import user_errors
+from yolor_jax.cli.figures import add_json_argument, figures_writer
 
 if TYPE_CHECKING:
     from yolor_jax.data.example import Batch
@@ -66,13 +66,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--workers", type=int, default=0, help="processes (%(default)s)")
     parser.add_argument("--batches", type=int, default=16, help="of each round (%(default)s)")
     parser.add_argument("--rounds", type=int, default=5, help="medians of so many (%(default)s)")
-    parser.add_argument("--json", metavar="FILE", help="write the figures there too")
+    add_json_argument(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Runs ``yolor bench data`` and returns 0."""
     from yolor_jax.data.sources import open_dataset
 
+    save = figures_writer(args.json)
     with user_errors():
         _check(args)
         split = args.split or ("train" if args.path == "shapes" else "train2017")
@@ -86,12 +87,10 @@ def run(args: argparse.Namespace) -> int:
         f"{args.batch_size}; medians of {args.rounds} rounds of {args.batches} batches"
     )
     print(_table(figures, cores, device))
-    if args.json:
-        names = ("image_size", "batch_size", "threads", "workers", "batches", "rounds")
-        settings = {"path": args.path, "split": split, "cores": cores, "device": device}
-        settings |= {name: getattr(args, name) for name in names}
-        with open(args.json, "w") as file:
-            json.dump({"settings": settings, **figures}, file, indent=1)
+    names = ("image_size", "batch_size", "threads", "workers", "batches", "rounds")
+    settings = {"path": args.path, "split": split, "cores": cores, "device": device}
+    settings |= {name: getattr(args, name) for name in names}
+    save({"settings": settings, **figures})
     return 0
 
 

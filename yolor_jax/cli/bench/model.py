@@ -9,13 +9,13 @@ decoding and NMS are part of prediction.
 """
 
 import argparse
-import json
 import statistics
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from yolor_jax.cli.errors import user_errors
+from yolor_jax.cli.figures import add_json_argument, figures_writer
 
 
 class Program(NamedTuple):
@@ -35,13 +35,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--classes", type=int, default=80, help="classes (%(default)s)")
     parser.add_argument("--rounds", type=int, default=10, help="timed rounds (%(default)s)")
     parser.add_argument("--bfloat16", action="store_true", help="activations in bfloat16")
-    parser.add_argument("--json", metavar="FILE", help="write the figures there too")
+    add_json_argument(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Runs ``yolor bench model`` and returns 0."""
     import jax
 
+    save = figures_writer(args.json)
     with user_errors():
         if args.rounds < 1:
             raise ValueError(f"--rounds is {args.rounds}; expected at least 1")
@@ -55,9 +56,7 @@ def run(args: argparse.Namespace) -> int:
                 seconds[program.name].append(time.perf_counter() - started)
     rows = [_row(program, seconds, args.batch_size) for program in programs]
     print(_table(args, jax.devices()[0].device_kind, rows))
-    if args.json:
-        with open(args.json, "w") as file:
-            json.dump({"settings": _settings(args), "programs": rows}, file, indent=1)
+    save({"settings": _settings(args), "programs": rows})
     return 0
 
 

@@ -10,13 +10,13 @@ what all devices could do at that peak.
 
 import argparse
 import collections
-import json
-import pathlib
+import contextlib
 import time
 from collections.abc import Iterator
 from typing import Any
 
 from yolor_jax.cli.errors import CommandError, user_errors, user_errors_in
+from yolor_jax.cli.figures import add_json_argument, figures_writer
 from yolor_jax.cli.recipe_flags import add_recipe_argument, read_recipe
 
 WARM_UP = 3  # steps before the clock starts
@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the arguments of ``yolor bench train``."""
     add_recipe_argument(parser, required=True)
     parser.add_argument("--steps", type=int, default=50, help="timed steps (%(default)s)")
-    parser.add_argument("--json", metavar="FILE", help="write the figures there too")
+    add_json_argument(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -39,6 +39,7 @@ def run(args: argparse.Namespace) -> int:
     """
     if args.steps < 1:
         raise CommandError(f"--steps is {args.steps}; expected at least 1")
+    save = figures_writer(args.json)
     from yolor_jax.cli import launch, recipe
 
     launch.quiet_libraries()
@@ -47,8 +48,7 @@ def run(args: argparse.Namespace) -> int:
         recipe.check(config)
         figures = measure(config, args.steps)
     print(format_figures(figures))
-    if args.json:
-        pathlib.Path(args.json).write_text(json.dumps(figures, indent=1) + "\n")
+    save(figures)
     return 0
 
 
@@ -67,6 +67,7 @@ def measure(config: Any, steps: int) -> dict[str, Any]:
     from yolor_jax.cli import program, recipe
     from yolor_jax.cli.doctor.ahead_of_time import step_flops
     from yolor_jax.cli.run import start
+    from yolor_jax.cli.run.batches import batch_reader
     from yolor_jax.training import mesh as meshes
     from yolor_jax.training.programs.cost import Memory
 
@@ -74,8 +75,7 @@ def measure(config: Any, steps: int) -> dict[str, Any]:
     module = recipe.detector(config, len(sources.class_names))
     mesh = meshes.make_mesh(fsdp=config.mesh.fsdp)
     length = recipe.run_length(config, len(sources.train))
-    meshes.require_divisible(mesh, config.batch_size)
-    recipe.augment_config(config).require_groups(config.batch_size // mesh.size)
+    program.require_batch(config, mesh)
     shapes = program.step_arguments(config, module, run=length, mesh=mesh)
     every_size = program.make_steps(config, module, shapes[0], run=length, mesh=mesh)
     side = max(every_size)
@@ -83,7 +83,8 @@ def measure(config: Any, steps: int) -> dict[str, Any]:
     step = every_size[side].lower(*shapes).compile()
     compile_seconds = time.perf_counter() - started
     state = start.first_state(config, module, length, mesh)
-    with _batches(config, sources.train) as batches:
+    read = batch_reader(config, sources.train)
+    with contextlib.closing(read(workers=config.data.workers)) as batches:
         seconds, waited = _time_steps(config, mesh, step, state, batches, steps)
     flops = step_flops(config, module)
     peak = matrix_flops_per_second(module.dtype)
@@ -104,32 +105,6 @@ def measure(config: Any, steps: int) -> dict[str, Any]:
         "peak_bytes_in_use": (mesh.local_devices[0].memory_stats() or {}).get("peak_bytes_in_use"),
         "compile_seconds": compile_seconds,
     }
-
-
-def _batches(config: Any, source: Any) -> Any:
-    """A context whose value are the recipe's batches from the start on."""
-    import contextlib
-
-    import jax
-
-    from yolor_jax.cli import recipe
-    from yolor_jax.data.pipeline import train_batches
-
-    return contextlib.closing(
-        train_batches(
-            source,
-            image_size=config.image_size,
-            batch_size=config.batch_size,
-            max_targets=config.data.max_targets,
-            seed=config.seed,
-            process_index=jax.process_index(),
-            process_count=jax.process_count(),
-            threads=config.data.threads,
-            workers=config.data.workers,
-            order=recipe.example_order(config, source),
-            partners=recipe.augment_config(config).decodes - 1,
-        )
-    )
 
 
 def _time_steps(

@@ -2,7 +2,7 @@
 
     yolor doctor
     yolor doctor --config configs/coco640.py:yolor_csp --config.data.path=data/coco
-    yolor doctor --config configs/coco640.py:yolor_csp --topology v5e:4x4
+    yolor doctor --config configs/coco640.py:yolor_csp --config.batch_size=128 --topology v5e:4x4
     yolor doctor --replay runs/csp/bad_batch_1234.npz
 
 The second compiles the training step and prediction of the recipe here, and says what memory they
@@ -12,10 +12,10 @@ code is 1 where something fails or does not fit.
 """
 
 import argparse
-import json
 import pathlib
 
 from yolor_jax.cli.errors import CommandError, user_errors
+from yolor_jax.cli.figures import add_json_argument, figures_writer
 from yolor_jax.cli.recipe_flags import add_recipe_argument, read_recipe
 
 
@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--classes", type=int, default=80, help="with --topology, which opens no data (%(default)s)"
     )
     parser.add_argument("--replay", metavar="FILE", help="the bad batch of a run that stopped")
-    parser.add_argument("--json", metavar="FILE", help="write the figures there too")
+    add_json_argument(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -45,6 +45,9 @@ def run(args: argparse.Namespace) -> int:
         raise CommandError(f"got {' '.join(args.settings)} without --config, the recipe")
     if args.topology and not args.config:
         raise CommandError("--topology compiles the programs of a recipe; expected --config too")
+    if args.replay and (args.config or args.topology or args.json):
+        raise CommandError("--replay finds its recipe beside the file; expected no other option")
+    save = figures_writer(args.json)
     from yolor_jax.cli import launch, recipe
 
     launch.quiet_libraries()
@@ -59,8 +62,7 @@ def run(args: argparse.Namespace) -> int:
             config = read_recipe(args)
             recipe.check(config)
     code, figures = _topology(args, config) if args.topology else _checks(args, config)
-    if args.json:
-        pathlib.Path(args.json).write_text(json.dumps(figures, indent=1) + "\n")
+    save(figures)
     return code
 
 

@@ -7,6 +7,7 @@ print(format_report(report))
 import contextlib
 import dataclasses
 import math
+import sys
 import time
 from typing import Any
 
@@ -93,8 +94,7 @@ def compile_recipe(config: ConfigDict, topology: str, num_classes: int) -> Repor
     devices = tpu_devices(topology)
     hbm = hbm_bytes(devices[0])
     mesh = meshes.make_mesh(devices, fsdp=config.mesh.fsdp)
-    meshes.require_divisible(mesh, config.batch_size)
-    recipe.augment_config(config).require_groups(config.batch_size // mesh.size)
+    program.require_batch(config, mesh)
     module = recipe.detector(config, num_classes)
     training = _training(config, module, mesh, hbm)
     fitting = None if training.memory else _fitting(config, module, mesh, hbm, training)
@@ -140,6 +140,7 @@ def _prediction(config, module, mesh, hbm) -> Program:
 
 
 def _compile(name: str, lowered: jax.stages.Lowered, batch_size: int, hbm: int) -> Program:
+    print(f"compiling the {name}, batch {batch_size} ...", file=sys.stderr, flush=True)
     started = time.perf_counter()
     try:
         compiled = compile_for_tpu(lowered)
@@ -229,7 +230,10 @@ def _verdict(one: Program, fitting: Program | None) -> str:
     if one.name == PREDICTION:
         return f"{sentence} Lower --config.eval.batch_size."
     if fitting is None:
-        return f"{sentence} Nor does a batch of one image a chip: try --config.remat=."
+        return (
+            f"{sentence} Nor does any smaller batch that the chips and the groups of mosaics "
+            "(--config.augment.group) can share: try --config.remat=."
+        )
     return (
         f"{sentence} A batch of {fitting.batch_size} fits, with "
         f"{readable(fitting.needed)}; --config.remat=. may make room for more."

@@ -66,8 +66,7 @@ def examine(config: ConfigDict | None, workdir: pathlib.Path) -> Iterator[Check]
     yield data(config, sources)
     try:
         mesh = meshes.make_mesh(fsdp=config.mesh.fsdp)
-        meshes.require_divisible(mesh, config.batch_size)
-        recipe.augment_config(config).require_groups(config.batch_size // mesh.size)
+        program.require_batch(config, mesh)
     except ValueError as error:
         yield Check("fail", "batch", str(error))
         return

@@ -16,7 +16,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from yolor_jax.cli import recipe
-from yolor_jax.cli.errors import user_errors
+from yolor_jax.cli.errors import CommandError, user_errors
 from yolor_jax.cli.run import start
 from yolor_jax.data.augmentation.resize import resize
 from yolor_jax.data.example import Batch
@@ -48,6 +48,10 @@ def replay(path: str | pathlib.Path) -> int:
         CommandError: there is no such file or run, or its checkpoint is damaged.
     """
     path = pathlib.Path(path)
+    if not path.is_file():
+        raise CommandError(
+            f"no bad batch {path}; expected a file bad_batch_STEP.npz in the workdir of a run"
+        )
     with user_errors():
         bad = bad_batch.load(path)
         config = recipe.load(path.parent)

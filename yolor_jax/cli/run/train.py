@@ -20,10 +20,10 @@ from yolor_jax.cli import preflight, program, recipe
 from yolor_jax.cli.errors import run_errors, user_errors, user_errors_in
 from yolor_jax.cli.evaluate import Evaluator, make_evaluator, table, write_detections
 from yolor_jax.cli.run import anchors, augmented, report, start
+from yolor_jax.cli.run.batches import batch_reader
 from yolor_jax.cli.run.board import Board
 from yolor_jax.cli.run.curves import Curves
 from yolor_jax.cli.run.preemption import Preemption, preemption, shared_preemption
-from yolor_jax.data.pipeline import train_batches
 from yolor_jax.evaluation.evaluate import Evaluation
 from yolor_jax.models.detector import Detector
 from yolor_jax.models.fold import fold
@@ -112,9 +112,8 @@ def _train(
     with run_errors(), contextlib.ExitStack() as stack:
         with user_errors():
             run = recipe.run_length(config, len(sources.train))
-            order = recipe.example_order(config, sources.train)
-            meshes.require_divisible(mesh, config.batch_size)
-            recipe.augment_config(config).require_groups(config.batch_size // mesh.size)
+            read = batch_reader(config, sources.train)
+            program.require_batch(config, mesh)
             checkpoints = stack.enter_context(Checkpoints(workdir, _meta(config, sources)))
             if group.is_first:
                 recipe.save(config, workdir)
@@ -124,22 +123,8 @@ def _train(
                 stack.enter_context(writer)
         train_step = program.make_step(config, module, state, run=run, mesh=mesh)
         key = jax.random.key(config.seed)
-        read = functools.partial(
-            train_batches,
-            sources.train,
-            image_size=config.image_size,
-            batch_size=config.batch_size,
-            max_targets=config.data.max_targets,
-            seed=config.seed,
-            start=position,
-            process_index=jax.process_index(),
-            process_count=jax.process_count(),
-            threads=config.data.threads,
-            order=order,
-            partners=recipe.augment_config(config).decodes - 1,
-        )
         if group.is_first:
-            with contextlib.closing(read()) as first_batches:
+            with contextlib.closing(read(start=position)) as first_batches:
                 augmented.draw(
                     workdir / "pictures" / "augmented.png",
                     user_errors_in(first_batches),
@@ -153,7 +138,7 @@ def _train(
         board = Board(writers[-1], sources.evaluation, module.spec) if shows else None
         if board:
             board.show_augmented(int(state.step), workdir / "pictures" / "augmented.png")
-        batches = read(workers=config.data.workers)
+        batches = read(start=position, workers=config.data.workers)
         stack.enter_context(contextlib.closing(batches))  # workers end with the training
         evaluations = []
         state = train(
