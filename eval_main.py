@@ -24,14 +24,12 @@ _STEP = flags.DEFINE_integer("step", None, "Checkpoint; the latest if left out."
 _FOLDED = flags.DEFINE_bool("folded", False, "Fold the network first.")
 
 
-def main(argv):
+def main(_):
     """Runs the evaluation; wrong input ends with one sentence and exit code 2."""
     from yolor_jax.cli import evaluate
 
-    if len(argv) > 1:
-        raise app.UsageError(f"got {argv[1:]}, expected only flags such as --workdir=FOLDER")
     if (_WORKDIR.value is None) == (_CHECKPOINT.value is None):
-        raise app.UsageError("expected one of --workdir=FOLDER and --checkpoint=FILE")
+        launch.refuse("expected one of --workdir=FOLDER and --checkpoint=FILE")
     options = evaluate.Options(
         checkpoint=pathlib.Path(_WORKDIR.value or _CHECKPOINT.value),
         data=_DATA.value,

@@ -21,12 +21,10 @@ _CONFIG = config_flags.DEFINE_config_file("config", None, "The recipe; the quick
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run; by default runs/RECIPE[/ROW].")
 
 
-def main(argv):
+def main(_):
     """Runs the recipe; wrong input ends with one sentence and exit code 2."""
     from yolor_jax.cli.run import train
 
-    if len(argv) > 1:
-        raise app.UsageError(f"got {argv[1:]}, expected only flags such as --config=FILE")
     file, _, row = config_flags.get_config_filename(flags.FLAGS["config"]).partition(":")
     workdir = pathlib.Path(_WORKDIR.value or pathlib.Path("runs", pathlib.Path(file).stem, row))
     settings = {"config": _CONFIG.value.to_dict(), "workdir": str(workdir)}

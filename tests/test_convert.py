@@ -386,7 +386,7 @@ def test_a_file_before_torch_1_6(golden, here, capsys):
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["gone.pt", "b.safetensors"], "No such file or directory: 'gone.pt'"),
+        (["gone.pt", "b.safetensors"], "gone.pt: No such file or directory"),
         ([".", "b.safetensors"], "expected the workdir of a training run"),
         (["theirs.safetensors", "b.pt"], "OUTPUT is b.pt; expected a name that ends in .safet"),
         (["theirs.safetensors", "theirs.safetensors"], "theirs.safetensors exists; choose anoth"),
@@ -398,10 +398,10 @@ def test_a_file_before_torch_1_6(golden, here, capsys):
         ([..., "--classes", "80"], "theirs.safetensors is of 3 classes; leave out --classes 80"),
         ([..., "--class-names", "two.txt"], "has 2 lines with 2 different names; expected one na"),
         ([..., "--class-names", "same.txt"], "has 3 lines with 2 different names; expected one n"),
-        ([..., "--class-names", "gone.txt"], "No such file or directory: 'gone.txt'"),
+        ([..., "--class-names", "gone.txt"], "gone.txt: No such file or directory"),
         ([..., "--class-names", "binary.txt"], "can't decode byte"),
         ([..., "--image-size", "100"], "100 is not a multiple of the largest stride 32; use 96 or"),
-        ([..., "--verify", "gone.npz"], "No such file or directory: 'gone.npz'"),
+        ([..., "--verify", "gone.npz"], "gone.npz: No such file or directory"),
         ([..., "--verify", "two.txt"], "two.txt: is no whole .npz of plain arrays"),
         (
             ["ours.safetensors", "b.safetensors", "--model", "yolor_p6"],

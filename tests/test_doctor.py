@@ -5,8 +5,8 @@ import pathlib
 
 import jax
 import pytest
+from small_recipe import small_recipe
 
-from configs import quickstart
 from yolor_jax.cli import recipe
 from yolor_jax.cli.doctor import ahead_of_time, checks
 from yolor_jax.cli.main import main
@@ -26,12 +26,8 @@ def prepared(tmp_path_factory):
 
 @pytest.fixture
 def config(prepared):
-    config = quickstart.get_config()
-    config.model.name = "yolor_test"
-    config.image_size = 64
+    config = small_recipe(prepared)
     config.batch_size = 16
-    config.augment.mosaic = 0.0
-    config.data.path = str(prepared)
     return config
 
 

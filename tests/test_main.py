@@ -13,8 +13,9 @@ import cv2
 import jax
 import numpy as np
 import pytest
+from small_recipe import small_recipe
 
-from configs import base, quickstart
+from configs import base
 from yolor_jax.cli import evaluate, recipe
 from yolor_jax.cli.errors import CommandError
 from yolor_jax.cli.main import main
@@ -41,15 +42,7 @@ def data(tmp_path_factory):
 
 @pytest.fixture
 def config(data):
-    config = quickstart.get_config()
-    config.model.name = "yolor_test"
-    config.image_size = 64
-    config.batch_size = 8
-    config.epochs = 2.0
-    config.eval.every_epochs = 1.0
-    config.eval.batch_size = 8
-    config.data.path = str(data)
-    config.log_every = 1
+    config = small_recipe(data)
     config.optim.learning_rate = 0.002
     return config
 
@@ -57,19 +50,8 @@ def config(data):
 @pytest.fixture(scope="module")
 def finished(data, tmp_path_factory):
     """A finished run."""
-    config = quickstart.get_config()
-    config.update(
-        {
-            "model": {"name": "yolor_test"},
-            "image_size": 64,
-            "batch_size": 8,
-            "epochs": 2.0,
-            "log_every": 1,
-            "data": {"path": str(data)},
-            "eval": {"batch_size": 8, "every_epochs": 1.0},
-            "optim": {"learning_rate": 0.002},
-        }
-    )
+    config = small_recipe(data)
+    config.optim.learning_rate = 0.002
     workdir = tmp_path_factory.mktemp("run")
     train.run(config, workdir)
     return workdir
@@ -213,6 +195,14 @@ def test_a_workdir_of_another_config_is_refused(finished, config, change, senten
         ({"batch_norm": "sync"}, "batch_norm is 'sync'; expected global or device"),
         ({"eval": {"backend": "pycoco"}}, "'pycoco' for evaluation; expected one of faster-coco"),
         ({"eval": {"nms": {"max_detections": 0}}}, "max_detections is 0"),
+        ({"eval": {"nms": {"iou_threshold": 4.0}}}, r"iou_threshold=4.0.*expected thresholds of 0"),
+        ({"epochs": float("nan")}, "--config.epochs is nan; expected a finite number"),
+        ({"epochs": 0.1}, r"epochs is 0.1, and an epoch has 2 steps; expected at least 0.5, one"),
+        ({"optim": {"weight_decay": float("inf")}}, "weight_decay is inf; expected a finite"),
+        ({"optim": {"momentum": 1.5}}, "momentum is 1.5: expected 0 to 1"),
+        ({"data": {"first": -4}}, "--config.data.first is -4; expected 0 or more"),
+        ({"close_mosaic": -1.0}, "--config.close_mosaic is -1.0; expected 0 or more"),
+        ({"init": "gone.safetensors"}, "no checkpoint in .*gone.safetensors"),
     ],
     ids=lambda value: str(value)[:24],
 )
@@ -266,6 +256,10 @@ def test_another_class_count_is_refused(finished, tmp_path, monkeypatch):
         ("--config.eval.nms.iou=1", "value: iou (see configs/base.py)"),
         ("--confi=x", "Unknown command line flag 'confi'"),
         ("--config=configs/ablations.py:x_iFA", "no ablation 'x_iFA'; expected one of baseline,"),
+        ("--config=configs/quickstart.py:x", "this recipe has no rows or models to choose"),
+        ("--config=nowhere.py", "error: no recipe nowhere.py; expected a file such as configs/"),
+        ("--config=README.md", "error: no recipe README.md; expected a file such as configs/"),
+        ("configs/quickstart.py", "error: got configs/quickstart.py; expected only flags"),
         ("--config.model.implicit={'neck': 'add'}", "no place of implicit knowledge 'neck'"),
     ],
 )

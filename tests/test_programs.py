@@ -2,8 +2,8 @@
 
 import jax
 import pytest
+from small_recipe import small_recipe
 
-from configs import quickstart
 from yolor_jax.cli import program
 from yolor_jax.cli.run import train
 from yolor_jax.data.preparation import shapes
@@ -25,16 +25,9 @@ class Watched:
 
 
 def test_a_run_compiles_each_program_once_and_donates_its_state(tmp_path, monkeypatch):
-    config = quickstart.get_config()
-    config.model.name = "yolor_test"
-    config.image_size = 64
-    config.batch_size = 8
-    config.epochs = 2.0
-    config.mesh.fsdp = 2
-    config.eval.batch_size = 8
-    config.eval.every_epochs = 1.0
     sizes = {"train": 16, "validation": 12}  # the last batch of the evaluation is not full
-    config.data.path = str(shapes.prepare(tmp_path, sizes=sizes, progress=False))
+    config = small_recipe(shapes.prepare(tmp_path, sizes=sizes, progress=False))
+    config.mesh.fsdp = 2
     steps, predictions = [], []
 
     def watch(make, made):

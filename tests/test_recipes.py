@@ -190,7 +190,7 @@ def test_other_options_reach_their_part(part, name, value):
         ("label_smoothing", 1.5, "label_smoothing of the loss is 1.5: expected 0.0 to 1.0"),
         ("iou_objectness", 2.0, "iou_objectness of the loss is 2.0: expected 0.0 to 1.0"),
         ("ratio_threshold", 0.5, "ratio_threshold of the loss is 0.5: expected 1.0 to inf"),
-        ("box", float("nan"), "box of the loss is nan"),
+        ("box", float("nan"), "--config.loss.box is nan; expected a finite number"),
     ],
 )
 def test_numbers_of_the_loss_out_of_range(name, value, sentence):

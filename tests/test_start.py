@@ -4,8 +4,8 @@ import jax
 import numpy as np
 import pytest
 from leaves import random_leaves
+from small_recipe import small_recipe
 
-from configs import quickstart
 from yolor_jax.cli.errors import CommandError
 from yolor_jax.cli.run import train
 from yolor_jax.data.preparation import shapes
@@ -27,14 +27,7 @@ def data(tmp_path_factory):
 
 @pytest.fixture
 def config(data):
-    config = quickstart.get_config()
-    config.model.name = "yolor_test"
-    config.image_size = 64
-    config.epochs = 2.0
-    config.eval.batch_size = 8
-    config.data.path = str(data)
-    config.log_every = 1
-    return config
+    return small_recipe(data)
 
 
 @pytest.fixture(scope="module")

@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
+from small_recipe import small_recipe
 
-from configs import quickstart
 from yolor_jax.cli import evaluate, recipe
 from yolor_jax.cli.checkpoints import open_checkpoint
 from yolor_jax.cli.errors import CommandError
@@ -19,16 +19,10 @@ NUMBERS = ("classify/mAP", "embed/rank1")
 
 
 def config_of(data, tasks=TASKS):
-    config = quickstart.get_config()
-    config.model.name = "yolor_test"
+    config = small_recipe(data)
     config.model.tasks = tasks
     config.model.implicit = {"branch": "add"}
-    config.image_size = 64
-    config.batch_size = 8
     config.epochs = 1.0
-    config.eval.batch_size = 8
-    config.data.path = str(data)
-    config.log_every = 1
     return config
 
 

@@ -24,6 +24,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from yolor_jax.cli.errors import CommandError, user_errors
+from yolor_jax.cli.output import weights_file
 
 if TYPE_CHECKING:
     import numpy as np
@@ -88,8 +89,11 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         CommandError: the input cannot be used, or the output cannot be written.
     """
+    from yolor_jax.cli.launch import quiet_libraries
+
     start = time.perf_counter()
-    _require_free(args)
+    quiet_libraries()
+    weights_file(args.output, overwrite=args.overwrite)
     with user_errors():
         weights = _read(args)
     print(_description(args, weights), flush=True)
@@ -100,17 +104,6 @@ def run(args: argparse.Namespace) -> int:
     seconds = time.perf_counter() - start
     print(f"{args.output} written; {seconds:.1f} s in all. What to type next:\n  {_next(args)}")
     return 0
-
-
-def _require_free(args: argparse.Namespace) -> None:
-    """Raises a CommandError unless OUTPUT may be written."""
-    output = pathlib.Path(args.output)
-    if output.suffix != ".safetensors":
-        raise CommandError(f"OUTPUT is {output}; expected a name that ends in .safetensors")
-    if output.is_dir() or (output.exists() and not args.overwrite):
-        raise CommandError(f"{output} exists; choose another name, or add --overwrite for a file")
-    if not output.parent.is_dir():
-        raise CommandError(f"no folder {output.parent} to write {output.name} to; create it first")
 
 
 def _read(args: argparse.Namespace) -> Weights:
@@ -233,12 +226,11 @@ def _description(args: argparse.Namespace, weights: Weights) -> str:
 
 def _verify(args: argparse.Namespace, checkpoint: "Checkpoint") -> bool:
     """Prints the certificate; whether all is within the tolerance."""
-    from yolor_jax.cli.launch import quiet_libraries, use_compilation_cache
+    from yolor_jax.cli.launch import use_compilation_cache
     from yolor_jax.weights.certificate import certify, format_certificate, read_reference
 
     if checkpoint.fused:
         raise CommandError(f"{args.input} is folded; --verify needs the weights before the fold")
-    quiet_libraries()
     use_compilation_cache()
     with user_errors():
         reference = read_reference(args.verify)

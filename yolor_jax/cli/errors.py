@@ -17,7 +17,7 @@ def user_errors() -> Iterator[None]:
     try:
         yield
     except (ValueError, OSError, ImportError) as error:
-        raise CommandError(str(error)) from error
+        raise CommandError(_sentence(error)) from error
 
 
 @contextlib.contextmanager
@@ -29,7 +29,7 @@ def run_errors() -> Iterator[None]:
     try:
         yield
     except (FloatingPointError, OSError) as error:
-        raise CommandError(str(error)) from error
+        raise CommandError(_sentence(error)) from error
 
 
 def user_errors_in(items: Iterable) -> Iterator:
@@ -42,3 +42,10 @@ def user_errors_in(items: Iterable) -> Iterator:
             except StopIteration:
                 return
         yield item
+
+
+def _sentence(error: Exception) -> str:
+    """What an error says; of one that the system raised, the file and the reason."""
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    return str(error)

@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 from yolor_jax.cli.errors import CommandError, user_errors
+from yolor_jax.cli.output import weights_file
 
 if TYPE_CHECKING:
     from yolor_jax.cli.checkpoints import Checkpoint
@@ -56,17 +57,11 @@ def run(args: argparse.Namespace) -> int:
 
     quiet_libraries()
     use_compilation_cache()
-    output = pathlib.Path(args.output)
-    if output.suffix != ".safetensors":
-        raise CommandError(f"OUTPUT is {output}; expected a name that ends in .safetensors")
+    output = weights_file(args.output, overwrite=args.overwrite)
     if output.resolve() == pathlib.Path(args.checkpoint).resolve():
         raise CommandError(
             "OUTPUT is the checkpoint itself, and a fold cannot be undone; choose another name"
         )
-    if not output.parent.is_dir():
-        raise CommandError(f"no folder {output.parent} to write {output.name} to; create it first")
-    if output.exists() and not args.overwrite:
-        raise CommandError(f"{output} exists; choose another name, or add --overwrite")
     with user_errors():
         checkpoint = open_checkpoint(args.checkpoint)
         folded = checkpoint.folded()

@@ -6,7 +6,7 @@ import pathlib
 import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from absl import flags
 
@@ -19,23 +19,52 @@ CACHE = pathlib.Path("~/.cache/yolor_jax/compiled")
 
 
 def parse_flags(argv: Sequence[str], values: flags.FlagValues = flags.FLAGS) -> list[str]:
-    """Parses flags as absl does; an unknown flag or setting of the recipe ends with a sentence."""
+    """Parses flags as absl does; whatever is no flag or setting of the recipe ends the program."""
     try:
-        return values(list(argv))
+        rest = values(list(argv))
     except flags.Error as error:
-        print(f"error: {str(error).strip().splitlines()[-1]}", file=sys.stderr)
-        sys.exit(2)
+        said = str(error).strip().splitlines()[-1].removeprefix("ValueError: ")
+        if "get_config() takes 0 positional arguments" in said:
+            said = "this recipe has no rows or models to choose; leave out the colon and all behind"
+        refuse(said)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         # A KeyError within a KeyError: quoted twice.
         said = str(error).replace("\\n", ". ").replace("\\", "").replace("'", "").strip('"')
-        print(f"error: no such setting or value: {said} (see configs/base.py)", file=sys.stderr)
-        sys.exit(2)
+        refuse(f"no such setting or value: {said} (see configs/base.py)")
+    if len(rest) > 1:
+        refuse(f"got {' '.join(rest[1:])}; expected only flags, --NAME=VALUE")
+    return rest
+
+
+def refuse(sentence: str) -> NoReturn:
+    """Ends the program as wrong input ends it: with a sentence and exit code 2."""
+    print(f"error: {sentence}", file=sys.stderr)
+    sys.exit(2)
 
 
 def parse_recipe_flags(argv: Sequence[str], *, default: pathlib.Path) -> list[str]:
     """`parse_flags`, with the recipe ``default`` where none is given."""
-    given = any(argument.split("=")[0] in ("--config", "-config") for argument in argv)
-    return parse_flags(argv if given else [argv[0], f"--config={default}", *argv[1:]])
+    for position, argument in enumerate(argv):
+        name, equals, value = argument.partition("=")
+        if name in ("--config", "-config"):
+            try:
+                recipe_file(value if equals else "".join(argv[position + 1 : position + 2]))
+            except CommandError as error:
+                refuse(str(error))
+            return parse_flags(argv)
+    return parse_flags([argv[0], f"--config={default}", *argv[1:]])
+
+
+def recipe_file(config: str) -> pathlib.Path:
+    """The file of ``FILE`` or ``FILE:ROW``.
+
+    Raises:
+        CommandError: there is none, or it is no Python file.
+    """
+    path = pathlib.Path(config.partition(":")[0])
+    if not path.is_file() or path.suffix != ".py":
+        raise CommandError(f"no recipe {path}; expected a file such as configs/coco640.py")
+    return path
 
 
 def command(work: Callable[["ProcessGroup"], object], settings: Mapping[str, Any]) -> int:

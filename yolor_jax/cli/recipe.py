@@ -1,10 +1,10 @@
 """From a recipe (`configs/`) to typed objects: the border at which the config stops."""
 
 import dataclasses
-import functools
 import json
+import math
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import jax
@@ -54,12 +54,14 @@ def check(config: ConfigDict) -> None:
     positive += ("data.max_targets", "data.threads", "optim.nominal_batch")
     positive += ("eval.batch_size", "eval.every_epochs")
     positive += ("eval.nms.max_candidates", "eval.nms.max_detections")
-    for name in positive:
-        value = functools.reduce(getattr, name.split("."), config)
-        if value <= 0:
+    not_negative = ("close_mosaic", "data.first", "data.workers")
+    for name, value in _numbers(config):
+        if not math.isfinite(value):
+            raise ValueError(f"--config.{name} is {value}; expected a finite number")
+        if value <= 0 and name in positive:
             raise ValueError(f"--config.{name} is {value}; expected more than 0")
-    if config.data.workers < 0:
-        raise ValueError(f"--config.data.workers is {config.data.workers}; expected 0 or more")
+        if value < 0 and name in not_negative:
+            raise ValueError(f"--config.{name} is {value}; expected 0 or more")
     if not 0 <= config.seed < 2**32:
         raise ValueError(f"--config.seed is {config.seed}; expected 0 .. 2**32 - 1")
     if config.eval.backend not in BACKENDS:
@@ -73,6 +75,16 @@ def check(config: ConfigDict) -> None:
     multi_scale_sizes(config)
     optim_config(config)
     loss(config, spec, num_classes=80)
+    evaluation_nms(config)
+
+
+def _numbers(config: ConfigDict, section: str = "") -> Iterator[tuple[str, float]]:
+    """Name and value of each setting that is a number, at any depth."""
+    for name, value in config.items():
+        if isinstance(value, ConfigDict):
+            yield from _numbers(value, f"{section}{name}.")
+        elif isinstance(value, int | float):
+            yield f"{section}{name}", value
 
 
 def require_init(config: ConfigDict) -> None:
@@ -232,7 +244,7 @@ def run_length(config: ConfigDict, num_images: int) -> RunLength:
     """Steps per epoch and in all, in whole batches; what is left over begins the next epoch.
 
     Raises:
-        ValueError: fewer images than one batch.
+        ValueError: fewer images than one batch, or no step in all.
     """
     if num_images < config.batch_size:
         raise ValueError(
@@ -240,7 +252,13 @@ def run_length(config: ConfigDict, num_images: int) -> RunLength:
             f"{config.batch_size}; use --config.batch_size={num_images} or less"
         )
     steps_per_epoch = num_images // config.batch_size
-    return RunLength(config.batch_size, steps_per_epoch, round(config.epochs * steps_per_epoch))
+    total_steps = round(config.epochs * steps_per_epoch)
+    if not total_steps:
+        raise ValueError(
+            f"--config.epochs is {config.epochs}, and an epoch has {steps_per_epoch} steps; "
+            f"expected at least {1 / steps_per_epoch:.2g}, one step"
+        )
+    return RunLength(config.batch_size, steps_per_epoch, total_steps)
 
 
 def identity(config: ConfigDict) -> dict:

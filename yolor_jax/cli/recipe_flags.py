@@ -7,14 +7,12 @@ ml_collections read them.
 """
 
 import argparse
-import pathlib
 import sys
 
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 from yolor_jax.cli import launch
-from yolor_jax.cli.errors import CommandError
 
 
 def add_recipe_argument(parser: argparse.ArgumentParser, *, required: bool) -> None:
@@ -35,9 +33,7 @@ def read_recipe(args: argparse.Namespace) -> ConfigDict:
     Raises:
         CommandError: there is no such file.
     """
-    path = pathlib.Path(args.config.partition(":")[0])
-    if not path.is_file():
-        raise CommandError(f"no recipe {path}; expected a file such as configs/coco640.py")
+    path = launch.recipe_file(args.config)
     above = str(path.resolve().parent.parent)
     if above not in sys.path:
         sys.path.append(above)  # recipes begin with `from configs import base`

@@ -49,6 +49,12 @@ class NmsConfig:
     max_candidates: int = 4096
     max_detections: int = 300
 
+    def __post_init__(self):
+        thresholds = (self.score_threshold, self.iou_threshold)
+        sizes = (self.max_candidates, self.max_detections)
+        if not all(0 <= threshold <= 1 for threshold in thresholds) or min(sizes) < 1:
+            raise ValueError(f"got {self}; expected thresholds of 0 .. 1 and sizes of 1 or more")
+
 
 EVALUATION = NmsConfig(score_threshold=0.001, iou_threshold=0.65, max_candidates=8192)
 

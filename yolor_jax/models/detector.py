@@ -168,7 +168,7 @@ def find_spec(model: str | ModelSpec) -> ModelSpec:
         return model
     if model not in MODELS:
         near = difflib.get_close_matches(model, MODELS, n=1)
-        meant = f"; did you mean {near[0]!r}?" if near else ""
+        meant = f"; did you mean {near[0]!r}?" if near else "."
         raise ValueError(f"no model {model!r}{meant} There are: {', '.join(MODELS)}")
     return MODELS[model]
 

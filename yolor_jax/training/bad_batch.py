@@ -88,9 +88,7 @@ def load(path: str | os.PathLike) -> BadBatch:
     except FileNotFoundError:
         raise
     except (KeyError, ValueError, OSError, zipfile.BadZipFile) as error:
-        raise ValueError(
-            f"{path} is no bad batch of a training run, or damaged ({error})"
-        ) from error
+        raise ValueError(f"{path} is no bad batch of a training run, or damaged") from error
 
 
 def _read(path: pathlib.Path) -> BadBatch:

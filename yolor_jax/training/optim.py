@@ -21,6 +21,7 @@ the only decayed ones) and ``scale`` (batch norms and everything implicit).
 """
 
 import dataclasses
+import math
 import re
 from typing import Any, NamedTuple
 
@@ -39,6 +40,9 @@ GROUP_RULES = (
     (r"(^|/)kernel$", "kernel"),
     (r"(^|/)scale$", "scale"),
 )
+
+
+_HIGHEST = {"momentum": 1.0, "warmup_momentum": 1.0, "ema_decay": 1.0}  # others have no limit
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,10 +104,11 @@ class OptimConfig:
             raise ValueError(
                 f"freeze is {self.freeze!r}, which is no regular expression: {error}."
             ) from error
-        if self.clip_norm < 0:
-            raise ValueError(
-                f"clip_norm is {self.clip_norm}: expected a positive norm, or 0 for none."
-            )
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            high = _HIGHEST.get(field.name, math.inf)
+            if isinstance(value, int | float) and not 0 <= value <= high:
+                raise ValueError(f"{field.name} is {value}: expected 0 to {high}.")
         if self.cosine_per_step and self.lag_one_epoch:
             raise ValueError(
                 "lag_one_epoch shifts a cosine that falls once per epoch: set it or "

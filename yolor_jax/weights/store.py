@@ -83,8 +83,8 @@ def load_variables(path: str | os.PathLike) -> tuple[dict[str, Any], dict[str, A
                 leaves = {name: file.get_tensor(name) for name in file.keys()}
         except safetensors.SafetensorError as error:
             raise WeightsError(
-                f"is no whole safetensors file ({error}); expected one that yolor has written, "
-                "fetch or write it again"
+                f"is no whole safetensors file ({error}); expected one that yolor has written "
+                "(weights of the original: yolor convert), fetch or write it again"
             ) from error
     return flax.traverse_util.unflatten_dict(leaves, sep="/"), meta
 
