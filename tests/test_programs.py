@@ -1,5 +1,8 @@
 """The programs of a real run: each is compiled once, and the state is given away, never copied."""
 
+import collections
+import re
+
 import jax
 import pytest
 from small_recipe import small_recipe
@@ -7,8 +10,13 @@ from small_recipe import small_recipe
 from yolor_jax.cli import program
 from yolor_jax.cli.run import train
 from yolor_jax.data.preparation import shapes
+from yolor_jax.training.multi_scale import drawn_size
+from yolor_jax.training.programs import compile_log
 
 pytestmark = pytest.mark.long
+
+SIZES = (32, 64)
+STEPS = 6
 
 
 class Watched:
@@ -24,24 +32,37 @@ class Watched:
         return result
 
 
-def test_a_run_compiles_each_program_once_and_donates_its_state(tmp_path, monkeypatch):
+def test_a_run_compiles_each_program_once_and_donates_its_state(tmp_path, monkeypatch, capsys):
+    """Steps at two sizes with two evaluations between them, then the folded network's."""
     sizes = {"train": 16, "validation": 12}  # the last batch of the evaluation is not full
     config = small_recipe(shapes.prepare(tmp_path, sizes=sizes, progress=False))
+    config.multi_scale = SIZES
+    config.epochs = 3.0
+    config.eval.every_epochs = 1.5
     config.mesh.fsdp = 2
-    steps, predictions = [], []
+    steps, predictions = {}, []
 
-    def watch(make, made):
-        def watched(*args, **settings):
-            made.append(Watched(make(*args, **settings)))
-            return made[-1]
+    def make_steps(*args, make=program.make_steps, **settings):
+        made = make(*args, **settings)
+        steps.update({side: Watched(step) for side, step in made.items()})
+        return steps
 
-        return watched
+    def make_prediction(*args, make=program.make_prediction, **settings):
+        predictions.append(Watched(make(*args, **settings)))
+        return predictions[-1]
 
-    monkeypatch.setattr(program, "make_step", watch(program.make_step, steps))
-    monkeypatch.setattr(program, "make_prediction", watch(program.make_prediction, predictions))
+    monkeypatch.setattr(program, "make_steps", make_steps)
+    monkeypatch.setattr(program, "make_prediction", make_prediction)
+    monkeypatch.setattr(compile_log, "NOTABLE", 0.0)  # every compilation gets its line
     train.run(config, tmp_path / "run")
-    (step,) = steps
-    assert step.gone == [True] * 4 and step.function._cache_size() == 1
+
+    drawn = collections.Counter(drawn_size(SIZES, config.seed, step) for step in range(STEPS))
+    assert all(drawn[side] > 1 for side in SIZES)
+    for side, step in steps.items():
+        assert step.gone == [True] * drawn[side] and step.function._cache_size() == 1
     trained, folded = predictions
     assert trained.gone == [False] * 4 and trained.function._cache_size() == 1
     assert folded.gone == [False] * 2 and folded.function._cache_size() == 1
+    said = collections.Counter(re.findall(r"compiled (\w+) in \d+\.\d s", capsys.readouterr().out))
+    assert said["train_step"] == len(SIZES)
+    assert said["predict"] == 3  # trained, folded, and that one for the pictures

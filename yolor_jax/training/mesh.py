@@ -11,6 +11,7 @@ program over the global batch, batch statistics and losses are those of the glob
 """
 
 import collections
+import functools
 import math
 from collections.abc import Callable, Sequence
 
@@ -82,6 +83,7 @@ def over_batch(mesh: Mesh, function: Callable) -> Callable:
     """
     uncut, cut = PartitionSpec(), PartitionSpec(AXES)
 
+    @functools.wraps(function)  # its name is what the log of compilations shows
     def mapped(variables: PyTree, *arrays: Array) -> PyTree:
         specs = (uncut, *(cut for _ in arrays))
         part = jax.shard_map(function, mesh=mesh, in_specs=specs, out_specs=cut)

@@ -122,7 +122,7 @@ def make_train_step(
     grouped = grouped_batch_norms(batch_norm_groups)
     apply_gradients = make_apply_gradients(config, run)
 
-    def step(state: TrainState, batch: Batch, key: jax.Array) -> tuple[TrainState, Metrics]:
+    def train_step(state: TrainState, batch: Batch, key: jax.Array) -> tuple[TrainState, Metrics]:
         batch = augment(jax.random.fold_in(key, state.step), batch, state.step)
         images = batch.image.astype(module.dtype) / 255.0  # [B, H, W, 3]
 
@@ -151,7 +151,7 @@ def make_train_step(
         return state.replace(step=state.step + 1), metrics
 
     return jax.jit(
-        step,
+        train_step,
         in_shardings=(shardings, batch_sharding(mesh), replicated(mesh)),
         out_shardings=(shardings, replicated(mesh)),
         donate_argnums=0,

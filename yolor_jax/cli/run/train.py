@@ -71,17 +71,20 @@ def run(config: ConfigDict, workdir: pathlib.Path, group: ProcessGroup = ALONE) 
             state, trained = _train(
                 config, sources, module, mesh, evaluator, workdir, group, preempted
             )
+            finish = functools.partial(_finish, config, sources, module.spec, mesh, workdir, group)
+            folded = preempted.until(lambda: finish(state, trained)) if trained else None
         minutes = (time.monotonic() - started) / 60
+    if folded is None:
+        print(report.preempted(workdir, int(state.step)))
+    else:
         took = f"{minutes:.1f} minutes since this start; {compilations.summary()}"
-        finish = functools.partial(
-            _finish, config, sources, module.spec, mesh, workdir, group, took
-        )
-        closing = preempted.until(lambda: finish(state, trained)) if trained else None
-    print(closing or report.preempted(workdir, int(state.step)))
+        print(report.closing(config, workdir, folded.metrics, took))
 
 
-def _finish(config, sources, spec, mesh, workdir, group, took, state, trained: Evaluation) -> str:
-    """Folds the network, evaluates and draws that; returns what to say in the end."""
+def _finish(
+    config, sources, spec, mesh, workdir, group, state: TrainState, trained: Evaluation
+) -> Evaluation:
+    """Folds the network, evaluates and draws that."""
     folded_variables = fold(spec, meshes.whole(mesh, state.ema_variables))
     fused = recipe.detector(config, len(sources.class_names), fused=True)
     folded = make_evaluator(config, fused, sources.evaluation, mesh)(folded_variables)
@@ -92,7 +95,7 @@ def _finish(config, sources, spec, mesh, workdir, group, took, state, trained: E
         report.draw_validation(
             workdir / "pictures", fused, on_host, sources.evaluation, config.image_size
         )
-    return report.closing(config, workdir, folded.metrics, took)
+    return folded
 
 
 def _train(
