@@ -2,13 +2,19 @@
 
 import json
 import pathlib
+import types
 
 import jax.numpy as jnp
+import numpy as np
 import pytest
+import tiny_run
 
 from yolor_jax.cli.bench import train
 from yolor_jax.cli.main import main
 from yolor_jax.data.preparation import shapes
+from yolor_jax.models.detector import build
+from yolor_jax.models.summary import summarize
+from yolor_jax.training.mesh import make_mesh
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 RECIPE = str(ROOT / "configs" / "quickstart.py")
@@ -24,6 +30,43 @@ def test_the_peak_is_positive_and_counts_all_products(monkeypatch):
     ticks = iter(range(100))
     monkeypatch.setattr(train.time, "perf_counter", lambda: float(next(ticks)))
     assert train.matrix_flops_per_second(jnp.float32, side=16) == train.PRODUCTS * 2 * 16**3
+
+
+def test_utilisation_by_hand():
+    """30 GFLOP in 2 s on 4 devices of 10 GFLOP/s: 15 of 40."""
+    assert train.utilisation(30e9, 2.0, 10e9, 4) == pytest.approx(0.375)
+
+
+class Clock:
+    """Time that passes only where it is said to."""
+
+    def __init__(self):
+        self.now = 1000.0
+
+    def __call__(self):
+        return self.now
+
+
+def test_the_warm_up_does_not_count_and_waiting_is_for_batches_alone(monkeypatch):
+    """A slow start; then each batch takes 2 s and each step 3."""
+    clock, made = Clock(), []
+    monkeypatch.setattr(train.time, "perf_counter", clock)
+
+    def batches():
+        while True:
+            clock.now += 100.0 if len(made) < train.WARM_UP else 2.0
+            made.append(tiny_run.make_batch(8, seed=len(made)))
+            yield made[-1]
+
+    def step(state, batch, key):
+        clock.now += 500.0 if state < train.WARM_UP else 3.0
+        np.testing.assert_array_equal(batch.index, made[-1].index)
+        return state + 1, {"loss": state}
+
+    config = types.SimpleNamespace(seed=0)
+    seconds, waited = train._time_steps(config, make_mesh(), step, 0, batches(), 4)
+    assert (seconds, waited) == (4 * (2.0 + 3.0), 4 * 2.0)
+    assert len(made) == train.WARM_UP + 4
 
 
 def test_the_table():
@@ -56,4 +99,7 @@ def test_a_measurement(tmp_path, capsys):
     work = figures["flops_per_step"] * 3 / seconds
     assert figures["mfu"] == pytest.approx(work / (8 * figures["matrix_flops_per_second"]))
     assert 0 <= figures["data_wait_share"] < 1
+    forward = summarize(build("yolor_test", 6), (64, 64)).total.flops  # of convolutions
+    print(figures["flops_per_step"] / 32 / forward)
+    assert 2.5 < figures["flops_per_step"] / 32 / forward < 4.0
     assert "images/s" in capsys.readouterr().out

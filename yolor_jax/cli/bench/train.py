@@ -11,6 +11,7 @@ what all devices could do at that peak.
 import argparse
 import collections
 import contextlib
+import sys
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -79,6 +80,7 @@ def measure(config: Any, steps: int) -> dict[str, Any]:
     shapes = program.step_arguments(config, module, run=length, mesh=mesh)
     every_size = program.make_steps(config, module, shapes[0], run=length, mesh=mesh)
     side = max(every_size)
+    print(f"compiling the training step at {side} pixels ...", file=sys.stderr, flush=True)
     started = time.perf_counter()
     step = every_size[side].lower(*shapes).compile()
     compile_seconds = time.perf_counter() - started
@@ -86,6 +88,7 @@ def measure(config: Any, steps: int) -> dict[str, Any]:
     read = batch_reader(config, sources.train)
     with contextlib.closing(read(workers=config.data.workers)) as batches:
         seconds, waited = _time_steps(config, mesh, step, state, batches, steps)
+    in_use = (mesh.local_devices[0].memory_stats() or {}).get("peak_bytes_in_use")
     flops = step_flops(config, module)
     peak = matrix_flops_per_second(module.dtype)
     return {
@@ -100,9 +103,9 @@ def measure(config: Any, steps: int) -> dict[str, Any]:
         "data_wait_share": waited / seconds,
         "flops_per_step": flops,
         "matrix_flops_per_second": peak,
-        "mfu": flops * steps / seconds / (peak * mesh.size),
+        "mfu": utilisation(flops * steps, seconds, peak, mesh.size),
         "memory_bytes": Memory.of(step).total,
-        "peak_bytes_in_use": (mesh.local_devices[0].memory_stats() or {}).get("peak_bytes_in_use"),
+        "peak_bytes_in_use": in_use,
         "compile_seconds": compile_seconds,
     }
 
@@ -110,8 +113,9 @@ def measure(config: Any, steps: int) -> dict[str, Any]:
 def _time_steps(
     config: Any, mesh: Any, step: Any, state: Any, batches: Iterator, count: int
 ) -> tuple[float, float]:
-    """Seconds of ``count`` steps, and those of them spent waiting for data."""
+    """Seconds of ``count`` steps after `WARM_UP`, and those of them spent waiting for data."""
     import jax
+    import tqdm
 
     from yolor_jax.training import mesh as meshes
     from yolor_jax.training.loop import STEPS_AHEAD
@@ -119,7 +123,7 @@ def _time_steps(
     key = jax.device_put(jax.random.key(config.seed), meshes.replicated(mesh))
     batches, pending = user_errors_in(batches), collections.deque()
     started = waited = 0.0
-    for number in range(WARM_UP + count):
+    for number in tqdm.trange(WARM_UP + count, unit="step", dynamic_ncols=True):
         if number == WARM_UP:
             jax.block_until_ready(state)
             started, waited = time.perf_counter(), 0.0
@@ -132,6 +136,18 @@ def _time_steps(
             jax.device_get(pending.popleft())
     jax.block_until_ready(state)
     return time.perf_counter() - started, waited
+
+
+def utilisation(flops: float, seconds: float, peak: float, devices: int) -> float:
+    """MFU: the FLOPs of all devices, as a share of what they could do in that time at their peak.
+
+    Args:
+        flops: of the work, over all devices.
+        seconds: that it took.
+        peak: FLOPs per second of one device.
+        devices: their number.
+    """
+    return flops / (seconds * peak * devices)
 
 
 def matrix_flops_per_second(dtype: Any, side: int | None = None) -> float:
