@@ -100,6 +100,5 @@ def test_a_measurement(tmp_path, capsys):
     assert figures["mfu"] == pytest.approx(work / (8 * figures["matrix_flops_per_second"]))
     assert 0 <= figures["data_wait_share"] < 1
     forward = summarize(build("yolor_test", 6), (64, 64)).total.flops  # of convolutions
-    print(figures["flops_per_step"] / 32 / forward)
     assert 2.5 < figures["flops_per_step"] / 32 / forward < 4.0
     assert "images/s" in capsys.readouterr().out
