@@ -1,10 +1,13 @@
 """A short real run, for test_resume.py to kill: ``resume_run.py FOLDER WORKDIR [AT STEP]``.
 
 The process kills itself with SIGKILL at that step: AT ``save`` while the checkpoint is on its way
-to disk, AT ``evaluation`` in it, AT ``score`` when the row is written and the score is not.
+to disk, AT ``evaluation`` in it, AT ``score`` when the row is written and the score is not. AT
+``operation`` the number is that of a file operation among the checkpoints, by whatever thread. It
+prints the number of each step when it has recorded it.
 """
 
 import functools
+import itertools
 import os
 import pathlib
 import signal
@@ -37,6 +40,18 @@ def kill(place: str, step: int) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
+def die_at_operation(folder: pathlib.Path, number: int) -> None:
+    """Dies before a file below the folder is opened, made, renamed or removed so often."""
+    operations = itertools.count(1)
+
+    def audit(event, arguments):
+        if event in ("open", "os.mkdir", "os.rename", "os.remove", "os.rmdir"):
+            if str(arguments[0]).startswith(f"{folder}/") and next(operations) == number:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    sys.addaudithook(audit)
+
+
 class Deadly(Checkpoints):
     """Checkpoints in whose writing the process dies."""
 
@@ -47,6 +62,13 @@ class Deadly(Checkpoints):
     def score(self, step, scores):
         kill("score", step)
         super().score(step, scores)
+
+
+class Announced:
+    """A writer that tells whoever started this process of each row."""
+
+    def write(self, step, values):
+        print(step, flush=True)
 
 
 def evaluate(now: state.TrainState) -> dict[str, float]:
@@ -92,10 +114,12 @@ def main(folder: pathlib.Path, workdir: pathlib.Path) -> None:
             loop.train(
                 now, train_step=train_step, batches=batches, key=jax.random.key(5), run=RUN,
                 place=functools.partial(meshes.shard_batch, mesh), checkpoints=checkpoints,
-                save_every=5, position=position, writers=[writer], log_every=1,
+                save_every=5, position=position, writers=[writer, Announced()], log_every=1,
                 progress=False, evaluate=evaluate, evaluate_every=RUN.steps_per_epoch,
             )  # fmt: skip
 
 
 if __name__ == "__main__":
+    if sys.argv[3:4] == ["operation"]:
+        die_at_operation(pathlib.Path(sys.argv[2], "checkpoints"), int(sys.argv[4]))
     main(pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2]))

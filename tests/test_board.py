@@ -3,6 +3,7 @@
 import jax
 import numpy as np
 import pytest
+from event_files import events
 
 from yolor_jax.cli.run.board import Board
 from yolor_jax.data.preparation import shapes
@@ -11,20 +12,7 @@ from yolor_jax.inference.drawing import save_image
 from yolor_jax.models import detector, implicits
 from yolor_jax.training.metrics import TensorBoard
 
-event_pb2 = pytest.importorskip("tensorboardX.proto.event_pb2")
-
-
-def events(folder):
-    """All values of the event files, as (tag, step, value)."""
-    found = []
-    for path in sorted(folder.iterdir()):
-        data, place = path.read_bytes(), 0
-        while place < len(data):  # length, its checksum, the record, its checksum
-            length = int.from_bytes(data[place : place + 8], "little")
-            event = event_pb2.Event.FromString(data[place + 12 : place + 12 + length])
-            found += [(value.tag, event.step, value) for value in event.summary.value]
-            place += length + 16
-    return found
+pytest.importorskip("tensorboardX")
 
 
 @pytest.fixture(scope="module")

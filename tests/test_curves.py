@@ -19,7 +19,7 @@ def colored(picture, number=0):
 
 @pytest.mark.parametrize("values", [[1.0, 2.0], [2.0, 1.0], [1.0, 1.0], [-3.0, 2.0]])
 def test_a_line_goes_from_its_first_to_its_last_value(values):
-    picture = chart.line_chart({"a": ([0, 10], values)}, title="loss")
+    picture = chart.line_chart({"a": ([0, 10], values)}, title="loss", x_name="steps")
     assert picture.shape == (chart.HEIGHT, chart.WIDTH, 3) and picture.dtype == np.uint8
     rows, columns = colored(picture)
     assert abs(columns.min() - chart.LEFT) < 8
@@ -30,20 +30,21 @@ def test_a_line_goes_from_its_first_to_its_last_value(values):
 
 def test_values_that_are_not_finite_and_empty_lines_are_left_out():
     picture = chart.line_chart(
-        {"a": ([0, 5, 10], [1.0, np.nan, 2.0]), "b": ([], []), "c": ([3], [np.inf])}, title="t"
-    )
-    expected = chart.line_chart({"a": ([0, 10], [1.0, 2.0])}, title="t")
+        {"a": ([0, 5, 10], [1.0, np.nan, 2.0]), "b": ([], []), "c": ([3], [np.inf])},
+        title="t", x_name="steps",
+    )  # fmt: skip
+    expected = chart.line_chart({"a": ([0, 10], [1.0, 2.0])}, title="t", x_name="steps")
     np.testing.assert_array_equal(picture, expected)
-    assert not len(colored(chart.line_chart({"a": ([], [])}, title="t"))[0])
+    assert not len(colored(chart.line_chart({"a": ([], [])}, title="t", x_name="steps"))[0])
 
 
 def test_noise_is_drawn_pale_under_its_mean():
     x = np.arange(1000)
     y = 5 + np.random.default_rng(0).standard_normal(1000)
-    rows, _ = colored(chart.line_chart({"a": (x, y)}, title="t"))
+    rows, _ = colored(chart.line_chart({"a": (x, y)}, title="t", x_name="steps"))
     middle = (chart.TOP + chart.HEIGHT - chart.BOTTOM) / 2
     assert len(rows) and np.ptp(rows) < 60 and abs(rows.mean() - middle) < 40
-    rows, _ = colored(chart.line_chart({"a": (x, np.sin(x / 300))}, title="t"))
+    rows, _ = colored(chart.line_chart({"a": (x, np.sin(x / 300))}, title="t", x_name="steps"))
     assert np.ptp(rows) > 200  # a smooth line stays as it is
 
 

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import multiprocessing
 import os
 import pathlib
 import signal
@@ -13,15 +14,19 @@ import cv2
 import jax
 import numpy as np
 import pytest
+from event_files import events
 from small_recipe import small_recipe
 
 from configs import base
-from yolor_jax.cli import evaluate, recipe
+from yolor_jax.cli import evaluate, program, recipe
 from yolor_jax.cli.errors import CommandError
 from yolor_jax.cli.main import main
 from yolor_jax.cli.run import batches, train
+from yolor_jax.data.image_weights import WeightedOrder, image_weights
+from yolor_jax.data.objects import all_objects
 from yolor_jax.data.pipeline import train_batches
 from yolor_jax.data.preparation import shapes
+from yolor_jax.training import bad_batch
 from yolor_jax.training.checkpoints.checkpoint import Checkpoints
 from yolor_jax.training.checkpoints.loading import load_variables
 from yolor_jax.training.loop import CLOCK_METRICS
@@ -74,6 +79,7 @@ def test_a_run_leaves_what_it_says(finished, data):
         len(list((finished / "pictures").glob("*.png"))) == 1 + 10 + 1
     )  # sheet, images, augmented
     assert json.loads((finished / "config.json").read_text())["data"]["path"] == str(data)
+    assert cv2.imread(str(finished / "curves.png")) is not None
 
 
 def test_the_same_command_again_has_nothing_left_to_train(finished, config, capsys):
@@ -85,7 +91,7 @@ def test_the_same_command_again_has_nothing_left_to_train(finished, config, caps
     assert "Next:" in out
 
 
-def test_an_interrupted_run_continues_to_the_bit(finished, config, tmp_path, monkeypatch):
+def test_an_interrupted_run_continues_to_the_bit(finished, config, tmp_path, monkeypatch, capsys):
     config.checkpoint_every = 1
 
     def interrupted(*args, **settings):
@@ -97,7 +103,10 @@ def test_an_interrupted_run_continues_to_the_bit(finished, config, tmp_path, mon
         with pytest.raises(KeyboardInterrupt):
             train.run(config, tmp_path)
     train.run(config, tmp_path)
+    assert "continuing at step 3 of 4" in capsys.readouterr().out
     assert rows(tmp_path) == rows(finished)
+    position = (tmp_path / "checkpoints" / "4" / "data" / "metadata").read_text()
+    assert json.loads(position) == {"position": 32}
     (parts, _), (whole, _) = load_variables(tmp_path), load_variables(finished)
     jax.tree.map(np.testing.assert_array_equal, parts, whole)
 
@@ -124,6 +133,42 @@ def test_sigterm_saves_and_says_how_to_continue_to_the_bit(
     assert rows(tmp_path) == rows(finished)
     whole, parts = load_variables(finished)[0], load_variables(tmp_path)[0]
     jax.tree.map(np.testing.assert_array_equal, whole, parts)
+
+
+def test_order_workers_tensorboard_and_a_bad_batch(config, tmp_path, monkeypatch):
+    """Of a run whose third step is not finite: what was read, what is shown, and what is kept."""
+    pytest.importorskip("tensorboardX")
+    config.data.image_weights, config.data.workers = True, 1
+    config.tensorboard = True
+    make_step, given = program.make_step, []
+
+    def make(*args, **settings):
+        step = make_step(*args, **settings)
+
+        def watched(state, batch, key):
+            given.append(jax.device_get(batch))
+            assert len(multiprocessing.active_children()) == 1
+            state, metrics = step(state, batch, key)
+            if len(given) == 3:
+                metrics["loss/box"] = (metrics["loss/box"][0] * np.inf, metrics["loss/box"][1])
+            return state, metrics
+
+        return watched
+
+    monkeypatch.setattr(program, "make_step", make)
+    with pytest.raises(CommandError, match=r"stopped at step 3, .* The checkpoint of step 2 is"):
+        train.run(config, tmp_path)
+    source = recipe.open_sources(config).train
+    order = WeightedOrder(image_weights(all_objects(source), 6), config.seed)
+    read = [int(position) for batch in given for position in batch.index]
+    assert read[:24] == [order[i] for i in range(24)]
+    kept = bad_batch.load(tmp_path / "bad_batch_3.npz")
+    jax.tree.map(np.testing.assert_array_equal, kept.batch, given[2])
+    assert kept.image_ids == [source.image_ids[order[i]] for i in range(16, 24)]
+    tags = {(tag, step) for tag, step, _ in events(tmp_path / "tensorboard")}
+    assert {("augmented", 0), ("predictions", 2), ("eval/AP", 2)} <= tags
+    assert {("loss/box", 1), ("loss/box", 2)} <= tags
+    assert any(tag.startswith("implicit/") and step == 2 for tag, step in tags)
 
 
 def test_the_folded_network_has_the_same_numbers(finished):
@@ -192,6 +237,7 @@ def test_a_workdir_of_another_config_is_refused(finished, config, change, senten
         ({"optim": {"freeze": "^bakbone"}}, r"'\^bakbone', which matches no parameter; exp"),
         ({"optim": {"freeze": "("}}, "which is no regular expression"),
         ({"batch_size": 0}, "--config.batch_size is 0; expected more than 0"),
+        ({"mesh": {"fsdp": 3}}, "fsdp is 3, .* 8 devices: use one of"),
         ({"batch_norm": "sync"}, "batch_norm is 'sync'; expected global or device"),
         ({"eval": {"backend": "pycoco"}}, "'pycoco' for evaluation; expected one of faster-coco"),
         ({"eval": {"nms": {"max_detections": 0}}}, "max_detections is 0"),

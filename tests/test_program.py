@@ -7,6 +7,7 @@ import tiny_run
 from configs import quickstart
 from yolor_jax.cli import program, recipe
 from yolor_jax.training import mesh as meshes
+from yolor_jax.training import step
 from yolor_jax.training.optim import RunLength
 from yolor_jax.training.state import abstract_state
 
@@ -65,6 +66,22 @@ def test_the_tasks_of_the_model_with_their_gains(config):
     programs, metrics = traced(config)
     assert {"loss/classify", "loss/embed"} <= set(metrics[64])
     assert "0.1875" in programs[64] and "0.09375" in programs[64]
+
+
+@pytest.mark.parametrize(("batch_norm", "groups"), [("global", 1), ("device", 8)])
+def test_statistics_of_the_batch_or_of_each_device(config, monkeypatch, batch_norm, groups):
+    config.batch_norm = batch_norm
+    given = []
+
+    def make(module, **settings):
+        given.append(settings["batch_norm_groups"])
+        return step.make_train_step(module, **settings)
+
+    monkeypatch.setattr(program, "make_train_step", make)
+    module, mesh = recipe.detector(config, 3), meshes.make_mesh()
+    state, _, _ = program.step_arguments(config, module, run=RUN, mesh=mesh)
+    program.make_steps(config, module, state, run=RUN, mesh=mesh)
+    assert given == [groups]
 
 
 def test_evaluation_fills_its_batch_for_all_devices(config):

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import tiny_run
 from absl import flags
 from ml_collections import config_flags
 
@@ -21,6 +22,7 @@ from yolor_jax.cli.run import train
 from yolor_jax.detection.losses import detection_loss
 from yolor_jax.models.detector import variable_shapes
 from yolor_jax.models.zoo import MODELS
+from yolor_jax.training.optim import RunLength
 
 COCO_IMAGES = 118_287
 # Gains of box, objectness and class, and whether the model sees 1280 pixels.
@@ -77,7 +79,9 @@ def test_a_recipe_trains_its_model(name, model, golden):
     augment = recipe.augment_config(config)
     assert (augment.translate, augment.scale, augment.mixup) == AUGMENTATIONS[name]
     assert augment.mosaic == 1.0
-    leaves = jax.tree.leaves(variable_shapes(recipe.detector(config, 80))["params"])
+    module = recipe.detector(config, 80)
+    assert module.dtype == jnp.bfloat16
+    leaves = jax.tree.leaves(variable_shapes(module)["params"])
     file = golden / "models" / f"{ORIGINALS.get(model, f'main__{model}')}.json"
     if file.exists():
         assert sum(leaf.size for leaf in leaves) == json.loads(file.read_text())["num_params"]
@@ -181,6 +185,24 @@ def test_other_options_reach_their_part(part, name, value):
     config[part][name] = value
     assert typed() == dataclasses.replace(before, **{name: value}) != before
     recipe.check(config)
+
+
+def test_the_last_epochs_do_without_mosaic_and_mixup(monkeypatch):
+    """Two of five epochs of three steps: from step 9 on."""
+    config = get_config("coco640")
+    config.close_mosaic = 2.0
+    told, batch = [], tiny_run.make_batch(8)
+
+    def augment(key, batch, settings, *, composing):
+        told.append(bool(composing))
+        return batch
+
+    monkeypatch.setattr(recipe, "augment", augment)
+    run = RunLength(batch_size=8, steps_per_epoch=3, total_steps=15)
+    at_step = recipe.augmentation(config, run)
+    for step in range(15):
+        at_step(jax.random.key(0), batch, jnp.int32(step))
+    assert told == [True] * 9 + [False] * 6
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ import pytest
 from yolor_jax.training import loop, metrics
 
 LAST = 20
+EVALUATED = [6, 12, 18, 20]
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
 
@@ -36,7 +37,8 @@ class Runs:
     def start(self, workdir: str, *arguments: str) -> subprocess.Popen:
         script = str(pathlib.Path(__file__).with_name("resume_run.py"))
         command = [sys.executable, script, self.folder / "data", self.folder / workdir, *arguments]
-        return subprocess.Popen(command, env=self.environment, stderr=subprocess.PIPE, text=True)
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        return subprocess.Popen(command, env=self.environment, text=True, **pipes)
 
     def finish(self, workdir: str, process: subprocess.Popen | None = None) -> None:
         process = process or self.start(workdir)
@@ -46,10 +48,8 @@ class Runs:
     def kill_in_training(self, workdir: str, step: int) -> None:
         """Let a run record a step, and kill it."""
         process = self.start(workdir)
-        while last_step(self.folder / workdir) < step:
-            assert process.poll() is None, process.communicate()[1]
-            time.sleep(0.01)
-        process.send_signal(signal.SIGKILL)
+        assert any(int(line) >= step for line in process.stdout), process.communicate()[1]
+        process.kill()
         assert process.wait() == -signal.SIGKILL
 
     def kill_at(self, place: str, step: int, workdir: str) -> None:
@@ -62,27 +62,32 @@ class Runs:
             assert str(step) not in names
             assert any(name.startswith(f"{step}.") for name in names), names
 
-    def kill_after(self, seconds: float, workdir: str) -> None:
-        """Kill a run so long after its first sign of life: a row of its own."""
-        path = self.folder / workdir / "metrics.jsonl"
-        before = path.stat().st_mtime_ns if path.exists() else 0
+    def kill_after(self, seconds: float, workdir: str) -> set[str]:
+        """Kill a run so long after it has recorded its first step; what was under way then."""
         process = self.start(workdir)
-        while not path.exists() or path.stat().st_mtime_ns == before:
-            assert process.poll() is None, process.communicate()[1]
-            time.sleep(0.005)
+        process.stdout.readline()
         time.sleep(seconds)
-        process.send_signal(signal.SIGKILL)
-        assert process.wait() in (-signal.SIGKILL, 0)
+        process.kill()
+        return self.under_way(workdir, process)
+
+    def kill_at_operation(self, number: int, workdir: str) -> set[str]:
+        """Kill a run at a file operation among its checkpoints; what was under way then."""
+        return self.under_way(workdir, self.start(workdir, "operation", str(number)))
+
+    def under_way(self, workdir: str, process: subprocess.Popen) -> set[str]:
+        """What a run was at when it was killed; nothing if it had ended by itself."""
+        _, errors = process.communicate()
+        assert process.returncode in (-signal.SIGKILL, 0), errors
+        if process.returncode == 0:
+            return set()
+        names = [path.name for path in (self.folder / workdir / "checkpoints").iterdir()]
+        at = {"checkpoint"} if any("tmp" in name for name in names) else {"training"}
+        row = self.rows(workdir)[-1]
+        return at | ({"evaluation"} if row["step"] in EVALUATED and "eval/AP" not in row else set())
 
     def rows(self, workdir: str) -> list[dict]:
         rows = metrics.read_json_lines(self.folder / workdir / "metrics.jsonl")
         return [{k: v for k, v in row.items() if k not in loop.CLOCK_METRICS} for row in rows]
-
-
-def last_step(workdir: pathlib.Path) -> int:
-    path = workdir / "metrics.jsonl"
-    rows = metrics.read_json_lines(path) if path.exists() else []
-    return rows[-1]["step"] if rows else 0
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +114,7 @@ def require_equal(runs: Runs, workdir: str) -> None:
         runs.finish("whole", runs.whole)
     rows = runs.rows("whole")
     assert [row["step"] for row in rows] == list(range(1, LAST + 1))
-    assert [row["step"] for row in rows if "eval/AP" in row] == [6, 12, 18, 20]
+    assert [row["step"] for row in rows if "eval/AP" in row] == EVALUATED
     assert rows == runs.rows(workdir)
     whole, parts = (final_state(runs.folder / name) for name in ("whole", workdir))
     assert {"params", "batch_stats", "ema_params", "ema_batch_stats", "opt_state"} <= whole.keys()
@@ -143,9 +148,13 @@ def test_killed_again_and_again(runs, steps):
 
 @pytest.mark.long
 def test_killed_at_ten_random_moments(runs):
-    """Anywhere in training, checkpoints and evaluations, also of a run that is continued."""
+    """Five by the clock, five at a file operation of a checkpoint, of a run that goes on."""
     rng = np.random.default_rng(20)
-    for seconds in rng.uniform(0.0, 0.6, 10):
-        runs.kill_after(seconds, "random")
+    moments = []
+    for seconds, number in zip(rng.uniform(0.0, 0.3, 5), rng.integers(1, 130, 5), strict=True):
+        moments.append(runs.kill_at_operation(number, "random"))
+        moments.append(runs.kill_after(seconds, "random"))
     runs.finish("random")
+    assert sum("checkpoint" in moment for moment in moments) >= 3, moments
+    assert moments.count(set()) <= 3, moments
     require_equal(runs, "random")

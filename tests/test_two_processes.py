@@ -11,7 +11,9 @@ import launching
 import numpy as np
 import pytest
 
+from yolor_jax.cli.doctor import replay
 from yolor_jax.data.preparation import shapes
+from yolor_jax.training import bad_batch
 from yolor_jax.training.checkpoints.loading import load_variables
 from yolor_jax.training.loop import CLOCK_METRICS
 from yolor_jax.training.metrics import read_json_lines
@@ -138,6 +140,25 @@ def test_sigterm_to_one_process_saves_one_step_of_all_and_one_process_goes_on(ru
     ((_, out, _),) = runs.train("parts", processes=1)
     assert "continuing at step 2 of 4" in out
     require_like_one(runs, "parts")
+
+
+def test_each_process_keeps_its_part_of_a_bad_batch_and_one_replays_all(runs, capsys):
+    name, flags = "diverged", ("--config.optim.learning_rate=1e30",)
+    flags += ("--config.optim.warmup_min_steps=0",)
+    ended = launching.finish(runs.start_training(name, *flags, processes=2))
+    paths = [runs.folder / name / f"bad_batch_2.{index}-of-2.npz" for index in range(2)]
+    for (code, _, errors), path in zip(ended, paths, strict=True):
+        assert code == 2 and "Traceback" not in errors, errors
+        assert "training stopped at step 2, whose loss or gradient is not finite" in errors
+        assert f"yolor doctor --replay {path}." in errors
+    assert not any((runs.folder / name / "checkpoints").iterdir()), "nothing of it is saved"
+    bad = bad_batch.load(paths[1])
+    assert len(bad.image_ids) == len(bad.batch.image) == 8 * 4  # with partners from the data set
+    assert replay.replay(paths[1]) == 0
+    said = capsys.readouterr().out
+    for place, image_id in enumerate(bad.image_ids[::4]):
+        assert re.search(rf"^\s+{place}\s+{image_id}\s", said, re.MULTILINE)
+    assert "replayed with the parameters of the start" in said
 
 
 def test_two_processes_go_on_from_one(runs, two):

@@ -2,8 +2,11 @@
 
 import contextlib
 import itertools
+import os
+import pathlib
 import resource
 import shutil
+import tempfile
 import time
 
 import jax
@@ -102,6 +105,36 @@ def test_training_ends_at_the_step_that_hears_of_it(tmp_path, now):
                 checkpoints=checkpoints, save_every=999, progress=False,
             )  # fmt: skip
     assert 999 <= len(taken) < 1990
+
+
+@contextlib.contextmanager
+def without_the_rights_of_root():
+    """Root may write everywhere: for a while this process is nobody's."""
+    root = os.geteuid() == 0
+    if root:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        if root:
+            os.seteuid(0)
+
+
+def test_a_folder_that_must_not_be_written_to(now):
+    """Its checkpoint can be read all the same."""
+    with tempfile.TemporaryDirectory() as workdir:
+        os.chmod(workdir, 0o755)
+        with checkpoint.Checkpoints(workdir, META) as checkpoints:
+            checkpoints.save(2, now, position=16)
+        folder = pathlib.Path(workdir, "checkpoints")
+        folder.chmod(0o555)
+        failed = FAILED.replace("File too large", "Permission denied")
+        with without_the_rights_of_root(), pytest.raises(OSError, match=failed):
+            with checkpoint.Checkpoints(workdir, META) as checkpoints:
+                assert checkpoints.latest_step == 2
+                checkpoints.save(4, now, position=32)
+        folder.chmod(0o755)
+        assert [path.name for path in folder.iterdir()] == ["2"]
 
 
 @pytest.mark.parametrize("instead", ["nothing", "a file"])

@@ -222,10 +222,10 @@ def augmentation(config: ConfigDict, run: RunLength) -> Augment:
     settings = augment_config(config)
     last_steps = round(config.close_mosaic * run.steps_per_epoch)
 
-    def at_step(key: jax.Array, batch: Batch, step: jax.Array) -> Batch:
+    def augment_at_step(key: jax.Array, batch: Batch, step: jax.Array) -> Batch:
         return augment(key, batch, settings, composing=step < run.total_steps - last_steps)
 
-    return at_step
+    return augment_at_step
 
 
 def example_order(config: ConfigDict, source: Split) -> Sequence[int] | None:

@@ -1,6 +1,6 @@
 """Line charts, drawn by OpenCV, so that every user gets them without an extra.
 
-    picture = line_chart({"AP": (steps, values)}, title="eval/AP")
+    picture = line_chart({"AP": (steps, values)}, title="eval/AP", x_name="steps")
     save_image("curves.png", contact_sheet([picture, ...], cell=None))
 
 Everything is drawn twice as large and then made smaller, which smooths lines and letters.
@@ -20,7 +20,7 @@ Numbers = Sequence[float | int] | np.ndarray
 
 WIDTH, HEIGHT = 640, 360  # pixels of a chart
 SHARP = 2  # times as large while it is drawn
-LEFT, RIGHT, TOP, BOTTOM = 68, 18, 40, 34  # around the axes
+LEFT, RIGHT, TOP, BOTTOM = 68, 18, 40, 46  # around the axes
 GRID, MUTED = (228, 228, 231), (113, 113, 122)
 TICKS = 5  # about so many on an axis
 NOISY = 4  # times its range that a line goes up and down
@@ -42,13 +42,14 @@ class _Axes(NamedTuple):
 
 
 def line_chart(
-    lines: Mapping[str, tuple[Numbers, Numbers]], *, title: str
+    lines: Mapping[str, tuple[Numbers, Numbers]], *, title: str, x_name: str
 ) -> UInt8[np.ndarray, "h w 3"]:
     """A chart with a line for each name, from x = 0; a noisy line has its moving mean over it.
 
     Args:
         lines: by name, x ascending from 0 or more, and y; values that are not finite are left out.
         title: stands above, and beside it the last value of each line.
+        x_name: stands below the horizontal axis.
 
     Returns:
         RGB, ``[HEIGHT, WIDTH, 3]``.
@@ -62,11 +63,13 @@ def line_chart(
         return _smaller(canvas)
     axes = _axes(kept)
     _grid(canvas, axes)
+    middle = (LEFT + WIDTH - RIGHT - _width(x_name, 0.4)) // 2
+    _write(canvas, x_name, (middle, HEIGHT - 8), MUTED, 0.4)
     right = WIDTH - RIGHT
     for number, (name, (x, y)) in reversed(list(enumerate(kept.items()))):
         color = class_color(number)
         _line(canvas, axes, x, y, color)
-        text = f"{name} {_number(y[-1])}" if len(kept) > 1 else _number(y[-1])
+        text = f"{name if len(kept) > 1 else 'last'} {_number(y[-1])}"
         right -= _width(text, 0.42)
         _write(canvas, text, (right, 22), color, 0.42)
         right -= 14

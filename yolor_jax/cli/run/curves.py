@@ -53,7 +53,7 @@ def draw(path: pathlib.Path, rows: Sequence[Mapping[str, Any]]) -> None:
     names = [*dict.fromkeys(name for row in rows for name in row)]
     charts = {name: (name,) for name in names if name.startswith("loss/")} | CHARTS
     pictures = [
-        line_chart({_short(name): _line(rows, name) for name in group}, title=title)
+        line_chart({_short(name): _line(rows, name) for name in group}, title=title, x_name="steps")
         for title, group in charts.items()
         if set(group) & set(names)
     ]

@@ -104,11 +104,9 @@ def closing(config: ConfigDict, workdir: pathlib.Path, metrics: Metrics, took: s
 
 
 def preempted(workdir: pathlib.Path, step: int) -> str:
-    """Says that SIGTERM ended the run, and the command to continue."""
-    return (
-        f"stopped by SIGTERM: step {step} is saved in {workdir}. Continue with\n"
-        f"  {shlex.join(['python', *sys.argv])}"
-    )
+    """Says that SIGTERM ended the run, what there is of it, and the command to continue."""
+    left = f"step {step} is saved in {workdir}" if step else "before the first step"
+    return f"stopped by SIGTERM: {left}. Continue with\n  {shlex.join(['python', *sys.argv])}"
 
 
 def _percent(value: float | None) -> str:

@@ -159,7 +159,7 @@ def _train(
             evaluate=_scores(evaluator, evaluations, preempted, mesh, board),
             evaluate_every=max(1, round(config.eval.every_epochs * run.steps_per_epoch)),
             image_id=lambda position: sources.train.image_ids[position],
-            bad_batches=workdir if group is ALONE else None,  # of several, each has a part
+            bad_batches=workdir,
             stop=preempted,
             progress=group.is_first,
         )
