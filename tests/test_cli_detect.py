@@ -5,44 +5,23 @@ import subprocess
 import sys
 
 import cv2
-import jax
 import numpy as np
 import pytest
 from grid_detector import CLASS, SCORE, grid_detector
+from saved_run import META, save_run
 
 from yolor_jax.cli import detect
 from yolor_jax.cli.main import main
-from yolor_jax.training.checkpoints.checkpoint import Checkpoints
-from yolor_jax.training.state import TrainState
 
-NAMES = ["cat", "dog", "sheep"]
+NAMES = META["class_names"]
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     """The folder of a run, whose moving average is the detector that sees a grid."""
     _, variables = grid_detector()
-    zeros = jax.tree.map(np.zeros_like, variables)
-    state = TrainState(
-        step=np.int32(1),
-        updates=np.int32(1),
-        params=zeros["params"],
-        batch_stats=zeros["batch_stats"],
-        ema_params=variables["params"],
-        ema_batch_stats=variables["batch_stats"],
-        opt_state={},
-        gradients={},
-    )
-    meta = {
-        "model": "yolor_test",
-        "implicit": None,
-        "num_classes": 3,
-        "class_names": NAMES,
-        "image_size": 64,
-    }
     folder = tmp_path_factory.mktemp("trained")
-    with Checkpoints(str(folder), meta) as checkpoints:
-        checkpoints.save(1, state, position=0)
+    save_run(folder, variables)
     return folder
 
 

@@ -10,6 +10,7 @@ import pytest
 import safetensors.numpy
 import torch_archives as archives
 from leaves import random_state_dict
+from saved_run import META, save_run
 
 from yolor_jax.cli.main import main
 from yolor_jax.data.classes import COCO_NAMES
@@ -17,8 +18,6 @@ from yolor_jax.models.detector import build, variable_shapes
 from yolor_jax.models.fold import fold
 from yolor_jax.models.spec import with_implicit
 from yolor_jax.models.zoo import MODELS
-from yolor_jax.training.checkpoints.checkpoint import Checkpoints
-from yolor_jax.training.state import TrainState
 from yolor_jax.trees import flatten_by_path
 from yolor_jax.weights import store
 from yolor_jax.weights.convert import from_torch
@@ -208,26 +207,12 @@ def test_a_training_run(here, small, capsys):
     """The moving average, with what the run knows of itself."""
     variables, _ = from_torch(SMALL, small)
     variables = jax.tree.map(np.ascontiguousarray, variables)
-    zeros = jax.tree.map(np.zeros_like, variables)
-    state = TrainState(
-        step=np.int32(1),
-        updates=np.int32(1),
-        params=zeros["params"],
-        batch_stats=zeros["batch_stats"],
-        ema_params=variables["params"],
-        ema_batch_stats=variables["batch_stats"],
-        opt_state={},
-        gradients={},
-    )
-    meta = {"model": "yolor_test", "implicit": None, "num_classes": 3}
-    meta |= {"class_names": ["cat", "dog", "sheep"], "image_size": 64}
-    with Checkpoints("run", meta) as checkpoints:
-        checkpoints.save(1, state, position=0)
+    save_run("run", variables)
     capsys.readouterr()
     assert convert("run", "ours.safetensors") == 0
     assert "run: moving average of a run, tensors: " in capsys.readouterr().out
     got, known = store.load_variables("ours.safetensors")
-    assert known == meta | {"fused": False}
+    assert known == META | {"fused": False}
     require_equal(flatten_by_path(got), flatten_by_path(variables))
     assert convert("run", "back.safetensors", "--to", "torch") == 0
     require_equal(safetensors.numpy.load_file("back.safetensors"), small)

@@ -295,6 +295,11 @@ def test_another_class_count_is_refused(finished, tmp_path, monkeypatch):
         evaluate.run(options)
 
 
+def test_an_image_size_of_zero_is_refused(finished):
+    with pytest.raises(CommandError, match=r"image_size is 0; expected more than 0"):
+        evaluate.run(evaluate.Options(checkpoint=finished, image_size=0))
+
+
 @pytest.mark.parametrize(
     ("flag", "sentence"),
     [

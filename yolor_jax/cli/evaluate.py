@@ -155,7 +155,8 @@ def _adapt(config: ConfigDict, options: Options, meta: Mapping[str, Any]) -> Non
         config.data.eval_split = options.split or config.data.eval_split
         if options.data or options.split:
             config.data.first = 0
-        config.image_size = options.image_size or config.image_size
+        if options.image_size is not None:
+            config.image_size = options.image_size
         config.eval.backend = options.backend or config.eval.backend
 
 

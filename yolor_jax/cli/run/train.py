@@ -8,7 +8,7 @@ import contextlib
 import functools
 import pathlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
@@ -24,6 +24,7 @@ from yolor_jax.cli.run.batches import batch_reader
 from yolor_jax.cli.run.board import Board
 from yolor_jax.cli.run.curves import Curves
 from yolor_jax.cli.run.preemption import Preemption, preemption, shared_preemption
+from yolor_jax.data.example import Batch
 from yolor_jax.evaluation.evaluate import Evaluation
 from yolor_jax.models.detector import Detector
 from yolor_jax.models.fold import fold
@@ -31,6 +32,7 @@ from yolor_jax.training import mesh as meshes
 from yolor_jax.training.checkpoints.checkpoint import Checkpoints
 from yolor_jax.training.loop import train
 from yolor_jax.training.metrics import JsonLines, TensorBoard, Writer
+from yolor_jax.training.optim import RunLength
 from yolor_jax.training.processes.group import ALONE, ProcessGroup
 from yolor_jax.training.programs.compile_log import CompileLog
 from yolor_jax.training.state import TrainState
@@ -126,21 +128,13 @@ def _train(
                 stack.enter_context(writer)
         train_step = program.make_step(config, module, state, run=run, mesh=mesh)
         key = jax.random.key(config.seed)
-        if group.is_first:
-            with contextlib.closing(read(start=position)) as first_batches:
-                augmented.draw(
-                    workdir / "pictures" / "augmented.png",
-                    user_errors_in(first_batches),
-                    config=recipe.augment_config(config),
-                    augment=recipe.augmentation(config, run),
-                    key=key,
-                    step=int(state.step),
-                    class_names=sources.class_names,
-                )
         shows = group.is_first and config.tensorboard
         board = Board(writers[-1], sources.evaluation, module.spec) if shows else None
-        if board:
-            board.show_augmented(int(state.step), workdir / "pictures" / "augmented.png")
+        if group.is_first:
+            with contextlib.closing(read(start=position)) as first_batches:
+                picture = _draw_augmented(config, sources, first_batches, run, state, key, workdir)
+            if board:
+                board.show_augmented(int(state.step), picture)
         batches = read(start=position, workers=config.data.workers)
         stack.enter_context(contextlib.closing(batches))  # workers end with the training
         evaluations = []
@@ -168,6 +162,29 @@ def _train(
     if not evaluations:  # a run that was finished before
         evaluations.append(preempted.until(lambda: evaluator(state.ema_variables)))
     return state, evaluations[-1]
+
+
+def _draw_augmented(
+    config: ConfigDict,
+    sources: recipe.Sources,
+    batches: Iterator[Batch],
+    run: RunLength,
+    state: TrainState,
+    key: jax.Array,
+    workdir: pathlib.Path,
+) -> pathlib.Path:
+    """Draws the first images as the next steps will see them; the file."""
+    picture = workdir / "pictures" / "augmented.png"
+    augmented.draw(
+        picture,
+        user_errors_in(batches),
+        config=recipe.augment_config(config),
+        augment=recipe.augmentation(config, run),
+        key=key,
+        step=int(state.step),
+        class_names=sources.class_names,
+    )
+    return picture
 
 
 def _writers(config: ConfigDict, workdir: pathlib.Path, step: int) -> list[Writer]:
