@@ -80,20 +80,28 @@ def test_gradients_waiting_at_the_end_of_an_epoch(drop):
     # Steps at 0, 3, 6; an epoch of 5 ends between 3 and 6, where the gradient of step 4 waits.
     config = tiny_run.quick(
         nominal_batch=6, drop_gradients_at_epoch_start=drop, momentum=0.0, weight_decay=0.0,
-        final_ratio=1.0, warmup_momentum=0.0,
+        final_ratio=1.0, warmup_momentum=0.0, ema_tau=2.0,
     )  # fmt: skip
     run = tiny_run.run_length(2)
     apply_gradients = step.make_apply_gradients(config, run)
     now = state.new_state({"params": {"x": {"bias": jnp.zeros(1)}}}, config, run)
-    values = []
+    values, averages = [], []
     for index in range(7):
         gradients = {"x": {"bias": jnp.full(1, 2.0**index)}}
         schedule = optim.hyperparameters(now.step, config, run)
         now = apply_gradients(now, gradients, schedule).replace(step=now.step + 1)
         values.append(float(now.params["x"]["bias"][0]))
+        averages.append(float(now.ema_params["x"]["bias"][0]))
     last = 32 + 64 if drop else 16 + 32 + 64
     np.testing.assert_allclose(values, -0.1 * np.array([1, 1, 1, 15, 15, 15, 15 + last]), rtol=1e-6)
     assert int(now.updates) == 3
+    # The moving average moves with the optimiser steps, and counts these.
+    average, expected = 0.0, []
+    for number, index in enumerate((0, 3, 6), 1):
+        keep = 0.9999 * (1 - np.exp(-number / 2))
+        average = keep * average + (1 - keep) * values[index]
+        expected += [average] * 3
+    np.testing.assert_allclose(averages, expected[:7], rtol=1e-5)
 
 
 def test_eight_devices_compute_what_one_computes():
