@@ -9,6 +9,7 @@ from yolor_jax.cli import preflight
 from yolor_jax.cli.errors import CommandError
 from yolor_jax.data.preparation import shapes
 from yolor_jax.data.sources import Source, open_dataset
+from yolor_jax.training.processes import group
 
 
 def test_facts_of_the_code():
@@ -96,6 +97,7 @@ def test_a_host_that_never_comes(tmp_path):
     command = train(tmp_path / "run", "shapes")
     ended = launching.finish(launching.start([command], count=2))
     require_refused(ended, "only 1 of 2 processes came to the coordinator", "Absent: 1.")
+    assert preflight.TIMEOUT + group.ANSWER < 60, "it is told within a minute"
 
 
 @pytest.mark.long

@@ -117,13 +117,17 @@ def draw_pair(
         class_names: the name of each class number.
 
     Returns:
-        A new picture, titled "predicted" and "true".
+        A new picture, titled "predicted" and "true"; where there are no boxes, the title says so.
     """
     left = draw_boxes(
         image, predicted_xyxy, predicted_labels, predicted_scores, class_names=class_names
     )
     right = draw_boxes(image, true_xyxy, true_labels, class_names=class_names)
-    return contact_sheet([left, right], titles=["predicted", "true"], columns=2, cell=None)
+    titles = [
+        name if len(boxes_xyxy) else f"{name}: nothing"
+        for name, boxes_xyxy in (("predicted", predicted_xyxy), ("true", true_xyxy))
+    ]
+    return contact_sheet([left, right], titles=titles, columns=2, cell=None)
 
 
 def contact_sheet(
