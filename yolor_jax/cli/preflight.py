@@ -37,6 +37,7 @@ from yolor_jax.training.processes.roll_call import meet as roll_call
 TIMEOUT = 50.0
 """Seconds that processes wait for each other where none of them has anything to prepare."""
 LIBRARIES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
+"""What decides results, beside this package."""
 SAMPLED = 64
 """Images of a split, evenly spread, that are compared with their names and boxes."""
 SAME_DATA = "Give every host the same prepared data set, or let each prepare the same files."

@@ -26,8 +26,12 @@ from yolor_jax.models.implicits import sparsity_penalty, wants_sparsity
 from yolor_jax.training import mesh as meshes
 from yolor_jax.training.multi_scale import make_multi_scale_step, steps_by_size
 from yolor_jax.training.optim import RunLength
+from yolor_jax.training.programs.cost import count_flops
 from yolor_jax.training.state import TrainState, abstract_state
 from yolor_jax.training.step import TrainStep, make_train_step
+
+STEPS = 1000
+"""Of an epoch, where data are not opened: a constant in the program that costs nothing."""
 
 
 def require_batch(config: ConfigDict, mesh: Mesh) -> None:
@@ -79,6 +83,34 @@ def make_steps(
     )
     sizes = recipe.multi_scale_sizes(config) or (config.image_size,)
     return steps_by_size(make, augment=recipe.augmentation(config, run), sizes=sizes)
+
+
+def largest_side(config: ConfigDict) -> int:
+    """The largest side in pixels that the recipe trains at."""
+    return max(recipe.multi_scale_sizes(config), default=config.image_size)
+
+
+def lower_step(
+    config: ConfigDict, module: Detector, mesh: Mesh, batch_size: int
+) -> jax.stages.Lowered:
+    """The training step at the largest side, for devices that need not be there.
+
+    Args:
+        config: the recipe.
+        module: its network.
+        mesh: the devices.
+        batch_size: images, in the place of the recipe's.
+    """
+    run = RunLength(batch_size, STEPS, STEPS * max(1, round(config.epochs)))
+    arguments = step_arguments(config, module, run=run, mesh=mesh)
+    steps = make_steps(config, module, arguments[0], run=run, mesh=mesh)
+    return steps[largest_side(config)].lower(*arguments)
+
+
+def step_flops(config: ConfigDict, module: Detector) -> float:
+    """Operations of one training step over all devices, without those of rematerialisation."""
+    mesh = meshes.make_mesh(jax.devices("cpu")[:1])
+    return count_flops(lower_step(config, module.clone(remat=""), mesh, config.batch_size))
 
 
 def make_prediction(config: ConfigDict, module: Detector, mesh: Mesh) -> Callable:

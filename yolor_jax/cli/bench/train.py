@@ -66,7 +66,6 @@ def measure(config: Any, steps: int) -> dict[str, Any]:
     import jax
 
     from yolor_jax.cli import program, recipe
-    from yolor_jax.cli.doctor.ahead_of_time import step_flops
     from yolor_jax.cli.run import start
     from yolor_jax.cli.run.batches import batch_reader
     from yolor_jax.training import mesh as meshes
@@ -79,7 +78,7 @@ def measure(config: Any, steps: int) -> dict[str, Any]:
     program.require_batch(config, mesh)
     shapes = program.step_arguments(config, module, run=length, mesh=mesh)
     every_size = program.make_steps(config, module, shapes[0], run=length, mesh=mesh)
-    side = max(every_size)
+    side = program.largest_side(config)
     print(f"compiling the training step at {side} pixels ...", file=sys.stderr, flush=True)
     started = time.perf_counter()
     step = every_size[side].lower(*shapes).compile()
@@ -89,7 +88,7 @@ def measure(config: Any, steps: int) -> dict[str, Any]:
     with contextlib.closing(read(workers=config.data.workers)) as batches:
         seconds, waited = _time_steps(config, mesh, step, state, batches, steps)
     in_use = (mesh.local_devices[0].memory_stats() or {}).get("peak_bytes_in_use")
-    flops = step_flops(config, module)
+    flops = program.step_flops(config, module)
     peak = matrix_flops_per_second(module.dtype)
     return {
         "model": config.model.name,

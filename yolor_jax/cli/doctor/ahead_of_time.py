@@ -16,20 +16,16 @@ from jaxtyping import PyTree
 from ml_collections import ConfigDict
 
 from yolor_jax.cli import program, recipe
-from yolor_jax.models.detector import Detector, variable_shapes
+from yolor_jax.models.detector import variable_shapes
 from yolor_jax.training import mesh as meshes
 from yolor_jax.training.optim import RunLength
 from yolor_jax.training.programs.cost import (
     Collectives,
     Memory,
     count_collectives,
-    count_flops,
     readable,
 )
 from yolor_jax.training.programs.topology import DoesNotFit, compile_for_tpu, hbm_bytes, tpu_devices
-
-STEPS = 1000
-"""Of an epoch: a constant in the program, on which nothing that is measured here depends."""
 
 TRAINING, PREDICTION = "training step", "prediction"
 
@@ -99,36 +95,17 @@ def compile_recipe(config: ConfigDict, topology: str, num_classes: int) -> Repor
     training = _training(config, module, mesh, hbm)
     fitting = None if training.memory else _fitting(config, module, mesh, hbm, training)
     title = (
-        f"{config.model.name}, {num_classes} classes, {_side(config)} pixels, batches of "
-        f"{config.batch_size}, on {topology}: {len(devices)} x {devices[0].device_kind} of "
-        f"{hbm / 2**30:.0f} GiB"
+        f"{config.model.name}, {num_classes} classes, {program.largest_side(config)} pixels, "
+        f"batches of {config.batch_size}, on {topology}: {len(devices)} x "
+        f"{devices[0].device_kind} of {hbm / 2**30:.0f} GiB"
     )
     prediction = _prediction(config, module, mesh, hbm)
-    return Report(title, (training, prediction), fitting, step_flops(config, module))
-
-
-def step_flops(config: ConfigDict, module: Detector) -> float:
-    """Operations of one training step over all devices, without those of rematerialisation."""
-    mesh = meshes.make_mesh(jax.devices("cpu")[:1])
-    return count_flops(_lower_step(config, module.clone(remat=""), mesh, config.batch_size))
-
-
-def _side(config: ConfigDict) -> int:
-    """The largest side that the recipe trains at."""
-    return max(recipe.multi_scale_sizes(config), default=config.image_size)
-
-
-def _lower_step(config, module, mesh, batch_size) -> jax.stages.Lowered:
-    """The training step at the largest size."""
-    run = RunLength(batch_size, STEPS, STEPS * max(1, round(config.epochs)))
-    arguments = program.step_arguments(config, module, run=run, mesh=mesh)
-    steps = program.make_steps(config, module, arguments[0], run=run, mesh=mesh)
-    return steps[_side(config)].lower(*arguments)
+    return Report(title, (training, prediction), fitting, program.step_flops(config, module))
 
 
 def _training(config, module, mesh, hbm, batch_size: int | None = None) -> Program:
     batch_size = batch_size or config.batch_size
-    lowered = _lower_step(config, module, mesh, batch_size)
+    lowered = program.lower_step(config, module, mesh, batch_size)
     return _compile(TRAINING, lowered, batch_size, hbm)
 
 
@@ -179,7 +156,7 @@ def _largest_batch(config, mesh, most: int) -> int | None:
 
 
 def _state(config, module, mesh):
-    run = RunLength(config.batch_size, STEPS, STEPS)
+    run = RunLength(config.batch_size, program.STEPS, program.STEPS)
     return program.step_arguments(config, module, run=run, mesh=mesh)[0]
 
 

@@ -18,8 +18,7 @@ import numpy as np
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from yolor_jax.cli import program, recipe
-from yolor_jax.cli.doctor.ahead_of_time import step_flops
+from yolor_jax.cli import preflight, program, recipe
 from yolor_jax.cli.run import anchors
 from yolor_jax.data.objects import all_objects
 from yolor_jax.models.detector import Detector, variable_shapes
@@ -28,7 +27,6 @@ from yolor_jax.training.optim import RunLength
 from yolor_jax.training.programs.compile_log import CompileLog
 from yolor_jax.training.programs.cost import Memory, readable
 
-LIBRARIES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
 ACCELERATORS = {
     "/dev/nvidia0": 'pip install -U "jax[cuda13]"',
     "/dev/accel0": "pip install -e .[tpu]",
@@ -78,7 +76,7 @@ def examine(config: ConfigDict | None, workdir: pathlib.Path) -> Iterator[Check]
 
 def versions() -> Check:
     """Python and the libraries that decide results."""
-    installed = ", ".join(f"{name} {metadata.version(name)}" for name in LIBRARIES)
+    installed = ", ".join(f"{name} {metadata.version(name)}" for name in preflight.LIBRARIES)
     return Check("ok", "versions", f"Python {platform.python_version()}, {installed}")
 
 
@@ -157,7 +155,7 @@ def programs(config: ConfigDict, module: Detector, run: RunLength, mesh: Mesh) -
     )
     for name, one in compiled.items():
         yield _memory(name, Memory.of(one), mesh)
-    gigaflops = step_flops(config, module) / 1e9
+    gigaflops = program.step_flops(config, module) / 1e9
     yield Check(
         "ok",
         "FLOPs",
