@@ -287,6 +287,13 @@ def test_evaluating_a_folder_without_a_run(tmp_path):
         evaluate.run(evaluate.Options(checkpoint=tmp_path))
 
 
+@pytest.mark.parametrize("text", ["", "{", "[1]", '"x"'])
+def test_a_damaged_recipe_of_a_run_is_named(tmp_path, text):
+    (tmp_path / "config.json").write_text(text)
+    with pytest.raises(CommandError, match=r"config.json is damaged; expected the settings"):
+        evaluate.run(evaluate.Options(checkpoint=tmp_path))
+
+
 def test_another_class_count_is_refused(finished, tmp_path, monkeypatch):
     other = coco_folder.write(tmp_path / "other", split="val")
     monkeypatch.chdir(tmp_path)

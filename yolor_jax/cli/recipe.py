@@ -282,11 +282,21 @@ def load(workdir: pathlib.Path, defaults: ConfigDict | None = None) -> ConfigDic
 
     Raises:
         FileNotFoundError: the folder holds no run.
+        ValueError: its recipe is damaged.
     """
     path = workdir / FILE
     if not path.is_file():
         raise FileNotFoundError(f"no {FILE} in {workdir}: expected the workdir of a training run")
-    config = ConfigDict(json.loads(path.read_text()))
+    try:
+        settings = json.loads(path.read_text())
+    except ValueError:
+        settings = None
+    if not isinstance(settings, dict):
+        raise ValueError(
+            f"{path} is damaged; expected the settings of a run as JSON: give the command that "
+            "started the run again, which writes them anew"
+        )
+    config = ConfigDict(settings)
     _fill(config, defaults or ConfigDict())
     return config.lock()
 
