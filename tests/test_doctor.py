@@ -125,6 +125,10 @@ def test_the_batch_that_fits_is_found_by_compiling(config, monkeypatch):
     fitting = ahead_of_time._fitting(config, None, mesh, 16 * GIB, first)
     assert fitting.batch_size == 128
 
+    tried.clear()  # a GiB too many of 400 images, which the compiler has squeezed
+    fitting = ahead_of_time._fitting(config, None, mesh, 16 * GIB, program(400, 17 * GIB))
+    assert fitting.batch_size == 128 and tried == [256, 128]
+
     def never(config, module, mesh, hbm, batch_size):
         return program(batch_size, 17 * GIB)
 
@@ -148,7 +152,7 @@ def test_the_report_of_what_fits_and_what_does_not():
     text = ahead_of_time.format_report(report)
     assert not report.fits
     assert f"{41 * GIB:,} bytes of {16 * GIB:,} on a chip, {25 * GIB:,} too many" in text
-    assert "A batch of 144 fits, with 15.0 GiB" in text
+    assert "A batch of 144 fits, with 15.0 GiB (none between was tried)" in text
     assert ahead_of_time.as_dict(report)["programs"][0]["memory"] is None
     json.dumps(ahead_of_time.as_dict(report))
 

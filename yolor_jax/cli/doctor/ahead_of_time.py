@@ -27,6 +27,9 @@ from yolor_jax.training.programs.cost import (
 )
 from yolor_jax.training.programs.topology import DoesNotFit, compile_for_tpu, hbm_bytes, tpu_devices
 
+SMALLER = 3 / 4
+"""The largest part of a batch that did not fit which is tried next."""
+
 TRAINING, PREDICTION = "training step", "prediction"
 
 
@@ -134,11 +137,13 @@ def _fitting(config, module, mesh, hbm, program_: Program) -> Program | None:
     """The training step with a smaller batch that fits, tried by compiling it.
 
     The state stays and the rest grows with the batch, so that each attempt says where to look next.
+    What it needed is told too low, though: the compiler had spared memory where it could before it
+    gave up. As compiling takes long, no attempt is larger than `SMALLER` of the one before.
     """
     state = _bytes_on_chip(_state(config, module, mesh))
     while program_.memory is None:
         room = (program_.available - state) / (program_.needed - state)
-        most = min(int(program_.batch_size * room), program_.batch_size - 1)
+        most = int(program_.batch_size * min(room, SMALLER))
         batch_size = _largest_batch(config, mesh, most)
         if batch_size is None:
             return None
@@ -212,8 +217,8 @@ def _verdict(one: Program, fitting: Program | None) -> str:
             "(--config.augment.group) can share: try --config.remat=."
         )
     return (
-        f"{sentence} A batch of {fitting.batch_size} fits, with "
-        f"{readable(fitting.needed)}; --config.remat=. may make room for more."
+        f"{sentence} A batch of {fitting.batch_size} fits, with {readable(fitting.needed)} (none "
+        "between was tried); --config.remat=. may make room for more."
     )
 
 
