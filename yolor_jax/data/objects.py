@@ -48,7 +48,13 @@ def all_objects(source: Split) -> Objects:
 
 
 def some_objects(source: Split, images: int, *, seed: int) -> Objects:
-    """The objects of every image if a file has them, otherwise of ``images`` drawn at random."""
+    """The objects of every image if a file has them, otherwise of some drawn at random.
+
+    Args:
+        source: a split.
+        images: how many are read where no file has the objects of all.
+        seed: of the draw.
+    """
     targets = source.targets
     if len(source) <= images or (targets is not None and targets.size_hw is not None):
         return all_objects(source)

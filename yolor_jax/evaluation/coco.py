@@ -113,7 +113,15 @@ def format_table(
 
 
 def by_faster_coco_eval(true: dict, detected: dict) -> list[float]:
-    """The twelve numbers by faster-coco-eval; -1 where there is nothing to measure."""
+    """The twelve numbers by faster-coco-eval; -1 where there is nothing to measure.
+
+    Args:
+        true: annotations in COCO's format.
+        detected: the same, of detections with their scores.
+
+    Raises:
+        ImportError: it is not installed; says what to do.
+    """
     try:
         from faster_coco_eval import COCO, COCOeval_faster
     except ImportError as error:
@@ -130,7 +138,15 @@ def by_faster_coco_eval(true: dict, detected: dict) -> list[float]:
 
 
 def by_pycocotools(true: dict, detected: dict) -> list[float]:
-    """The twelve numbers by pycocotools; -1 where there is nothing to measure."""
+    """The twelve numbers by pycocotools; -1 where there is nothing to measure.
+
+    Args:
+        true: annotations in COCO's format.
+        detected: the same, of detections with their scores.
+
+    Raises:
+        ImportError: it is not installed; says what to do.
+    """
     try:
         from pycocotools.coco import COCO
         from pycocotools.cocoeval import COCOeval

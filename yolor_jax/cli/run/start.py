@@ -47,7 +47,12 @@ def state(
 
 
 def first_state(config: ConfigDict, module: Detector, run: RunLength, mesh: Mesh) -> TrainState:
-    """The state before the first step, by the recipe's seed and weights to start from."""
+    """The state before the first step, by the recipe's seed and weights to start from.
+
+    Raises:
+        ValueError: weights that cannot be used.
+        OSError: there are no such weights.
+    """
     optim = recipe.optim_config(config)
     size = (config.image_size, config.image_size)
     loaded = _given_leaves(config, module) if config.init else {}

@@ -58,7 +58,19 @@ def draw_affine(
     shear: float,
     perspective: float,
 ) -> Affine:
-    """Draws each number uniformly around the one that changes nothing, to either side."""
+    """Draws each number uniformly around the one that changes nothing, to either side.
+
+    Args:
+        key: Of this image.
+        degrees: Largest rotation, in degrees.
+        translate: Largest move, as a part of the side.
+        scale: The factor is within 1 ± this.
+        shear: Largest shear along either axis, in degrees.
+        perspective: Largest perspective, per pixel.
+
+    Returns:
+        The draws, float32.
+    """
     symmetric = jax.random.uniform(key, (8,), jnp.float32, -1, 1)
     return Affine(
         perspective=perspective * symmetric[:2],

@@ -69,7 +69,11 @@ def require_whole(folder: epath.Path, step: int) -> None:
 
 
 def state_metadata(folder: epath.Path, step: int) -> PyTree:
-    """Shapes and dtypes of a saved state, as nested dictionaries."""
+    """Shapes and dtypes of a saved state, as nested dictionaries.
+
+    Raises:
+        DamagedError: it cannot be read.
+    """
     with ocp.StandardCheckpointer() as checkpointer:
         try:
             return checkpointer.metadata(folder / str(step) / "state").item_metadata.tree
@@ -78,7 +82,18 @@ def state_metadata(folder: epath.Path, step: int) -> PyTree:
 
 
 def read(folder: epath.Path, step: int, item: str, handler: Any, args: Any) -> Any:
-    """One item of a checkpoint, by a handler of Orbax."""
+    """One item of a checkpoint.
+
+    Args:
+        folder: of the checkpoints.
+        step: of the checkpoint.
+        item: its name: "state", "config" or "data".
+        handler: Orbax's, of that kind of item.
+        args: what the handler takes to restore it.
+
+    Raises:
+        DamagedError: it cannot be read.
+    """
     with ocp.Checkpointer(handler) as checkpointer:
         try:
             return checkpointer.restore(folder / str(step) / item, args=args)
@@ -87,7 +102,7 @@ def read(folder: epath.Path, step: int, item: str, handler: Any, args: Any) -> A
 
 
 def read_json(folder: epath.Path, step: int, item: str) -> dict[str, Any]:
-    """An item of a checkpoint that is a JSON dictionary."""
+    """An item of a checkpoint that is a JSON dictionary; raises as `read`."""
     return read(folder, step, item, ocp.JsonCheckpointHandler(), ocp.args.JsonRestore())
 
 
