@@ -30,6 +30,9 @@ from yolor_jax.training.programs.topology import DoesNotFit, compile_for_tpu, hb
 SMALLER = 3 / 4
 """The largest part of a batch that did not fit which is tried next."""
 
+AIM = 0.9
+"""Share of a chip's memory that a smaller batch aims at."""
+
 TRAINING, PREDICTION = "training step", "prediction"
 
 
@@ -142,7 +145,7 @@ def _fitting(config, module, mesh, hbm, program_: Program) -> Program | None:
     """
     state = _bytes_on_chip(_state(config, module, mesh))
     while program_.memory is None:
-        room = (program_.available - state) / (program_.needed - state)
+        room = (AIM * program_.available - state) / (program_.needed - state)
         most = int(program_.batch_size * min(room, SMALLER))
         batch_size = _largest_batch(config, mesh, most)
         if batch_size is None:
