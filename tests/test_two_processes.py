@@ -52,6 +52,13 @@ class Runs:
     def train(self, name, *flags, processes):
         return require_done(self.start_training(name, *flags, processes=processes))
 
+    def await_lines(self, name, count, started):
+        """Returns when a run has written so many lines of metrics."""
+        path = self.folder / name / "metrics.jsonl"
+        while not path.is_file() or path.read_text().count("\n") < count:
+            assert all(process.poll() is None for process in started)
+            time.sleep(0.02)
+
     def rows(self, name):
         return read_json_lines(self.folder / name / "metrics.jsonl")
 
@@ -140,6 +147,30 @@ def test_sigterm_to_one_process_saves_one_step_of_all_and_one_process_goes_on(ru
     ((_, out, _),) = runs.train("parts", processes=1)
     assert "continuing at step 2 of 4" in out
     require_like_one(runs, "parts")
+
+
+def test_two_processes_that_are_killed_go_on_like_one(runs, two):
+    """While they train, evaluate or save; the third line comes when step 1 is on disk."""
+    flags = ("--config.mesh.fsdp=2", "--config.checkpoint_every=1")
+    started = runs.start_training("killed", *flags, processes=2)
+    runs.await_lines("killed", 3, started)
+    for process in started:
+        process.kill()
+    assert [code for code, _, _ in launching.finish(started)] == [-signal.SIGKILL] * 2
+    (_, out, _), _ = runs.train("killed", *flags, processes=2)
+    assert re.search(r"continuing at step [1-3] of 4", out)
+    require_like_one(runs, "killed")
+
+
+def test_sigterm_to_a_process_on_its_own_saves_and_ends_with_code_0(runs):
+    (started,) = runs.start_training("alone", processes=1)
+    runs.await_lines("alone", 1, [started])
+    started.send_signal(signal.SIGTERM)
+    ((_, out, _),) = require_done([started])
+    (step,) = re.findall(r"stopped by SIGTERM: step (\d) is saved", out)
+    ((_, out, _),) = runs.train("alone", processes=1)
+    assert f"continuing at step {step} of 4" in out
+    require_like_one(runs, "alone")
 
 
 def test_each_process_keeps_its_part_of_a_bad_batch_and_one_replays_all(runs, capsys):
