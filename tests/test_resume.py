@@ -14,6 +14,8 @@ import pytest
 
 from yolor_jax.training import loop, metrics
 
+pytestmark = pytest.mark.long
+
 LAST = 20
 EVALUATED = [6, 12, 18, 20]
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -133,7 +135,6 @@ def test_killed_in_training_a_checkpoint_and_an_evaluation(runs):
     require_equal(runs, "parts")
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("steps", [(1,), (4, 5, 6, 9, 10, 11)])
 def test_killed_again_and_again(runs, steps):
     workdir = "-".join(map(str, steps))
@@ -146,7 +147,6 @@ def test_killed_again_and_again(runs, steps):
     require_equal(runs, workdir)
 
 
-@pytest.mark.long
 def test_killed_at_ten_random_moments(runs):
     """Five by the clock, five at a file operation of a checkpoint, of a run that goes on."""
     rng = np.random.default_rng(20)
