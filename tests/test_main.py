@@ -5,6 +5,7 @@ import json
 import multiprocessing
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
 import sys
@@ -82,8 +83,9 @@ def test_a_run_leaves_what_it_says(finished, data):
     assert cv2.imread(str(finished / "curves.png")) is not None
 
 
-def test_the_same_command_again_has_nothing_left_to_train(finished, config, capsys):
+def test_the_same_command_again_has_nothing_left_to_train(finished, config, tmp_path, capsys):
     config.eval.batch_size = 16  # how to evaluate may change on the way
+    config.data.path = str(shutil.copytree(config.data.path, tmp_path / "moved"))
     train.run(config, finished)
     out = capsys.readouterr().out
     assert "continuing at step 4 of 4" in out
@@ -216,6 +218,14 @@ def test_a_workdir_of_another_config_is_refused(finished, config, change, senten
     with pytest.raises(CommandError, match=sentence):
         train.run(config, finished)
     assert sorted(finished.rglob("*")) == before
+
+
+def test_a_workdir_of_other_images_is_refused(finished, config, tmp_path):
+    sizes = {"train": 20, "validation": 10}
+    other = shapes.prepare(tmp_path, sizes=sizes, seed=1, progress=False)
+    config.data.path = str(other)
+    with pytest.raises(CommandError, match=r"train_digest is '\w+' there and '\w+' here.*workdir"):
+        train.run(config, finished)
 
 
 @pytest.mark.parametrize(

@@ -199,19 +199,24 @@ def code_facts() -> dict[str, str]:
 
 
 def split_facts(split: recipe.Split) -> dict[str, str]:
-    """Number of images of a split, and digests of its classes and of `SAMPLED` of its images."""
+    """Number of images of a split, and digests of its classes and of its images."""
+    classes = hashlib.sha256("\n".join(split.class_names).encode())
+    return {
+        f"{split.split}: images": str(len(split)),
+        f"{split.split}: digest of images": digest_of_images(split),
+        f"{split.split}: digest of classes": classes.hexdigest()[:12],
+    }
+
+
+def digest_of_images(split: recipe.Split) -> str:
+    """Digest of `SAMPLED` images of a split, with their positions, names, boxes and labels."""
     count = len(split)
     images = hashlib.sha256()
     for position in sorted({i * count // SAMPLED for i in range(SAMPLED)}):
         example = split[position]
         images.update(f"{position} {split.name(position)}".encode() + example.jpeg)
         images.update(example.boxes_xyxy.tobytes() + example.labels.tobytes())
-    classes = hashlib.sha256("\n".join(split.class_names).encode())
-    return {
-        f"{split.split}: images": str(count),
-        f"{split.split}: digest of images": images.hexdigest()[:12],
-        f"{split.split}: digest of classes": classes.hexdigest()[:12],
-    }
+    return images.hexdigest()[:12]
 
 
 def agree(

@@ -32,7 +32,7 @@ Split = Source | Subset
 FILE = "config.json"
 AUTO = "auto"  # anchors that are found for the training data, see `cli.run.anchors`
 FREE = ("eval", "mesh", "remat", "log_every", "checkpoint_every", "tensorboard")
-FREE_OF_DATA = ("prepared", "eval_split", "threads", "workers")
+FREE_OF_DATA = ("path", "prepared", "eval_split", "threads", "workers")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -233,5 +233,6 @@ def _meta(config: ConfigDict, sources: recipe.Sources) -> dict[str, Any]:
         "class_names": list(sources.class_names),
         "image_size": config.image_size,
         "train_images": len(sources.train),
+        "train_digest": preflight.digest_of_images(sources.train),
         "run": recipe.identity(config),
     }
