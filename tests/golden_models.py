@@ -3,9 +3,10 @@
 import json
 import pathlib
 import zlib
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+import pytest
 
 from yolor_jax.models.spec import ModelSpec
 from yolor_jax.models.zoo import MODELS
@@ -39,6 +40,17 @@ NAMES = {
     "paper__yolor-ssss-dwt": "yolor_ssss_dwt",
 }
 """Golden file -> model of the zoo."""
+
+QUICK = {
+    "yolor_csp", "yolor_p6", "yolov4_csp", "yolor_p6_paper", "yolor_e6", "yolor_ssss_s2d",
+    "yolor_ssss_dwt",
+}  # fmt: skip
+"""One or two models of each form; the others differ from one of them in size only."""
+
+
+def parameter(name: str, model: str) -> Any:
+    """A parameter of a test of all models, of which the default run takes the quick ones."""
+    return pytest.param(name, marks=() if model in QUICK else pytest.mark.long)
 
 
 class GoldenModel(NamedTuple):

@@ -2,6 +2,7 @@
 
 import itertools
 
+import golden_models
 import hypothesis
 import hypothesis.strategies as st
 import jax
@@ -184,7 +185,7 @@ def test_nano_in_float32():
         np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-5 * np.abs(want).max())
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", [golden_models.parameter(name, name) for name in MODELS])
 def test_nothing_is_left_of_implicits_and_statistics(name):
     spec = MODELS[name]
     shapes = variable_shapes(build(spec))

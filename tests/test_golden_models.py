@@ -20,7 +20,10 @@ from yolor_jax.weights.convert import from_torch, to_torch
 from yolor_jax.weights.names import torch_names
 
 
-@pytest.fixture(scope="module", params=golden_models.NAMES)
+@pytest.fixture(
+    scope="module",
+    params=[golden_models.parameter(*names) for names in golden_models.NAMES.items()],
+)
 def model(golden, request):
     return golden_models.load(golden, request.param)
 

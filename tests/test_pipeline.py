@@ -278,9 +278,10 @@ def test_a_worker_that_ends_by_itself():
 
 
 ENDLESS = """
-import sys
+import signal, sys
 sys.path.insert(0, "tests")
 from test_pipeline import small, train_batches
+signal.signal(signal.SIGINT, signal.default_int_handler)  # tests in the background ignore it
 if __name__ == "__main__":
     batches = train_batches(
         small(10), image_size=32, batch_size=4, max_targets=3, seed=0, workers=2

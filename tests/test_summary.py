@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import flax.linen as nn
+import golden_models
 import jax
 import jax.numpy as jnp
 import pytest
@@ -19,23 +20,7 @@ from yolor_jax.nn.conv import ConvUnit
 from yolor_jax.nn.knowledge import Knowledge
 from yolor_jax.trees import flatten_by_path
 
-GOLDEN = {
-    "yolor_csp": "main__yolor_csp",
-    "yolor_csp_x": "main__yolor_csp_x",
-    "yolor_p6": "main__yolor_p6",
-    "yolor_w6": "main__yolor_w6",
-    "yolov4_csp": "main__yolov4_csp",
-    "yolov4_csp_x": "main__yolov4_csp_x",
-    "yolov4_p6": "main__yolov4_p6",
-    "yolov4_p7": "main__yolov4_p7",
-    "yolor_p6_paper": "paper__yolor-p6",
-    "yolor_w6_paper": "paper__yolor-w6",
-    "yolor_e6": "paper__yolor-e6",
-    "yolor_d6": "paper__yolor-d6",
-    "yolor_ssss_s2d": "paper__yolor-ssss-s2d",
-    "yolor_ssss_dwt": "paper__yolor-ssss-dwt",
-}
-QUICK = {"yolor_csp", "yolor_p6", "yolor_e6", "yolor_ssss_dwt"}
+GOLDEN = {model: name for name, model in golden_models.NAMES.items()}
 
 
 class Part(nn.Module):
@@ -103,10 +88,7 @@ def test_an_equal_network_is_counted_anew():
     assert summarize(Network(), (8, 8)) == summarize(Network(), (8, 8))
 
 
-@pytest.mark.parametrize(
-    "name",
-    [pytest.param(name, marks=() if name in QUICK else pytest.mark.long) for name in GOLDEN],
-)
+@pytest.mark.parametrize("name", [golden_models.parameter(name, name) for name in GOLDEN])
 def test_golden_parameters_and_flops(golden, name):
     facts = json.loads((golden / "models" / f"{GOLDEN[name]}.json").read_text())
     sizes = [side for side in (640, 1280) if f"conv_flops_{side}" in facts]
