@@ -1,9 +1,10 @@
 """A short real run, for test_resume.py to kill: ``resume_run.py FOLDER WORKDIR [AT STEP]``.
 
-The process kills itself with SIGKILL at that step: AT ``save`` while the checkpoint is on its way
-to disk, AT ``evaluation`` in it, AT ``score`` when the row is written and the score is not. AT
-``operation`` the number is that of a file operation among the checkpoints, by whatever thread. It
-prints the number of each step when it has recorded it.
+The process kills itself with SIGKILL at that step: AT ``row`` when it has recorded it, AT ``save``
+when the checkpoint is on disk and has no seal and no name, AT ``evaluation`` in it, AT ``score``
+when the row is written and the score is not. AT ``operation`` the number is that of a file
+operation among the checkpoints, by whatever thread. It prints the number of each step when it has
+recorded it.
 """
 
 import functools
@@ -55,9 +56,9 @@ def die_at_operation(folder: pathlib.Path, number: int) -> None:
 class Deadly(Checkpoints):
     """Checkpoints in whose writing the process dies."""
 
-    def save(self, step, state, **rest):
-        super().save(step, state, **rest)
-        kill("save", step)
+    def _seal(self):
+        kill("save", self._writing)
+        super()._seal()
 
     def score(self, step, scores):
         kill("score", step)
@@ -69,6 +70,7 @@ class Announced:
 
     def write(self, step, values):
         print(step, flush=True)
+        kill("row", step)
 
 
 def evaluate(now: state.TrainState) -> dict[str, float]:

@@ -47,13 +47,6 @@ class Runs:
         _, errors = process.communicate()
         assert process.returncode == 0, errors
 
-    def kill_in_training(self, workdir: str, step: int) -> None:
-        """Let a run record a step, and kill it."""
-        process = self.start(workdir)
-        assert any(int(line) >= step for line in process.stdout), process.communicate()[1]
-        process.kill()
-        assert process.wait() == -signal.SIGKILL
-
     def kill_at(self, place: str, step: int, workdir: str) -> None:
         """Kill a run at a place of its code (see resume_run.py)."""
         process = self.start(workdir, place, str(step))
@@ -128,7 +121,7 @@ def require_equal(runs: Runs, workdir: str) -> None:
 
 
 def test_killed_in_training_a_checkpoint_and_an_evaluation(runs):
-    runs.kill_in_training("parts", 8)
+    runs.kill_at("row", 8, "parts")
     runs.kill_at("evaluation", 12, "parts")
     runs.kill_at("save", 15, "parts")
     runs.finish("parts")
@@ -139,7 +132,7 @@ def test_killed_in_training_a_checkpoint_and_an_evaluation(runs):
 def test_killed_again_and_again(runs, steps):
     workdir = "-".join(map(str, steps))
     for step in steps:
-        runs.kill_in_training(workdir, step)
+        runs.kill_at("row", step, workdir)
     runs.kill_at("score", 12, workdir)
     runs.kill_at("evaluation", 18, workdir)
     runs.kill_at("save", 20, workdir)
