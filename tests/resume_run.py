@@ -21,7 +21,7 @@ import numpy as np
 from yolor_jax.data.augmentation.augment import augment
 from yolor_jax.data.augmentation.config import AugmentConfig
 from yolor_jax.data.pipeline import train_batches
-from yolor_jax.data.sources import open_dataset
+from yolor_jax.data.preparation.dataset import open_dataset
 from yolor_jax.detection.losses import LossConfig
 from yolor_jax.models import detector
 from yolor_jax.training import loop, metrics, optim, state, step

@@ -12,7 +12,7 @@ from coco_folder import write
 from yolor_jax.cli.bench import data as bench
 from yolor_jax.cli.bench import host_mosaic
 from yolor_jax.cli.main import main
-from yolor_jax.data.sources import open_dataset
+from yolor_jax.data.preparation.dataset import open_dataset
 
 
 def pattern(seed, height, width):

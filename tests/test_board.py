@@ -7,7 +7,7 @@ from event_files import events
 
 from yolor_jax.cli.run.board import Board
 from yolor_jax.data.preparation import shapes
-from yolor_jax.data.sources import open_dataset
+from yolor_jax.data.preparation.dataset import open_dataset
 from yolor_jax.inference.drawing import save_image
 from yolor_jax.models import detector, implicits
 from yolor_jax.training.metrics import TensorBoard

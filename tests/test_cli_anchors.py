@@ -16,8 +16,9 @@ from yolor_jax.cli.checkpoints import open_checkpoint
 from yolor_jax.cli.evaluate import Options, _adapt
 from yolor_jax.cli.run import anchors, train
 from yolor_jax.data import objects
-from yolor_jax.data.preparation import records, shapes
+from yolor_jax.data.preparation import shapes
 from yolor_jax.data.sources import Source, open_source
+from yolor_jax.data.targets import targets_path
 from yolor_jax.detection.anchors import find_anchors, measure
 from yolor_jax.models.anchors import by_level, with_anchors
 from yolor_jax.models.detector import build, variable_shapes
@@ -106,7 +107,7 @@ def test_anchors_that_are_no_better_are_not_offered(source, config, monkeypatch)
 def test_a_large_split_without_a_sidecar_is_read_in_part(source, config, tmp_path, monkeypatch):
     bare = tmp_path / "shapes"
     shutil.copytree(source.directory, bare)
-    records.targets_path(bare, "train").unlink()
+    targets_path(bare, "train").unlink()
     monkeypatch.setattr(anchors, "MOST_IMAGES", 10)
     monkeypatch.setattr(anchors, "MOST_BOXES", 12)
     config.model.anchors = ABSURD

@@ -14,8 +14,10 @@ from coco_folder import write
 
 from yolor_jax.cli.main import main
 from yolor_jax.data.preparation import joining, records
+from yolor_jax.data.preparation.dataset import open_dataset
 from yolor_jax.data.preparation.prepare import prepare
-from yolor_jax.data.sources import open_dataset, open_source
+from yolor_jax.data.sources import open_source
+from yolor_jax.data.targets import targets_path
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
@@ -184,7 +186,7 @@ def test_verify_finds_what_has_gone_wrong(pets, tmp_path, capsys):
     assert run("--verify", target) == 0
     assert "train                    5         5         0\n" in capsys.readouterr().out
 
-    path = records.targets_path(target, "val")
+    path = targets_path(target, "val")
     with np.load(path) as arrays:
         arrays = dict(arrays)
     whole = {name: array.copy() for name, array in arrays.items()}

@@ -12,7 +12,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from yolor_jax.boxes import letterbox_to_original
 from yolor_jax.data.example import Batch
 from yolor_jax.data.pipeline import eval_batches
-from yolor_jax.data.sources import open_dataset
+from yolor_jax.data.preparation.dataset import open_dataset
 from yolor_jax.detection.nms import Detections
 from yolor_jax.evaluation.evaluate import coco_results, evaluate
 from yolor_jax.inference.predictor import NmsConfig, Prediction, make_predict, split_detections

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from yolor_jax.data.objects import Objects, all_objects, network_sizes, some_objects
-from yolor_jax.data.preparation import records, shapes
+from yolor_jax.data.preparation import shapes
 from yolor_jax.data.sources import Source, open_source
 from yolor_jax.data.subset import Subset
+from yolor_jax.data.targets import targets_path
 
 IMAGES = 12
 
@@ -24,7 +25,7 @@ def bare(prepared, tmp_path_factory):
     """The same records as another program would have left them."""
     directory = tmp_path_factory.mktemp("bare") / "shapes"
     shutil.copytree(prepared, directory)
-    records.targets_path(directory, "train").unlink()
+    targets_path(directory, "train").unlink()
     return directory
 
 
@@ -85,7 +86,7 @@ def test_records_alone(bare):
 def test_an_older_sidecar_has_no_sizes(prepared, tmp_path):
     directory = tmp_path / "shapes"
     shutil.copytree(prepared, directory)
-    path = records.targets_path(directory, "train")
+    path = targets_path(directory, "train")
     with np.load(path) as arrays:
         older = {name: array for name, array in arrays.items() if name != "size_hw"}
     np.savez(path, **older)

@@ -19,7 +19,7 @@ from jax._src import xla_bridge
 from yolor_jax.data.example import Batch, Example
 from yolor_jax.data.letterbox import letterbox
 from yolor_jax.data.pipeline import eval_batches, train_batches
-from yolor_jax.data.sources import open_dataset
+from yolor_jax.data.preparation.dataset import open_dataset
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 

@@ -8,7 +8,8 @@ import pytest
 from yolor_jax.cli import preflight
 from yolor_jax.cli.errors import CommandError
 from yolor_jax.data.preparation import shapes
-from yolor_jax.data.sources import Source, open_dataset
+from yolor_jax.data.preparation.dataset import open_dataset
+from yolor_jax.data.sources import Source
 from yolor_jax.training.processes import group
 
 

@@ -6,7 +6,8 @@ import pytest
 
 from yolor_jax.data.encoded import decode
 from yolor_jax.data.preparation import painting, shapes
-from yolor_jax.data.sources import open_dataset, open_source
+from yolor_jax.data.preparation.dataset import open_dataset
+from yolor_jax.data.sources import open_source
 
 SIZES = {"train": 12, "validation": 6}
 

@@ -11,8 +11,9 @@ from coco_folder import write
 
 from yolor_jax.data.classes import COCO_CATEGORY_IDS, COCO_NAMES
 from yolor_jax.data.encoded import decode
-from yolor_jax.data.preparation import records
-from yolor_jax.data.sources import open_dataset, open_source
+from yolor_jax.data.preparation.dataset import open_dataset
+from yolor_jax.data.sources import open_source
+from yolor_jax.data.targets import ground_truth_path, targets_path
 
 
 @pytest.fixture(scope="module")
@@ -28,8 +29,8 @@ def bare(coco128, tmp_path):
     """The same TFDS directory as somebody else would have prepared it: without sidecars."""
     directory = tmp_path / "coco" / "2017" / "1.1.0"
     shutil.copytree(coco128.directory, directory)
-    records.ground_truth_path(directory, "val2017").unlink()
-    records.targets_path(directory, "val2017").unlink()
+    ground_truth_path(directory, "val2017").unlink()
+    targets_path(directory, "val2017").unlink()
     return directory
 
 
@@ -135,8 +136,8 @@ def test_many_threads(coco128):
 def test_other_category_lists_count_from_one(pets, tmp_path):
     directory = tmp_path / "bare"
     shutil.copytree(pets.directory, directory)
-    records.ground_truth_path(directory, "val").unlink()
-    records.targets_path(directory, "val").unlink()
+    ground_truth_path(directory, "val").unlink()
+    targets_path(directory, "val").unlink()
     source = open_source(directory, "val")
     assert source.class_names == ("dog", "cat", "toothbrush")
     assert source.category_ids == (1, 2, 3)
@@ -173,7 +174,7 @@ def test_other_refusals(pets, tmp_path):
 
 
 def test_sidecar_of_another_data_set(pets):
-    path = records.targets_path(pets.directory, "val")
+    path = targets_path(pets.directory, "val")
     with np.load(path) as arrays:
         arrays = dict(arrays)
     arrays["image_ids"] = arrays["image_ids"][::-1]

@@ -1,7 +1,7 @@
 """Recipes as runs of other days stored them: they are read, and mean the same run.
 
-`NAME.json` is the ``config.json`` of a run, `NAME.identity.json` what its checkpoints say of it. The
-``older_N`` are of runs that were started before some of the settings existed.
+`NAME.json` is the ``config.json`` of a run, `NAME.identity.json` what its checkpoints say of it.
+The ``older_N`` are of runs that were started before some of the settings existed.
 """
 
 import json

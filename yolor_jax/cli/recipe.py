@@ -16,7 +16,8 @@ from yolor_jax.data.augmentation.config import AugmentConfig
 from yolor_jax.data.example import Batch
 from yolor_jax.data.image_weights import WeightedOrder, image_weights
 from yolor_jax.data.objects import all_objects
-from yolor_jax.data.sources import Source, open_dataset
+from yolor_jax.data.preparation.dataset import open_dataset
+from yolor_jax.data.sources import Source
 from yolor_jax.data.subset import Subset, first_images
 from yolor_jax.detection.losses import LossConfig
 from yolor_jax.evaluation.coco import BACKENDS

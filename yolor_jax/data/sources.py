@@ -1,10 +1,9 @@
-"""Three kinds of data sets, one way to read them: `Source`, random access to `Example`s.
+"""Prepared data sets, and one way to read them: `Source`, random access to `Example`s.
 
-`open_dataset` takes the name of the built-in data set (``shapes``), a COCO-format folder
-(``annotations/instances_{split}.json`` and images in ``{split}/``), or a TFDS directory with the
-features of coco/2017 in array_record files. The first two are prepared into a TFDS directory once.
+A TFDS directory with the features of coco/2017 in array_record files, as `preparation` and TFDS
+itself write them.
 
-    source = open_dataset("shapes", "train", "prepared")
+    source = open_source("data/prepared/coco", "val2017")
     source[0].boxes_xyxy  # pixels of the original image
     source.class_names, source.category_ids, source.ground_truth()
 """
@@ -19,8 +18,8 @@ import numpy as np
 from yolor_jax.data import classes
 from yolor_jax.data.encoded import read_header
 from yolor_jax.data.example import Example
-from yolor_jax.data.preparation import coco_files, prepare, records, shapes
 from yolor_jax.data.stored import Stored, read
+from yolor_jax.data.targets import Targets, ground_truth_path, targets_path
 
 Path = str | pathlib.Path
 
@@ -42,9 +41,9 @@ class Source:
         *,
         category_ids: tuple[int, ...],
         annotations: pathlib.Path | None,
-        targets: records.Targets | None,
+        targets: Targets | None,
     ):
-        """Use `open_source` or `open_dataset`."""
+        """Use `open_source`."""
         self.directory = stored.directory
         self.split = split
         self.class_names = stored.class_names
@@ -80,7 +79,7 @@ class Source:
         targets = self._targets
         if record["image/id"] != targets.image_ids[index]:
             raise ValueError(
-                f"{records.targets_path(self.directory, self.split)} does not belong to the "
+                f"{targets_path(self.directory, self.split)} does not belong to the "
                 f"records beside it (image {index}); delete {self.directory} and prepare it again"
             )
         rows = slice(targets.start[index], targets.start[index + 1])
@@ -97,7 +96,7 @@ class Source:
         return self._stored[operator.index(index)]["image/filename"].decode()
 
     @property
-    def targets(self) -> records.Targets | None:
+    def targets(self) -> Targets | None:
         """The boxes of all images at once; None if no sidecar has them."""
         return self._targets
 
@@ -181,40 +180,6 @@ class Source:
         return {"images": images, "annotations": annotations, "categories": categories}
 
 
-def open_dataset(
-    path: Path,
-    split: str,
-    prepared_dir: Path,
-    *,
-    skip_broken: bool = False,
-    shapes_sizes: dict[str, int] | None = None,
-    progress: bool = True,
-) -> Source:
-    """Opens any data set, preparing it on first use.
-
-    Args:
-        path: ``"shapes"``, a COCO-format folder, or a TFDS directory.
-        split: Name of the split, as its files call it (``train2017``; shapes: ``train``).
-        prepared_dir: Where prepared data sets are kept.
-        skip_broken: COCO-format folder: leave out what is broken instead of stopping.
-        shapes_sizes: Shapes: number of images of each split (default `shapes.SIZES`).
-        progress: Whether to show progress bars and the table of a preparation.
-
-    Raises:
-        ValueError: If there is no such data set or split, or it is broken; the message says how.
-    """
-    if str(path) == "shapes":
-        directory = shapes.prepare(prepared_dir, sizes=shapes_sizes, progress=progress)
-        return open_source(directory, split)
-    path = pathlib.Path(path).expanduser()
-    if coco_files.is_coco(path):
-        report = prepare.prepare(
-            path, split, prepared_dir, skip_broken=skip_broken, progress=progress
-        )
-        return open_source(report.directory, split)
-    return open_source(path, split)
-
-
 def open_source(directory: Path, split: str, annotations: Path | None = None) -> Source:
     """Opens one split of a TFDS directory with the features of coco/2017.
 
@@ -240,13 +205,13 @@ def open_source(directory: Path, split: str, annotations: Path | None = None) ->
 
 def _find_sidecars(directory, split, annotations):
     """The annotations (given, or lying in the directory) and the exact targets, if there are."""
-    beside = records.ground_truth_path(directory, split)
+    beside = ground_truth_path(directory, split)
     if annotations is None and beside.exists():
         annotations = beside
     targets = None
-    if records.targets_path(directory, split).exists():
-        with np.load(records.targets_path(directory, split)) as arrays:
-            targets = records.Targets(**arrays)
+    if targets_path(directory, split).exists():
+        with np.load(targets_path(directory, split)) as arrays:
+            targets = Targets(**arrays)
     return (None if annotations is None else pathlib.Path(annotations)), targets
 
 

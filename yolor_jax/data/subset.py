@@ -9,8 +9,8 @@ from typing import SupportsIndex
 import numpy as np
 
 from yolor_jax.data.example import Example
-from yolor_jax.data.preparation.records import Targets
 from yolor_jax.data.sources import Source
+from yolor_jax.data.targets import Targets
 
 
 class Subset:

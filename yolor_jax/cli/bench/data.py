@@ -71,7 +71,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Runs ``yolor bench data`` and returns 0."""
-    from yolor_jax.data.sources import open_dataset
+    from yolor_jax.data.preparation.dataset import open_dataset
 
     save = figures_writer(args.json)
     with user_errors():

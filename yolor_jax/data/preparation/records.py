@@ -26,7 +26,9 @@ from typing import NamedTuple
 
 import numpy as np
 import tensorflow_datasets as tfds
-from jaxtyping import Bool, Float, Float32, Int32, Int64
+from jaxtyping import Float, Int32
+
+from yolor_jax.data.targets import Targets, ground_truth_path, targets_path
 
 EXAMPLES_PER_SHARD = 1000
 _EXAMPLES_PER_CALL = 64
@@ -50,31 +52,6 @@ class Record(NamedTuple):
     boxes_xyxy: Float[np.ndarray, "n 4"]
     labels: Int32[np.ndarray, " n"]
     annotation_rows: list[int]
-
-
-class Targets(NamedTuple):
-    """The exact boxes of ``N`` images; those of image i are rows start[i]:start[i + 1].
-
-    ``size_hw`` is height and width of the images in pixels; None in files of older versions.
-    """
-
-    category_ids: Int64[np.ndarray, " K"]
-    image_ids: Int64[np.ndarray, " N"]
-    start: Int64[np.ndarray, " N+1"]
-    boxes_xyxy: Float32[np.ndarray, "M 4"]
-    labels: Int32[np.ndarray, " M"]
-    is_crowd: Bool[np.ndarray, " M"]
-    size_hw: Int32[np.ndarray, "N 2"] | None = None
-
-
-def ground_truth_path(directory: pathlib.Path, split: str) -> pathlib.Path:
-    """Where the COCO-format annotations of a split lie."""
-    return directory / f"ground_truth_{split}.json"
-
-
-def targets_path(directory: pathlib.Path, split: str) -> pathlib.Path:
-    """Where the `Targets` of a split lie."""
-    return directory / f"targets_{split}.npz"
 
 
 def coco_features(class_names: Iterable[str]) -> tfds.features.FeaturesDict:
