@@ -26,11 +26,11 @@ _FOLDED = flags.DEFINE_bool("folded", False, "Fold the network first.")
 
 def main(_):
     """Runs the evaluation; wrong input ends with one sentence and exit code 2."""
-    from yolor_jax.cli import evaluate
+    from yolor_jax.runs import evaluation
 
     if (_WORKDIR.value is None) == (_CHECKPOINT.value is None):
         launch.refuse("expected one of --workdir=FOLDER and --checkpoint=FILE")
-    options = evaluate.Options(
+    options = evaluation.Options(
         checkpoint=pathlib.Path(_WORKDIR.value or _CHECKPOINT.value),
         data=_DATA.value,
         split=_SPLIT.value,
@@ -44,7 +44,7 @@ def main(_):
         "checkpoint": str(options.checkpoint),
         "config": recipe.to_dict(),
     }
-    sys.exit(launch.command(lambda group: evaluate.run(options, recipe, group), settings))
+    sys.exit(launch.command(lambda group: evaluation.run(options, recipe, group), settings))
 
 
 if __name__ == "__main__":

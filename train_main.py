@@ -23,12 +23,12 @@ _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run; by default r
 
 def main(_):
     """Runs the recipe; wrong input ends with one sentence and exit code 2."""
-    from yolor_jax.cli.run import train
+    from yolor_jax.runs import training
 
     file, _, row = config_flags.get_config_filename(flags.FLAGS["config"]).partition(":")
     workdir = pathlib.Path(_WORKDIR.value or pathlib.Path("runs", pathlib.Path(file).stem, row))
     settings = {"config": _CONFIG.value.to_dict(), "workdir": str(workdir)}
-    sys.exit(launch.command(lambda group: train.run(_CONFIG.value, workdir, group), settings))
+    sys.exit(launch.command(lambda group: training.run(_CONFIG.value, workdir, group), settings))
 
 
 if __name__ == "__main__":

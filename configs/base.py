@@ -8,7 +8,7 @@ import dataclasses
 from ml_collections import ConfigDict
 from ml_collections.config_dict import placeholder
 
-from yolor_jax.data.augmentation.config import AugmentConfig
+from yolor_jax.augment.config import AugmentConfig
 from yolor_jax.detection.losses import LossConfig
 from yolor_jax.inference.predictor import EVALUATION
 from yolor_jax.models.zoo import MODELS

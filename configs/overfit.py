@@ -6,7 +6,7 @@ python train_main.py --config=configs/overfit.py --config.data.path=FOLDER
 import dataclasses
 
 from configs import coco128
-from yolor_jax.data.augmentation.config import NO_AUGMENTATION
+from yolor_jax.augment.config import NO_AUGMENTATION
 
 
 def get_config():

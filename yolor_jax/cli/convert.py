@@ -23,14 +23,14 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from yolor_jax.cli.errors import CommandError, user_errors
 from yolor_jax.cli.output import weights_file
+from yolor_jax.errors import CommandError, user_errors
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from yolor_jax.cli.checkpoints import Checkpoint
     from yolor_jax.models.spec import ModelSpec
+    from yolor_jax.runs.trained import Checkpoint
     from yolor_jax.weights.recognise import Format
 
 
@@ -118,8 +118,8 @@ def _read(args: argparse.Namespace) -> Weights:
 
 def _of_ours(args: argparse.Namespace, kind: str) -> Weights:
     """Variables of our own, checked against the model that they say they are of."""
-    from yolor_jax.cli.checkpoints import open_checkpoint
     from yolor_jax.models.detector import variable_shapes
+    from yolor_jax.runs.trained import open_checkpoint
     from yolor_jax.trees import differences, flatten_by_path
 
     checkpoint = open_checkpoint(args.input)
@@ -139,15 +139,10 @@ def _of_ours(args: argparse.Namespace, kind: str) -> Weights:
 
 def _of_the_original(args: argparse.Namespace, kind: "Format") -> Weights:
     """Tensors with the original's names, or without names, as variables of their model."""
-    from yolor_jax.cli.checkpoints import Checkpoint
     from yolor_jax.models.detector import find_spec
+    from yolor_jax.runs.trained import Checkpoint
     from yolor_jax.weights.convert import COUNTERS, from_torch
-    from yolor_jax.weights.recognise import (
-        Format,
-        find_darknet_model,
-        find_model,
-        read_darknet_of,
-    )
+    from yolor_jax.weights.recognise import Format, find_darknet_model, find_model, read_darknet_of
     from yolor_jax.weights.safetensors_file import read_safetensors
     from yolor_jax.weights.torch_file import read_torch
 
@@ -255,7 +250,7 @@ def _write(args: argparse.Namespace, checkpoint: "Checkpoint") -> None:
 
     from yolor_jax.weights.convert import to_torch
     from yolor_jax.weights.store import save_variables
-    from yolor_jax.weights.whole_file import whole_file
+    from yolor_jax.whole_file import whole_file
 
     if args.to == "yolor":
         save_variables(args.output, checkpoint.variables, checkpoint.meta)

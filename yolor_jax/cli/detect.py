@@ -17,7 +17,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from yolor_jax.cli.errors import CommandError, user_errors
+from yolor_jax.errors import CommandError, user_errors
 
 if TYPE_CHECKING:
     import numpy as np
@@ -190,9 +190,9 @@ def _candidates(path: pathlib.Path) -> Iterator[pathlib.Path]:
 
 def _load(args: argparse.Namespace) -> tuple["Predictor", Mapping[str, Any]]:
     """The network of the checkpoint, ready to predict, and what the checkpoint says of it."""
-    from yolor_jax.cli.checkpoints import open_checkpoint
     from yolor_jax.cli.launch import quiet_libraries, use_compilation_cache
     from yolor_jax.inference.predictor import NmsConfig, Predictor
+    from yolor_jax.runs.trained import open_checkpoint
 
     quiet_libraries()
     use_compilation_cache()
@@ -218,7 +218,7 @@ def _save(
     output: pathlib.Path,
 ) -> dict[str, Any]:
     """Writes the annotated copy; returns what detections.json says of the picture."""
-    from yolor_jax.inference.drawing import draw_boxes, save_image
+    from yolor_jax.pictures.drawing import draw_boxes, save_image
 
     boxes_xyxy, scores, labels = prediction
     ending = file.suffix if file.suffix.lower() in KEPT_ENDINGS else ".jpg"

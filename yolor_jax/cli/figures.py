@@ -11,7 +11,7 @@ import pathlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from yolor_jax.cli.errors import CommandError, user_errors
+from yolor_jax.errors import CommandError, user_errors
 
 
 def add_json_argument(parser: argparse.ArgumentParser) -> None:

@@ -15,12 +15,12 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
-from yolor_jax.cli.errors import CommandError, user_errors
 from yolor_jax.cli.output import weights_file
+from yolor_jax.errors import CommandError, user_errors
 
 if TYPE_CHECKING:
-    from yolor_jax.cli.checkpoints import Checkpoint
     from yolor_jax.models.detector import Detector
+    from yolor_jax.runs.trained import Checkpoint
 
 # An instruction of the compiled program that computes something.
 OPERATION = re.compile(r"^\s+(ROOT )?%?[\w.-]+ = .*? (?P<name>[\w-]+)\(")
@@ -50,9 +50,9 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         CommandError: no such checkpoint, one that is folded already, or an output that exists.
     """
-    from yolor_jax.cli.checkpoints import open_checkpoint
     from yolor_jax.cli.launch import quiet_libraries, use_compilation_cache
     from yolor_jax.models.fold import explain, format_rules
+    from yolor_jax.runs.trained import open_checkpoint
     from yolor_jax.weights.store import save_variables
 
     quiet_libraries()

@@ -10,7 +10,7 @@ import argparse
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from yolor_jax.cli.errors import user_errors
+from yolor_jax.errors import user_errors
 
 if TYPE_CHECKING:
     from yolor_jax.models.spec import ModelSpec
@@ -30,9 +30,9 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         CommandError: no such checkpoint, or none with implicit knowledge.
     """
-    from yolor_jax.cli.checkpoints import open_checkpoint
     from yolor_jax.cli.launch import quiet_libraries
-    from yolor_jax.evaluation.implicit_figure import draw_implicits
+    from yolor_jax.pictures.implicit_figure import draw_implicits
+    from yolor_jax.runs.trained import open_checkpoint
 
     quiet_libraries()
     with user_errors():

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from absl import flags
 
-from yolor_jax.cli.errors import CommandError
+from yolor_jax.errors import CommandError
 
 if TYPE_CHECKING:
     from yolor_jax.training.processes.group import ProcessGroup
@@ -78,7 +78,7 @@ def command(work: Callable[["ProcessGroup"], object], settings: Mapping[str, Any
         The exit code: 0 done; 2 wrong input, a sentence on stderr says which; 130 interrupted. One
         of several processes that fails while the others go on ends at once instead of returning.
     """
-    from yolor_jax.cli import preflight
+    from yolor_jax.runs import preflight
     from yolor_jax.training.processes.group import ALONE
 
     use_compilation_cache()

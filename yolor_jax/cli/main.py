@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from yolor_jax.cli.commands import add_commands
-from yolor_jax.cli.errors import CommandError
+from yolor_jax.errors import CommandError
 
 COMMANDS = {
     "detect": "yolor_jax.cli.detect",

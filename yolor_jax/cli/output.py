@@ -2,7 +2,7 @@
 
 import pathlib
 
-from yolor_jax.cli.errors import CommandError
+from yolor_jax.errors import CommandError
 
 
 def weights_file(output: str, *, overwrite: bool) -> pathlib.Path:

@@ -16,11 +16,11 @@ import argparse
 import pathlib
 from typing import TYPE_CHECKING
 
-from yolor_jax.cli.errors import CommandError, user_errors
+from yolor_jax.errors import CommandError, user_errors
 
 if TYPE_CHECKING:
-    from yolor_jax.data.preparation.coco_files import Original
-    from yolor_jax.data.preparation.report import Report
+    from yolor_jax.preparation.coco_files import Original
+    from yolor_jax.preparation.report import Report
 
 _FAULTS_SHOWN = 10
 
@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
     """
     if args.verify:
         return _verify(args)
-    from yolor_jax.data.preparation.prepare import prepare_splits
+    from yolor_jax.preparation.prepare import prepare_splits
 
     with user_errors():
         if str(args.source) == "shapes":
@@ -70,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
 def _open(source: pathlib.Path, splits: list[str] | None) -> tuple[str, list["Original"]]:
     """Name of the data set, and the splits that were asked for, or all."""
     from yolor_jax.data import stored
-    from yolor_jax.data.preparation import coco_files, tfrecord_split
+    from yolor_jax.preparation import coco_files, tfrecord_split
 
     if coco_files.is_coco(source):
         splits = splits or coco_files.find_splits(source)
@@ -115,9 +115,9 @@ def _next(target: pathlib.Path, splits: list[str]) -> str:
 
 def _verify(args: argparse.Namespace) -> int:
     """Looks through a prepared data set and prints what is in it."""
-    from yolor_jax.data.preparation.verify import verify
     from yolor_jax.data.sources import open_source
     from yolor_jax.data.stored import find_splits
+    from yolor_jax.preparation.verify import verify
 
     if args.target or args.skip_broken:
         raise CommandError("--verify makes nothing; give it SRC alone, a prepared data set")

@@ -14,7 +14,7 @@ import argparse
 import json
 from typing import TYPE_CHECKING, Any
 
-from yolor_jax.cli.errors import CommandError, user_errors
+from yolor_jax.errors import CommandError, user_errors
 
 if TYPE_CHECKING:
     from yolor_jax.models.detector import Detector

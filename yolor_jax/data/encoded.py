@@ -2,7 +2,7 @@
 
 OpenCV fills the missing rest of a truncated JPEG with grey and says nothing, therefore the end of
 the file is looked for first. Pixels are decoded as they are stored: an EXIF orientation is read
-(`read_header`) but never applied here; preparation settles it once (`data.preparation.plan`).
+(`read_header`) but never applied here; preparation settles it once (`preparation.plan`).
 
     read_header(path.read_bytes())  # Header(height=480, width=640, orientation=1)
 """

@@ -4,7 +4,7 @@ Training walks an endless sequence of examples: epoch after epoch, each a new pe
 split drawn from (seed, epoch). That sequence depends on the seed alone; batch j of a run that
 starts at example `start` holds its elements start + j * batch_size onwards, whatever the number of
 threads and processes. A run that was stopped after k examples goes on exactly with `start=k`.
-Everything random beyond the order happens on the device (`data.augmentation`).
+Everything random beyond the order happens on the device (`augment`).
 
     batches = train_batches(source, image_size=640, batch_size=16, max_targets=128, seed=0)
     batch = next(batches)

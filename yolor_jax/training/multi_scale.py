@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 import jax
 import numpy as np
 
-from yolor_jax.data.augmentation.resize import resize
+from yolor_jax.augment.resize import resize
 from yolor_jax.data.example import Batch
 from yolor_jax.training.state import TrainState
 from yolor_jax.training.step import Augment, Metrics, TrainStep

@@ -14,12 +14,7 @@ from jax.sharding import Mesh
 from jaxtyping import PyTree
 
 from yolor_jax.training.mesh import state_sharding
-from yolor_jax.training.optim import (
-    OptimConfig,
-    RunLength,
-    make_optimizer,
-    nominal_accumulation,
-)
+from yolor_jax.training.optim import OptimConfig, RunLength, make_optimizer, nominal_accumulation
 
 
 @flax.struct.dataclass

@@ -16,12 +16,7 @@ import numpy as np
 from yolor_jax.models.detector import build, require_variables_of, variable_shapes
 from yolor_jax.models.spec import ModelSpec
 from yolor_jax.trees import differences, flatten_by_path
-from yolor_jax.weights.names import (
-    from_torch_layout,
-    to_torch_layout,
-    torch_constants,
-    torch_names,
-)
+from yolor_jax.weights.names import from_torch_layout, to_torch_layout, torch_constants, torch_names
 
 COUNTERS = "num_batches_tracked"  # of batch norms; read by nothing at a fixed momentum
 

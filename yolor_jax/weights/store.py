@@ -21,7 +21,7 @@ import safetensors.numpy
 
 from yolor_jax.trees import flatten_by_path
 from yolor_jax.weights.foreign import WeightsError, naming, refuse_downloads_gone_wrong
-from yolor_jax.weights.whole_file import whole_file
+from yolor_jax.whole_file import whole_file
 
 KEY = "yolor_jax"
 """Where the metadata of the file holds ``meta``."""

@@ -19,8 +19,8 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from yolor_jax.cli.errors import user_errors
 from yolor_jax.cli.figures import add_json_argument, figures_writer
+from yolor_jax.errors import user_errors
 
 if TYPE_CHECKING:
     from yolor_jax.data.example import Batch
@@ -71,7 +71,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Runs ``yolor bench data`` and returns 0."""
-    from yolor_jax.data.preparation.dataset import open_dataset
+    from yolor_jax.preparation.dataset import open_dataset
 
     save = figures_writer(args.json)
     with user_errors():
@@ -96,7 +96,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _check(args: argparse.Namespace) -> None:
     """Raises a ValueError for a number that no round could be made of."""
-    from yolor_jax.data.augmentation.config import AugmentConfig
+    from yolor_jax.augment.config import AugmentConfig
 
     if args.batch_size < 1 or args.batch_size % AugmentConfig().group:
         raise ValueError(
@@ -176,8 +176,8 @@ def _augmentation(source: "Source", args: argparse.Namespace) -> tuple[str, floa
 
     import jax
 
-    from yolor_jax.data.augmentation.augment import augment
-    from yolor_jax.data.augmentation.config import AugmentConfig
+    from yolor_jax.augment.batch import augment
+    from yolor_jax.augment.config import AugmentConfig
 
     with contextlib.closing(_batches(source, args)) as batches:
         batch = jax.device_put(next(batches))

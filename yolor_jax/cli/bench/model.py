@@ -14,8 +14,8 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from yolor_jax.cli.errors import user_errors
 from yolor_jax.cli.figures import add_json_argument, figures_writer
+from yolor_jax.errors import user_errors
 
 
 class Program(NamedTuple):

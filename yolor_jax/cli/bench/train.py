@@ -16,9 +16,9 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from yolor_jax.cli.errors import CommandError, user_errors, user_errors_in
 from yolor_jax.cli.figures import add_json_argument, figures_writer
 from yolor_jax.cli.recipe_flags import add_recipe_argument, read_recipe
+from yolor_jax.errors import CommandError, user_errors, user_errors_in
 
 WARM_UP = 3  # steps before the clock starts
 PRODUCTS = 8  # matrix products in one measurement of the peak
@@ -41,7 +41,8 @@ def run(args: argparse.Namespace) -> int:
     if args.steps < 1:
         raise CommandError(f"--steps is {args.steps}; expected at least 1")
     save = figures_writer(args.json)
-    from yolor_jax.cli import launch, recipe
+    from yolor_jax.cli import launch
+    from yolor_jax.runs import recipe
 
     launch.quiet_libraries()
     with user_errors():
@@ -65,9 +66,8 @@ def measure(config: Any, steps: int) -> dict[str, Any]:
     """
     import jax
 
-    from yolor_jax.cli import program, recipe
-    from yolor_jax.cli.run import start
-    from yolor_jax.cli.run.batches import batch_reader
+    from yolor_jax.runs import programs, recipe, start
+    from yolor_jax.runs.batches import batch_reader
     from yolor_jax.training import mesh as meshes
     from yolor_jax.training.programs.cost import Memory
 
@@ -75,10 +75,10 @@ def measure(config: Any, steps: int) -> dict[str, Any]:
     module = recipe.detector(config, len(sources.class_names))
     mesh = meshes.make_mesh(fsdp=config.mesh.fsdp)
     length = recipe.run_length(config, len(sources.train))
-    program.require_batch(config, mesh)
-    shapes = program.step_arguments(config, module, run=length, mesh=mesh)
-    every_size = program.make_steps(config, module, shapes[0], run=length, mesh=mesh)
-    side = program.largest_side(config)
+    programs.require_batch(config, mesh)
+    shapes = programs.step_arguments(config, module, run=length, mesh=mesh)
+    every_size = programs.make_steps(config, module, shapes[0], run=length, mesh=mesh)
+    side = programs.largest_side(config)
     print(f"compiling the training step at {side} pixels ...", file=sys.stderr, flush=True)
     started = time.perf_counter()
     step = every_size[side].lower(*shapes).compile()
@@ -88,7 +88,7 @@ def measure(config: Any, steps: int) -> dict[str, Any]:
     with contextlib.closing(read(workers=config.data.workers)) as batches:
         seconds, waited = _time_steps(config, mesh, step, state, batches, steps)
     in_use = (mesh.local_devices[0].memory_stats() or {}).get("peak_bytes_in_use")
-    flops = program.step_flops(config, module)
+    flops = programs.step_flops(config, module)
     peak = matrix_flops_per_second(module.dtype)
     return {
         "model": config.model.name,

@@ -1,0 +1,153 @@
+"""Finding, reading, replacing and penalising the implicit knowledge of a network."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from tests.support.leaves import random_leaves
+from yolor_jax import trees
+from yolor_jax.models.detector import build, variable_shapes
+from yolor_jax.models.implicits import find, representations, sparsity_penalty, wants_sparsity
+from yolor_jax.models.spec import TYPES, with_implicit
+from yolor_jax.models.zoo import MODELS
+from yolor_jax.nn.implicit import MODELLINGS, Network
+from yolor_jax.nn.knowledge import Knowledge
+
+EVERYWHERE = {
+    "pyramid": {"operator": "add", "modelling": "network"},
+    "branch": "concat",
+    "alignment": {"operator": "multiply", "scope": "anchor"},
+    "refinement": {"operator": "multiply", "scope": "size"},
+}
+DEEP = {"kind": "network", "hidden": [4], "nonlinearity": "tanh"}
+SPARSE = {"kind": "factorization", "atoms": 3, "sparsity": 0.5}
+
+
+def network(description):
+    spec = with_implicit(MODELS["yolor_test"], description)
+    return spec, random_leaves(variable_shapes(build(spec, num_classes=3)))["params"]
+
+
+def test_every_place_is_found():
+    _, params = network(EVERYWHERE)
+    levels = range(3)
+    assert set(find(params)) == {
+        "neck/spp/implicit_before",
+        *(f"neck/topdown{i}/csp/enter/implicit_before" for i in (0, 1)),
+        *(f"neck/bottomup{i}/csp/enter/implicit_before" for i in (1, 2)),
+        *(f"neck/output{i}/implicit_before" for i in levels),
+        *(f"head/level{i}/implicit_before" for i in levels),
+        *(f"head/level{i}/implicit_after" for i in levels),
+    }
+    assert find({"head": {"conv": {"kernel": 1}}}) == {}
+
+
+def test_representations():
+    spec, params = network(EVERYWHERE)
+    g = representations(spec, params)
+    leaves = params["neck"]["spp"]["implicit_before"]
+    np.testing.assert_allclose(g["neck/spp/implicit_before"], leaves["z"] @ leaves["w0"], rtol=1e-6)
+    assert g["neck/output1/implicit_before"].shape == (8,)
+    assert g["head/level1/implicit_before"].shape == (3, 16)
+    size = g["head/level0/implicit_after"]
+    assert size.shape == (3, 8)
+    np.testing.assert_array_equal(size[:, 2:4], params["head"]["level0"]["implicit_after"]["z"])
+    assert np.all(np.delete(size, [2, 3], axis=1) == 1)
+
+
+def test_a_replaced_implicit_is_in_a_new_tree():
+    _, params = network({"alignment": "add"})
+    path = "head/level0/implicit_before/z"
+    z = np.full(16, 7, np.float32)
+    changed = trees.replace(params, {path: z})
+    assert np.array_equal(trees.select(changed, path)[path], z)
+    assert not np.array_equal(params["head"]["level0"]["implicit_before"]["z"], z)
+    rest = trees.flatten_by_path(params) | {path: z}
+    for name, leaf in trees.flatten_by_path(changed).items():
+        assert leaf is rest[name]
+    with pytest.raises(ValueError, match=r"level9/z is unused: got float32\[16\]"):
+        trees.replace(params, {"head/level9/z": z})
+    with pytest.raises(ValueError, match=r"z has shape \[3\]: expected \[16\]"):
+        trees.replace(params, {path: z[:3]})
+
+
+def test_sparsity_penalty_and_its_gradient():
+    spec, params = network({"alignment": {"operator": "add", "modelling": SPARSE}})
+    params = jax.tree.map(jnp.asarray, params)
+    assert wants_sparsity(spec)
+    value, gradient = jax.jit(jax.value_and_grad(lambda p: sparsity_penalty(spec, p)))(params)
+    coefficients = trees.select(params, "coefficients").values()
+    assert value == pytest.approx(0.5 * sum(np.abs(c).sum() for c in coefficients))
+    gradients = trees.flatten_by_path(gradient)
+    for path, leaf in trees.flatten_by_path(params).items():
+        want = 0.5 * np.sign(leaf) if path.endswith("coefficients") else np.zeros_like(leaf)
+        np.testing.assert_array_equal(gradients[path], want)
+
+
+def test_nothing_to_penalise():
+    spec, params = network({"alignment": {"operator": "add", "modelling": "factorization"}})
+    assert sparsity_penalty(spec, params) == 0
+    assert not wants_sparsity(spec)
+
+
+@pytest.mark.parametrize(
+    ("description", "sentence"),
+    [
+        ({"iFA": "add"}, "no place of implicit knowledge 'iFA'; expected one of pyramid, branch,"),
+        ({"alignment": "plus"}, "operator 'plus'; expected one of add, multiply, concat"),
+        ({"alignment": {"op": "add"}}, "no field of implicit knowledge 'op'; expected one of oper"),
+        ({"alignment": {"modelling": "lstm"}}, "no modelling 'lstm'; expected one of vector, net"),
+        ({"alignment": {"modelling": {"atoms": 2}}}, "field of the modelling 'vector' 'atoms'"),
+        ("add", "implicit knowledge is 'add'; expected a mapping such as"),
+        ({"alignment": {"std": float("nan")}}, "got std = nan; expected at least 0"),
+        ({"alignment": 3}, "implicit knowledge is described by 3; expected its operator, or a map"),
+        ({"alignment": {"modelling": 3}}, "a modelling is described by 3; expected its kind"),
+        ({"alignment": {"std": "a"}}, "got std = 'a'; expected one float"),
+        ({"alignment": {"std": -1}}, "got std = -1.0; expected at least 0"),
+        ({"branch": {"modelling": DEEP | {"hidden": "ab"}}}, "'ab'; expected one list of whole"),
+        ({"branch": {"modelling": DEEP | {"hidden": [3, 0]}}}, r"got hidden\[1\] = 0; expected at"),
+        ({"branch": {"modelling": DEEP | {"prior": 0}}}, "got prior = 0; expected at least 1"),
+        ({"branch": {"modelling": SPARSE | {"atoms": 2.5}}}, "got atoms = 2.5; expected one int"),
+        (
+            {"branch": {"modelling": SPARSE | {"sparsity": -1}}},
+            "sparsity = -1.0; expected at",
+        ),
+        ({"refinement": "concat"}, "would change the size of the output; use 'add' or 'multiply'"),
+        ({"branch": {"scope": "anchor"}}, "'branch' has the scope 'anchor'; expected 'all'"),
+        ({"alignment": {"scope": "size"}}, "'alignment' has the scope 'size'; expected 'all' or"),
+    ],
+)
+def test_descriptions_that_make_no_sense(description, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        with_implicit(MODELS["yolor_test"], description)
+
+
+def test_params_of_another_spec_are_refused():
+    spec, params = network({"branch": "add"})
+    with pytest.raises(ValueError, match="yolor_test has no implicit knowledge at neck/output0/"):
+        representations(MODELS["yolor_test"], params)
+    with pytest.raises(ValueError, match=r"at params/.*; expected the params, not all variables"):
+        representations(spec, {"params": params})
+
+
+def test_every_field_has_its_type():
+    kinds = [Knowledge, *MODELLINGS.values()]
+    names = {field.name for kind in kinds for field in dataclasses.fields(kind)}
+    assert names - {"modelling"} == TYPES.keys()
+
+
+def test_a_deep_network_from_a_recipe():
+    spec, params = network({"branch": {"modelling": DEEP}, "alignment": "add"})
+    assert spec.implicit.branch.modelling == Network(hidden=(4,), nonlinearity="tanh")
+    assert set(find(params)["neck/output0/implicit_before"]) == {"z", "w0", "w1"}
+
+
+def test_none_keeps_and_nothing_removes():
+    spec = MODELS["yolor_test"]
+    assert with_implicit(spec, None) is spec
+    assert not find(variable_shapes(build(with_implicit(spec, {})))["params"])
+    described = {"alignment": "add", "refinement": {"operator": "multiply"}, "branch": None}
+    assert with_implicit(spec, described) == spec

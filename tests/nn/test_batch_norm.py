@@ -1,0 +1,105 @@
+"""Statistics of the whole batch or of each device's part: their numbers, and what devices say."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from tests.support import tiny_run
+from yolor_jax.nn.conv import BatchNorm
+from yolor_jax.training import mesh as meshes
+from yolor_jax.training import step
+
+MODULE = BatchNorm(epsilon=1e-3, momentum=0.1)
+
+
+def images(*shape):
+    """Parts of the batch that differ in mean and spread."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=shape).astype(np.float32)
+    return x * np.arange(1, shape[0] + 1, dtype=np.float32)[:, None, None, None] + 2
+
+
+def variables_of(channels):
+    rng = np.random.default_rng(1)
+    draw = lambda: jnp.asarray(rng.uniform(0.5, 2, channels), jnp.float32)  # noqa: E731
+    return {
+        "params": {"scale": draw(), "bias": draw()},
+        "batch_stats": {"mean": draw(), "var": draw()},
+    }
+
+
+@pytest.mark.parametrize("groups", [1, 2, 4])
+def test_each_group_has_statistics_of_its_own(groups):
+    x, variables = images(4, 3, 5, 6), variables_of(6)
+    apply = jax.jit(
+        lambda x: MODULE.apply(variables, x, train=True, groups=groups, mutable=["batch_stats"])
+    )
+    y, updates = apply(x)
+    params, before = tiny_run.host(variables["params"]), tiny_run.host(variables["batch_stats"])
+    want, means, unbiased = [], [], []
+    for part in np.split(x.astype(np.float64), groups):
+        mean, var = part.mean((0, 1, 2)), part.var((0, 1, 2))
+        want.append((part - mean) / np.sqrt(var + 1e-3) * params["scale"] + params["bias"])
+        means.append(mean)
+        unbiased.append(part.var((0, 1, 2), ddof=1))
+    close = lambda got, want: np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-5)  # noqa: E731
+    close(y, np.concatenate(want))
+    after = updates["batch_stats"]
+    close(after["mean"], 0.9 * before["mean"] + 0.1 * np.mean(means, axis=0))
+    close(after["var"], 0.9 * before["var"] + 0.1 * np.mean(unbiased, axis=0))
+
+
+def test_gradients_of_a_group_are_those_of_a_batch_of_its_own():
+    x, variables = images(4, 3, 5, 2), variables_of(2)
+    weights = images(4, 3, 5, 2)[::-1]
+
+    def total(x, weights, groups):
+        y, _ = MODULE.apply(variables, x, train=True, groups=groups, mutable=["batch_stats"])
+        return (y * weights).sum()
+
+    gradient = jax.jit(jax.grad(total), static_argnums=2)
+    parts = [gradient(x[i : i + 2], weights[i : i + 2], 1) for i in (0, 2)]
+    got = gradient(x, weights, 2)
+    np.testing.assert_allclose(got, np.concatenate(parts), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("fsdp", [1, 4])
+@pytest.mark.parametrize("groups", [1, 8])
+def test_devices_with_statistics_of_their_own_say_nothing_to_each_other(groups, fsdp):
+    mesh = meshes.make_mesh(fsdp=fsdp)
+    variables, cut = variables_of(6), meshes.batch_sharding(mesh)
+
+    def forward(x):
+        return MODULE.apply(variables, x, train=True, groups=groups, mutable=["batch_stats"])[0]
+
+    compiled = jax.jit(forward, in_shardings=cut, out_shardings=cut).lower(images(16, 3, 5, 6))
+    program = compiled.compile().as_text()
+    collectives = ("all-reduce", "all-gather", "all-to-all", "collective-permute")
+    said = any(name in program for name in collectives)
+    assert said == (groups == 1)
+
+
+def test_a_training_step_with_statistics_of_each_device():
+    """As on one device that is told to take as many parts."""
+    run, config, module = tiny_run.run_length(16), tiny_run.quick(), tiny_run.Tiny()
+    batch = tiny_run.make_batch(16)
+    batch = batch._replace(
+        image=(batch.image * np.linspace(0.2, 1, 16)[:, None, None, None]).astype(np.uint8)
+    )
+
+    def stepped(mesh, groups):
+        now = tiny_run.start(module, config, run, mesh)
+        train_step = step.make_train_step(
+            module, augment=tiny_run.no_augment, loss=tiny_run.square_loss, config=config,
+            run=run, mesh=mesh, shardings=meshes.state_sharding(mesh, now),
+            batch_norm_groups=groups,
+        )  # fmt: skip
+        now, metrics = train_step(now, meshes.shard_batch(mesh, batch), jax.random.key(0))
+        return tiny_run.host(now), tiny_run.host(metrics)
+
+    eight, one = stepped(meshes.make_mesh(), 8), stepped(tiny_run.one_device(), 8)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), eight, one)
+    whole = stepped(tiny_run.one_device(), 1)
+    differs = jax.tree.map(lambda a, b: not np.allclose(a, b, rtol=1e-3), one[0], whole[0])
+    assert differs.batch_stats["bn"]["var"] and differs.params["conv"]["kernel"]

@@ -1,0 +1,85 @@
+"""What the README and docs/ name exists: pages, commands with their flags, settings, modules."""
+
+import ast
+import importlib
+import pathlib
+import re
+import shlex
+
+import pytest
+
+from configs import base
+from yolor_jax.cli import main
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.M | re.S)
+each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+
+
+def commands(page, program):
+    """The command lines of a page's blocks that begin with a program, as lists of words."""
+    for language, block in BLOCK.findall(page.read_text()):
+        if language not in ("", "bash"):
+            continue
+        for line in block.replace("\\\n", " ").splitlines():
+            if line.startswith(program):
+                words = shlex.split(line.split("&& ")[-1], comments=True)
+                yield [word for word in words[len(program.split()) :] if word != "..."]
+
+
+@each_page
+def test_links_lead_to_files(page):
+    text = page.read_text()
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)", text):
+        assert (page.parent / target).is_file(), f"{page.name} links to {target}"
+    if page.name == "README.md":
+        for other in PAGES[1:]:
+            assert f"(docs/{other.name})" in text, f"the README has no link to {other.name}"
+
+
+@each_page
+def test_commands_are_understood(page, capsys):
+    for words in commands(page, "yolor"):
+        if {"...", "COMMAND"} & set(words):
+            continue
+        try:
+            main._parse(words)
+        except SystemExit:
+            pytest.fail(f"{page.name}: yolor {shlex.join(words)}\n{capsys.readouterr().err}")
+
+
+@each_page
+@pytest.mark.parametrize("program", ["train_main.py", "eval_main.py"])
+def test_flags_of_the_main_files_exist(page, program):
+    source = (ROOT / program).read_text()
+    for words in commands(page, f"python {program}"):
+        for word in words:
+            flag = re.match(r"--(\w+)", word)
+            assert not flag or f'("{flag[1]}"' in source, f"{page.name}: {program} {word}"
+
+
+@each_page
+def test_settings_and_recipes_exist(page):
+    config = base.get_config()
+    text = page.read_text()
+    for path in re.findall(r"--config\.([a-z][a-z0-9_.]*[a-z0-9])", text):
+        found = config
+        for name in path.split("."):
+            assert name in found, f"{page.name} names --config.{path}"
+            found = found[name]
+    for recipe in re.findall(r"configs/(\w+\.py)", text):
+        assert (ROOT / "configs" / recipe).is_file(), f"{page.name} names configs/{recipe}"
+
+
+@each_page
+def test_imports_of_examples_work(page):
+    for language, block in BLOCK.findall(page.read_text()):
+        if language != "python":
+            continue
+        for node in ast.walk(ast.parse(block)):
+            if isinstance(node, ast.ImportFrom):
+                module = importlib.import_module(node.module)
+                for alias in node.names:
+                    if not hasattr(module, alias.name):
+                        importlib.import_module(f"{node.module}.{alias.name}")

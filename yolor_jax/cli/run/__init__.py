@@ -1,1 +1,0 @@
-"""One training run, from its start to its pictures."""

@@ -1,0 +1,47 @@
+"""Opens any data set by its name or path, and prepares it where that has not been done.
+
+`open_dataset` takes the name of the built-in data set (``shapes``), a COCO-format folder
+(``annotations/instances_{split}.json`` and images in ``{split}/``), or a TFDS directory with the
+features of coco/2017 in array_record files. The first two are prepared into a TFDS directory once.
+
+    source = open_dataset("shapes", "train", "prepared")
+"""
+
+import pathlib
+
+from yolor_jax.data.sources import Path, Source, open_source
+from yolor_jax.preparation import coco_files, prepare, shapes
+
+
+def open_dataset(
+    path: Path,
+    split: str,
+    prepared_dir: Path,
+    *,
+    skip_broken: bool = False,
+    shapes_sizes: dict[str, int] | None = None,
+    progress: bool = True,
+) -> Source:
+    """Opens any data set, preparing it on first use.
+
+    Args:
+        path: ``"shapes"``, a COCO-format folder, or a TFDS directory.
+        split: Name of the split, as its files call it (``train2017``; shapes: ``train``).
+        prepared_dir: Where prepared data sets are kept.
+        skip_broken: COCO-format folder: leave out what is broken instead of stopping.
+        shapes_sizes: Shapes: number of images of each split (default `shapes.SIZES`).
+        progress: Whether to show progress bars and the table of a preparation.
+
+    Raises:
+        ValueError: If there is no such data set or split, or it is broken; the message says how.
+    """
+    if str(path) == "shapes":
+        directory = shapes.prepare(prepared_dir, sizes=shapes_sizes, progress=progress)
+        return open_source(directory, split)
+    path = pathlib.Path(path).expanduser()
+    if coco_files.is_coco(path):
+        report = prepare.prepare(
+            path, split, prepared_dir, skip_broken=skip_broken, progress=progress
+        )
+        return open_source(report.directory, split)
+    return open_source(path, split)

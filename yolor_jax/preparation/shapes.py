@@ -1,0 +1,210 @@
+"""The built-in data set: discs, squares, triangles, stars, rings and crosses on textured ground.
+
+Every picture is a pure function of (seed, split, index). Up to six objects overlap, the largest
+drawn at least four times as wide as the smallest; one picture in ten is empty, and one in ten has a
+crowd region: a swarm of small objects of one class with one box (iscrowd). As in COCO, a box is the
+extent of the *visible* pixels of an object, and its area their number (fractional: pixels at an
+edge count in part). An object of which later ones leave too little to be seen is not drawn at all.
+
+    picture = draw(seed=0, split="train", index=3)
+    directory = prepare("prepared", sizes={"train": 24, "validation": 8})
+"""
+
+import math
+import pathlib
+from collections.abc import Iterator
+
+import cv2
+import numpy as np
+from jaxtyping import Float32
+from tqdm import tqdm
+
+from yolor_jax.preparation import painting, records
+
+SIZES = {"train": 4000, "validation": 300}
+VERSION = 1
+"""To be raised whenever a picture changes: prepared directories carry it in their name."""
+
+_MIN_VISIBLE = 0.35  # of an object's pixels
+_MIN_SIDE = 5  # pixels
+_QUALITY = 92
+
+
+def prepare(
+    prepared_dir: str | pathlib.Path,
+    *,
+    sizes: dict[str, int] | None = None,
+    seed: int = 0,
+    progress: bool = True,
+) -> pathlib.Path:
+    """Draws the data set into a TFDS directory, unless it is there already.
+
+    Args:
+        prepared_dir: Where prepared data sets lie.
+        sizes: Number of images of each split; `SIZES` by default.
+        seed: Other seeds give other pictures.
+        progress: Whether to show a progress bar.
+
+    Returns:
+        The TFDS directory.
+    """
+    sizes = SIZES if sizes is None else sizes
+    name = "-".join(
+        ["shapes", f"v{VERSION}", f"seed{seed}", *(f"{s}{n}" for s, n in sizes.items())]
+    )
+    directory = pathlib.Path(prepared_dir) / name
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    with records.lock(directory):
+        if not directory.exists():
+            categories = [
+                {"id": i + 1, "name": name} for i, name in enumerate(painting.CLASS_NAMES)
+            ]
+            splits = {split: _records(seed, split, n, progress) for split, n in sizes.items()}
+            records.write(directory, name="shapes", categories=categories, splits=splits)
+    return directory
+
+
+def _records(seed: int, split: str, size: int, progress: bool) -> Iterator[records.Record]:
+    """Draws the pictures of a split one by one, with annotation ids that count through it."""
+    annotation_id = 0
+    indices = tqdm(range(size), desc=f"drawing shapes/{split}", unit="image", disable=not progress)
+    for index in indices:
+        record = draw(seed=seed, split=split, index=index)
+        for annotation in record.annotations:
+            annotation_id += 1
+            annotation["id"] = annotation_id
+        yield record
+
+
+def draw(*, seed: int, split: str, index: int) -> records.Record:
+    """Draws one picture; equal arguments give the equal picture.
+
+    Returns:
+        The picture with its boxes; annotation ids count from 1 within the picture.
+    """
+    rng = np.random.default_rng([seed, VERSION, index, *split.encode()])
+    long, short = int(rng.integers(120, 161)), int(rng.integers(96, 121))
+    height, width = (short, long) if rng.random() < 0.7 else (long, short)
+    picture = painting.background(rng, height, width)  # [h, w, 3]
+    tone = np.array(cv2.mean(picture)[:3], np.float32)
+    groups = []  # each becomes one annotation
+    if index % 10 != 9:
+        groups = [[shape] for shape in _scene(rng, height, width, tone)]
+    if index % 10 == 4:
+        groups.append(_swarm(rng, height, width, tone))
+    groups, coverages = _leave_out_hidden(groups, height, width)
+    for group in groups:
+        for placed in group:
+            painting.paint(rng, picture, placed)
+    grain = 3 * rng.standard_normal((height, width, 1), dtype=np.float32)
+    pixels = np.clip(picture + grain, 0, 255).astype(np.uint8)
+    jpeg = cv2.imencode(".jpg", pixels[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])[1]
+    file_name = f"{split}_{index:06d}.jpg"
+    image = {"id": index + 1, "file_name": file_name, "height": height, "width": width}
+    return _annotate(jpeg.tobytes(), image, groups, coverages)
+
+
+def _scene(rng, height: int, width: int, tone) -> list[painting.Shape]:
+    """One to six overlapping objects, roughly from large to small, so that little is hidden."""
+    count = int(rng.integers(1, 7))
+    largest = rng.uniform(52, 88)
+    diameters = [largest]
+    if count > 1:  # the smallest: at most a quarter
+        diameters += np.exp(rng.uniform(np.log(16), np.log(64), count - 2)).tolist()
+        diameters.append(rng.uniform(10, largest / 4.4))
+    order = np.argsort([-d * rng.uniform(0.6, 1.6) for d in diameters])
+    shapes = []
+    for diameter in (diameters[i] for i in order):
+        radius = diameter / 2
+        centre = rng.uniform(0, 1, 2) * [width, height]
+        if shapes and rng.random() < 0.6:  # at the rim of an earlier one
+            other = shapes[rng.integers(len(shapes))]
+            turn, reach = rng.uniform(0, 2 * np.pi), rng.uniform(0.4, 1.0)
+            direction = np.array([np.cos(turn), np.sin(turn)])
+            centre = other.centre + direction * (other.radius + radius) * reach
+        inset = min(0.8 * radius, 0.4 * min(height, width))
+        centre = np.clip(centre, inset, np.array([width, height]) - inset)
+        shapes.append(
+            _shape(rng, int(rng.integers(len(painting.CLASS_NAMES))), centre, radius, tone)
+        )
+    return shapes
+
+
+def _swarm(rng, height: int, width: int, tone) -> list[painting.Shape]:
+    """A crowd: nine to eighteen small objects of one class, side by side."""
+    label = int(rng.integers(len(painting.CLASS_NAMES)))
+    columns, rows = int(rng.integers(3, 7)), 3
+    pitch = rng.uniform(9, 12)
+    start = rng.uniform(pitch, np.array([width - columns * pitch, height - rows * pitch]))
+    shapes = []
+    for row in range(rows):
+        for column in range(columns):
+            centre = start + pitch * (np.array([column, row]) + rng.uniform(-0.2, 0.2, 2))
+            shapes.append(_shape(rng, label, centre, pitch * rng.uniform(0.45, 0.6), tone))
+    return shapes
+
+
+def _shape(rng, label: int, centre, radius: float, tone) -> painting.Shape:
+    """Adds a random angle and a colour that stands out from the ground."""
+    while True:
+        hsv = np.float32([[[rng.uniform(0, 360), rng.uniform(0.5, 0.95), rng.uniform(0.6, 1.0)]]])
+        colour = 255 * cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB)[0, 0]
+        if np.abs(colour - tone).max() > 70:
+            return painting.Shape(label, centre, float(radius), rng.uniform(0, 2 * math.pi), colour)
+
+
+def _leave_out_hidden(groups: list[list[painting.Shape]], height: int, width: int):
+    """Places all objects; drops groups that later ones hide; returns the visible coverages too."""
+    kept, coverages = [], []
+    free = np.ones((height, width), np.float32)
+    for group in reversed(groups):  # front to back
+        placed = [painting.place(shape, height, width) for shape in group]
+        coverage = np.zeros((height, width), np.float32)
+        for one in placed:
+            coverage[one.window] = np.maximum(coverage[one.window], one.coverage)
+        visible = coverage * free
+        left, top, right, bottom = _extent(visible)
+        if visible.sum() < _MIN_VISIBLE * coverage.sum():
+            continue
+        if min(right - left, bottom - top) < _MIN_SIDE:
+            continue
+        free -= visible
+        kept.append(placed)
+        coverages.append(visible)
+    return kept[::-1], coverages[::-1]
+
+
+def _extent(visible: Float32[np.ndarray, "h w"]) -> tuple[int, int, int, int]:
+    """Left, top, right, bottom of the pixels that are covered by half or more; zeros for none."""
+    rows = np.flatnonzero((visible >= 0.5).any(axis=1))
+    columns = np.flatnonzero((visible >= 0.5).any(axis=0))
+    if len(rows) == 0:
+        return 0, 0, 0, 0
+    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
+
+
+def _annotate(jpeg: bytes, image: dict, groups, coverages) -> records.Record:
+    """Boxes and areas of the visible pixels, in COCO's words."""
+    annotations, boxes, labels = [], [], []
+    for group, visible in zip(groups, coverages, strict=True):
+        left, top, right, bottom = map(float, _extent(visible))
+        boxes.append([left, top, right, bottom])
+        labels.append(group[0].shape.label)
+        annotations.append(
+            {
+                "id": len(annotations) + 1,
+                "image_id": image["id"],
+                "category_id": group[0].shape.label + 1,
+                "bbox": [left, top, right - left, bottom - top],
+                "area": round(float(visible.sum()), 3),
+                "iscrowd": int(len(group) > 1),
+            }
+        )
+    return records.Record(
+        jpeg=jpeg,
+        image=image,
+        annotations=annotations,
+        boxes_xyxy=np.array(boxes, float).reshape(-1, 4),
+        labels=np.array(labels, np.int32),
+        annotation_rows=list(range(len(annotations))),
+    )

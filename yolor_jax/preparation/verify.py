@@ -1,0 +1,74 @@
+"""Looks through a prepared data set: whole images, boxes inside, and nothing missing.
+
+verified = verify(open_source(directory, "val2017"))
+verified.images, verified.targets, verified.faults
+"""
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+
+import numpy as np
+from tqdm import tqdm
+
+from yolor_jax.data.encoded import check
+from yolor_jax.data.sources import Source
+from yolor_jax.preparation.report import Report
+
+
+class Verified(NamedTuple):
+    """What was found in a split.
+
+    Attributes:
+        images: Number of those that are whole.
+        targets: Number of boxes on them.
+        faults: A line for each image, or count, that is not as it must be.
+    """
+
+    images: int
+    targets: int
+    faults: list[str]
+
+
+def verify(source: Source, *, progress: bool = True) -> Verified:
+    """Reads and decodes every image, and compares all with what was counted in preparation.
+
+    Args:
+        source: The split; only one that was prepared here has counts to compare with.
+        progress: Whether to show a bar.
+    """
+    images, targets, faults = 0, 0, []
+    bar = tqdm(
+        total=len(source), desc=f"verifying {source.split}", unit="image", disable=not progress
+    )
+    with bar, ThreadPoolExecutor(os.cpu_count()) as pool:
+        for found in pool.map(lambda index: _check(source, index), range(len(source))):
+            if isinstance(found, str):
+                faults.append(found)
+            else:
+                images, targets = images + 1, targets + found
+            bar.update()
+    if Report.path(source.directory, source.split).exists():
+        report = Report.load(source.directory, source.split)
+        if (images, targets) != (report.images, report.targets):
+            faults.append(
+                f"{images} whole images with {targets} boxes; {report.images} with "
+                f"{report.targets} were prepared"
+            )
+    return Verified(images, targets, faults)
+
+
+def _check(source: Source, index: int) -> int | str:
+    """Number of boxes of an image, or what is wrong with it."""
+    try:
+        example = source[index]
+        height, width, _ = check(example.jpeg)
+    except ValueError as error:
+        return f"image {index}: {error}"
+    left, top, right, bottom = example.boxes_xyxy.T
+    inside = (0 <= left) & (left < right) & (right <= width)
+    inside &= (0 <= top) & (top < bottom) & (bottom <= height)
+    known = (0 <= example.labels) & (example.labels < len(source.class_names))
+    if not np.all(inside & known):
+        return f"image {index} ({source.name(index)}): a box reaches outside, or has no class"
+    return len(inside)

@@ -1,0 +1,123 @@
+"""Do the anchors fit the training data? What a run says before it starts, and what it may take.
+
+resolve(config, source, workdir)    # config.model.anchors = "auto" becomes a list
+print(warning(config, source))      # one paragraph, or nothing
+"""
+
+import pathlib
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+from ml_collections import ConfigDict
+
+from yolor_jax.data.objects import network_sizes, some_objects
+from yolor_jax.detection.anchors import MIN_SIZE, find_anchors, measure
+from yolor_jax.models.anchors import all_sizes, by_level
+from yolor_jax.models.spec import ModelSpec
+from yolor_jax.runs import recipe
+
+GOOD_RECALL = 0.98
+MOST_IMAGES = 1000  # that are read where no file has the boxes of all
+MOST_BOXES = 5000  # that anchors are looked for with
+
+
+class Found(NamedTuple):
+    """Anchors for a data set and the part of its boxes that match one."""
+
+    anchors: list[list[list[float]]]
+    recall: float
+
+
+def resolve(config: ConfigDict, source: recipe.Split, workdir: pathlib.Path) -> None:
+    """Replaces anchors that are to be found by those of the run in the workdir, or finds them.
+
+    Raises:
+        ValueError: there are fewer boxes than anchors.
+    """
+    if config.model.anchors != recipe.AUTO:
+        return
+    earlier = None
+    if (workdir / recipe.FILE).is_file():
+        earlier = recipe.load(workdir).model.get("anchors")
+    config.model.anchors = earlier or _find(config, _sizes(config, source)).anchors
+    print(f"anchors found for these data: {config.model.anchors}")
+
+
+def warning(config: ConfigDict, source: recipe.Split) -> str | None:
+    """What to say of anchors that miss more than 2 % of the training boxes; None if they do not.
+
+    A box whose sides differ from those of every anchor by more than ``config.loss.ratio_threshold``
+    is no target of any cell, so that it is never learnt.
+    """
+    sizes_wh = _sizes(config, source)
+    if not len(sizes_wh):
+        return None
+    recall = _recall(config, sizes_wh, all_sizes(recipe.model_spec(config)))
+    if recall >= GOOD_RECALL:
+        return None
+    said = (
+        f"warning: the anchors of {config.model.name} match only {recall:.1%} of the "
+        f"{len(sizes_wh):,} training boxes at {config.image_size} pixels; the others are never "
+        f"learnt, and {GOOD_RECALL:.0%} is good."
+    )
+    try:
+        found = _find(config, sizes_wh)
+    except ValueError:
+        return f"{said} There are too few boxes to find other anchors with."
+    if found.recall <= recall:
+        return (
+            f"{said} Anchors found for these data match no more: many boxes may be too small at "
+            "this size, or too elongated."
+        )
+    return (
+        f"{said} Anchors found for these data match {found.recall:.1%}. To use them in a new "
+        f'workdir: --config.model.anchors=auto, or --config.model.anchors="{found.anchors}"'
+    )
+
+
+def difference(given: ModelSpec, spec: ModelSpec, loaded: Iterable[str]) -> str | None:
+    """What to say of weights to start from whose predictions belong to other anchors.
+
+    Args:
+        given: the model that they were trained with.
+        spec: the model that starts from them.
+        loaded: paths of the leaves that it takes.
+    """
+    predicts = any(path.startswith("params/head/") and path.endswith("kernel") for path in loaded)
+    if not predicts or given.anchors == spec.anchors:
+        return None
+    theirs = [[list(size) for size in level] for level in given.anchors]
+    return (
+        "warning: these weights were trained with other anchors, so that the sizes they predict "
+        f'are wrong at first. To take theirs: --config.model.anchors="{theirs}"'
+    )
+
+
+def _sizes(config: ConfigDict, source: recipe.Split) -> Float[np.ndarray, "N 2"]:
+    """Width and height of the training boxes in pixels of the network input."""
+    objects = some_objects(source, MOST_IMAGES, seed=config.seed)
+    return network_sizes(objects, config.image_size)
+
+
+def _recall(config: ConfigDict, sizes_wh: np.ndarray, anchors_wh: np.ndarray) -> float:
+    threshold = config.loss.ratio_threshold
+    return measure(sizes_wh, anchors_wh, ratio_threshold=threshold).best_possible_recall
+
+
+def _find(config: ConfigDict, sizes_wh: np.ndarray) -> Found:
+    """Anchors for boxes, by k-means and evolution; the same for the same boxes and seed."""
+    spec = recipe.model_spec(config)
+    looked_at = sizes_wh[(sizes_wh >= MIN_SIZE).any(axis=1)]
+    if len(looked_at) > MOST_BOXES:
+        rng = np.random.default_rng(config.seed)
+        looked_at = looked_at[rng.choice(len(looked_at), MOST_BOXES, replace=False)]
+    anchors_wh = find_anchors(
+        looked_at,
+        len(all_sizes(spec)),
+        seed=config.seed,
+        ratio_threshold=config.loss.ratio_threshold,
+    )
+    anchors = by_level(anchors_wh, len(spec.strides))
+    return Found(anchors, _recall(config, sizes_wh, np.array(anchors).reshape(-1, 2)))

@@ -1,0 +1,187 @@
+"""What a run needs, looked at before it starts: one verdict and one sentence for each.
+
+for check in examine(config, workdir):
+    print(check.verdict, check.subject, check.sentence)
+"""
+
+import os
+import pathlib
+import platform
+import shutil
+import time
+from collections.abc import Iterator
+from importlib import metadata
+from typing import NamedTuple
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+from ml_collections import ConfigDict
+
+from yolor_jax.data.objects import all_objects
+from yolor_jax.models.detector import Detector, variable_shapes
+from yolor_jax.runs import anchors, preflight, programs, recipe
+from yolor_jax.training import mesh as meshes
+from yolor_jax.training.optim import RunLength
+from yolor_jax.training.programs.compile_log import CompileLog
+from yolor_jax.training.programs.cost import Memory, readable
+
+ACCELERATORS = {
+    "/dev/nvidia0": 'pip install -U "jax[cuda13]"',
+    "/dev/accel0": "pip install -e .[tpu]",
+}
+CHECKPOINTS = 4  # on disk at one time: the latest two, the best, and the one being written
+TIGHT = 0.9  # of a device's memory
+
+
+class Check(NamedTuple):
+    """What was found about one subject; the verdict is "ok", "warn" or "fail"."""
+
+    verdict: str
+    subject: str
+    sentence: str
+
+
+def examine(config: ConfigDict | None, workdir: pathlib.Path) -> Iterator[Check]:
+    """Checks the machine and, if there is a recipe, what its run needs; the quick ones first.
+
+    A check whose subject is missing is left out: without data no step is compiled.
+    """
+    yield versions()
+    yield devices()
+    yield disk(workdir, None)
+    if config is None:
+        return
+    try:
+        sources = recipe.open_sources(config)
+        anchors.resolve(config, sources.train, workdir)
+        module = recipe.detector(config, len(sources.class_names))
+        run = recipe.run_length(config, len(sources.train))
+    except (ValueError, OSError, ImportError) as error:
+        yield Check("fail", "data", str(error))
+        return
+    yield data(config, sources)
+    try:
+        mesh = meshes.make_mesh(fsdp=config.mesh.fsdp)
+        programs.require_batch(config, mesh)
+    except ValueError as error:
+        yield Check("fail", "batch", str(error))
+        return
+    yield Check("ok", "batch", f"{config.batch_size} images over {mesh.size} devices")
+    state = programs.step_arguments(config, module, run=run, mesh=mesh)[0]
+    yield disk(workdir, sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(state)))
+    yield from compiled_programs(config, module, run, mesh)
+
+
+def versions() -> Check:
+    """Python and the libraries that decide results."""
+    installed = ", ".join(f"{name} {metadata.version(name)}" for name in preflight.LIBRARIES)
+    return Check("ok", "versions", f"Python {platform.python_version()}, {installed}")
+
+
+def devices() -> Check:
+    """What JAX computes on."""
+    found = jax.devices()
+    kind = found[0].device_kind
+    sentence = f"{len(found)} x {found[0].platform}" + (f" ({kind})" if kind != "cpu" else "")
+    if found[0].platform != "cpu":
+        return Check("ok", "devices", sentence)
+    for path, command in ACCELERATORS.items():
+        if os.path.exists(path):
+            return Check("warn", "devices", f"{sentence}, although there is {path}: {command}")
+    return Check("warn", "devices", f"{sentence}: enough for small networks and images only")
+
+
+def disk(workdir: pathlib.Path, state_bytes: int | None) -> Check:
+    """Whether the workdir can be written to, and holds the checkpoints of a state of that size."""
+    folder = next(p for p in (workdir.absolute(), *workdir.absolute().parents) if p.exists())
+    if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
+        return Check(
+            "fail", "workdir", f"{workdir} cannot be written to: {folder} does not allow it"
+        )
+    free = shutil.disk_usage(folder).free
+    sentence = f"{workdir} has {readable(free)} free"
+    if state_bytes is None:
+        return Check("ok", "disk", sentence)
+    needed = CHECKPOINTS * state_bytes
+    sentence += f"; up to {CHECKPOINTS} checkpoints take {readable(needed)}"
+    return Check("ok" if needed < free else "fail", "disk", sentence)
+
+
+def data(config: ConfigDict, sources: recipe.Sources) -> Check:
+    """How many images, classes and objects there are, and whether the anchors fit them."""
+    objects = all_objects(sources.train)
+    of_image = np.bincount(objects.image, minlength=len(sources.train))
+    empty, full = int((of_image == 0).sum()), int((of_image > config.data.max_targets).sum())
+    sentence = (
+        f"{len(sources.train):,} images to train on, {empty:,} of them without objects, "
+        f"{len(objects.labels):,} objects of {len(sources.class_names)} classes; "
+        f"{len(sources.evaluation):,} images to evaluate on"
+    )
+    doubts = []
+    if full:
+        doubts.append(
+            f"{full:,} images have more objects than --config.data.max_targets="
+            f"{config.data.max_targets}, and lose the smallest"
+        )
+    absent = len(sources.class_names) - len(np.unique(objects.labels))
+    if absent:
+        doubts.append(f"{absent} classes have no object")
+    if misfit := anchors.warning(config, sources.train):
+        doubts.append(misfit.removeprefix("warning: "))
+    return Check("warn" if doubts else "ok", "data", ". ".join([sentence, *doubts]))
+
+
+def compiled_programs(
+    config: ConfigDict, module: Detector, run: RunLength, mesh: Mesh
+) -> Iterator[Check]:
+    """Compiles the training step of each size and prediction: seconds, memory, operations."""
+    arguments = programs.step_arguments(config, module, run=run, mesh=mesh)
+    steps = programs.make_steps(config, module, arguments[0], run=run, mesh=mesh)
+    named = {f"training step at {side} pixels": (steps[side], arguments) for side in steps}
+    named["prediction"] = (
+        programs.make_prediction(config, module, mesh),
+        programs.prediction_arguments(config, variable_shapes(module), mesh),
+    )
+    with CompileLog(lambda sentence: None) as log:
+        started = time.perf_counter()
+        compiled = {name: f.lower(*shapes).compile() for name, (f, shapes) in named.items()}
+        seconds = time.perf_counter() - started
+    found = f", {log.cached} of them found in the compilation cache" if log.cached else ""
+    yield Check(
+        "ok",
+        "programs",
+        f"{len(named)} traced and compiled in {seconds:.0f} s{found}: {', '.join(named)}; "
+        "a training compiles its start, and prediction with the folded network, too",
+    )
+    for name, one in compiled.items():
+        yield _memory(name, Memory.of(one), mesh)
+    gigaflops = programs.step_flops(config, module) / 1e9
+    yield Check(
+        "ok",
+        "FLOPs",
+        f"{gigaflops:,.1f} GFLOP for one training step, {gigaflops / config.batch_size:,.2f} "
+        "for one image",
+    )
+
+
+def _memory(name: str, memory: Memory, mesh: Mesh) -> Check:
+    available = device_bytes(mesh)
+    sentence = (
+        f"the {name} needs {readable(memory.total)} of {readable(available)} on each device: "
+        f"{readable(memory.arguments)} of arguments, {readable(memory.temporaries)} of temporaries"
+    )
+    if memory.total <= TIGHT * available:
+        return Check("ok", "memory", sentence)
+    verdict = "fail" if memory.total > available else "warn"
+    advice = "lower --config.batch_size, or --config.eval.batch_size for prediction"
+    return Check(verdict, "memory", f"{sentence}; {advice}, or set --config.remat=.")
+
+
+def device_bytes(mesh: Mesh) -> int:
+    """Memory that JAX may use on a device; of a CPU, its share of the machine's."""
+    device = mesh.local_devices[0]
+    stats = device.memory_stats() or {}
+    if "bytes_limit" in stats:
+        return stats["bytes_limit"]
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // len(mesh.local_devices)

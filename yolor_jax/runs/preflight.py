@@ -1,0 +1,237 @@
+"""Before several processes begin one run: all must be there and mean the same run.
+
+    group = preflight.meet({"config": config.to_dict(), "workdir": "runs/csp"})
+    preflight.connect(group)
+    sources = preflight.open_sources(config, group)
+    preflight.require_shared(workdir, group)
+
+Each ends with one message in every process, instead of a run that hangs or that trains on two data
+sets at once. A process on its own compares nothing and waits for nobody.
+"""
+
+import collections
+import hashlib
+import importlib.metadata
+import os
+import pathlib
+import platform
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+import jax
+from ml_collections import ConfigDict
+
+import yolor_jax
+from yolor_jax.errors import CommandError, user_errors
+from yolor_jax.runs import recipe
+from yolor_jax.training.processes.cluster import find_place
+from yolor_jax.training.processes.group import ALONE, Disagreement, ProcessGroup, differences
+from yolor_jax.training.processes.roll_call import meet as roll_call
+
+TIMEOUT = 50.0
+"""Seconds that processes wait for each other where none of them has anything to prepare."""
+LIBRARIES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
+"""What decides results, beside this package."""
+SAMPLED = 64
+"""Images of a split, evenly spread, that are compared with their names and boxes."""
+SAME_DATA = "Give every host the same prepared data set, or let each prepare the same files."
+
+T = TypeVar("T")
+
+
+def meet(settings: Mapping[str, Any]) -> ProcessGroup:
+    """The processes that the environment tells of, with the same command and the same code.
+
+    Args:
+        settings: what the command was asked for, by name; nested dictionaries.
+
+    Raises:
+        CommandError: a process never came, or differs; says which, in what, and what to do.
+    """
+    with user_errors():
+        place = find_place(os.environ)
+    if place is None:
+        return ALONE
+    try:
+        group = roll_call(place, timeout=TIMEOUT)
+    except Disagreement as error:
+        raise CommandError(str(error)) from error
+    agree(group, "command", _flat(settings), "Give every process the same command and recipe.")
+    agree(group, "code", code_facts(), "Bring the same code and libraries to every host.")
+    return group
+
+
+def connect(group: ProcessGroup) -> None:
+    """Makes the devices of all processes those of one run; only the first process speaks then.
+
+    Raises:
+        CommandError: the processes do not have equally many devices of one kind.
+    """
+    if group is ALONE:
+        return
+    place = group.place
+    jax.config.update("jax_enable_preemption_service", False)  # it catches SIGTERM: see preemption
+    jax.distributed.initialize(
+        place.coordinator, place.count, place.index, initialization_timeout=round(TIMEOUT)
+    )
+    if not group.is_first:
+        sys.stdout = open(os.devnull, "w")
+    kinds = collections.defaultdict(list)
+    for device in jax.devices():
+        kinds[device.process_index].append(device.device_kind)
+    require_equal_devices(kinds)
+
+
+def require_equal_devices(kinds: Mapping[int, Sequence[str]]) -> None:
+    """Raises a CommandError unless each process has equally many devices of one kind.
+
+    Args:
+        kinds: of the devices of each process.
+    """
+    facts = []
+    for _, own in sorted(kinds.items()):
+        counts = collections.Counter(own)
+        facts.append({"devices": ", ".join(f"{counts[k]} x {k}" for k in sorted(counts))})
+    if clauses := differences(facts):
+        raise CommandError(
+            f"the processes of this run have different {clauses[0]}. Look for a device that "
+            "another program holds, and at CUDA_VISIBLE_DEVICES."
+        )
+
+
+def open_together(
+    topic: str,
+    opener: Callable[[], T],
+    facts: Callable[[T], dict[str, str]],
+    group: ProcessGroup,
+    advice: str,
+) -> T:
+    """Opens something in every process, and compares what was opened.
+
+    Opening may take a while on one host, for example where only that one must prepare the data:
+    the others wait as long as it lives.
+
+    Args:
+        topic: what is opened.
+        opener: opens it.
+        facts: what must be the same in all processes.
+        group: the processes.
+        advice: what to do if they differ.
+
+    Returns:
+        What was opened.
+
+    Raises:
+        CommandError: it could not be opened here or in another process, or differs.
+    """
+    try:
+        with user_errors():
+            opened = opener()
+    except CommandError as error:
+        group.part(str(error), timeout=None)
+        raise
+    if group is not ALONE:
+        agree(group, topic, facts(opened), advice, timeout=None)
+    return opened
+
+
+def open_sources(config: ConfigDict, group: ProcessGroup) -> recipe.Sources:
+    """Opens both splits of a recipe in every process.
+
+    Raises:
+        CommandError: the data cannot be used as it is, or is not the same everywhere.
+    """
+
+    def facts(sources: recipe.Sources) -> dict[str, str]:
+        return split_facts(sources.train) | split_facts(sources.evaluation)
+
+    return open_together("data", lambda: recipe.open_sources(config), facts, group, SAME_DATA)
+
+
+def open_evaluation(config: ConfigDict, group: ProcessGroup) -> recipe.Split:
+    """Opens the split to evaluate on in every process; see `open_sources`."""
+    return open_together(
+        "data",
+        lambda: recipe.open_split(config, config.data.eval_split),
+        split_facts,
+        group,
+        SAME_DATA,
+    )
+
+
+def require_shared(folder: pathlib.Path, group: ProcessGroup) -> None:
+    """Checks that all processes see the same folder; creates it if need be.
+
+    Raises:
+        CommandError: a process sees another one, such as a disk of its own.
+    """
+    if group is ALONE:
+        return
+    with user_errors():
+        folder.mkdir(parents=True, exist_ok=True)
+    sign = folder / ".shared"
+    if group.is_first:
+        sign.touch()
+    try:
+        agree(group, "sign of the workdir", {}, "")
+        seen = {f"{folder}, as process 0 sees it": "there" if sign.exists() else "not there"}
+        advice = "a folder that all hosts share, such as a network file system or a mounted bucket"
+        agree(group, "workdir", seen, f"Use {advice}.")
+    finally:
+        if group.is_first:
+            sign.unlink()
+
+
+def code_facts() -> dict[str, str]:
+    """Digest of this package's sources, and the versions of what it computes with."""
+    root = pathlib.Path(yolor_jax.__file__).parent
+    digest = hashlib.sha256()
+    for path in sorted(root.rglob("*.py")):
+        digest.update(str(path.relative_to(root)).encode() + b"\0" + path.read_bytes())
+    versions = {name: importlib.metadata.version(name) for name in LIBRARIES}
+    return {"yolor_jax": digest.hexdigest()[:12], "Python": platform.python_version(), **versions}
+
+
+def split_facts(split: recipe.Split) -> dict[str, str]:
+    """Number of images of a split, and digests of its classes and of its images."""
+    classes = hashlib.sha256("\n".join(split.class_names).encode())
+    return {
+        f"{split.split}: images": str(len(split)),
+        f"{split.split}: digest of images": digest_of_images(split),
+        f"{split.split}: digest of classes": classes.hexdigest()[:12],
+    }
+
+
+def digest_of_images(split: recipe.Split) -> str:
+    """Digest of `SAMPLED` images of a split, with their positions, names, boxes and labels."""
+    count = len(split)
+    images = hashlib.sha256()
+    for position in sorted({i * count // SAMPLED for i in range(SAMPLED)}):
+        example = split[position]
+        images.update(f"{position} {split.name(position)}".encode() + example.jpeg)
+        images.update(example.boxes_xyxy.tobytes() + example.labels.tobytes())
+    return images.hexdigest()[:12]
+
+
+def agree(
+    group: ProcessGroup,
+    topic: str,
+    facts: Mapping[str, str],
+    advice: str,
+    timeout: float | None = TIMEOUT,
+) -> None:
+    """`ProcessGroup.agree` at the command line: what differs is a CommandError."""
+    try:
+        group.agree(topic, facts, advice=advice, timeout=timeout)
+    except Disagreement as error:
+        raise CommandError(str(error)) from error
+
+
+def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """Settings by path."""
+    flat = {}
+    for name, value in settings.items():
+        inner = isinstance(value, Mapping)
+        flat |= _flat(value, f"{prefix}{name}.") if inner else {f"{prefix}{name}": repr(value)}
+    return flat
