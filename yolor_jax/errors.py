@@ -1,10 +1,18 @@
-"""What a command says when it cannot do what was asked for."""
+"""The one kind of error that whoever called can mend, and what a command makes of it."""
 
 import contextlib
 from collections.abc import Iterable, Iterator
 
 
-class CommandError(Exception):
+class InputError(ValueError):
+    """What was given cannot be used.
+
+    Its text is one sentence for whoever gave it: what was got, what was expected, what to do.
+    Any other ValueError is a mistake of ours, and keeps its traceback.
+    """
+
+
+class CommandError(InputError):
     """Wrong input by the user: one sentence for the terminal, no traceback, exit code 2."""
 
 
@@ -16,7 +24,7 @@ def user_errors() -> Iterator[None]:
     """
     try:
         yield
-    except (ValueError, OSError, ImportError) as error:
+    except (InputError, OSError, ImportError) as error:
         raise CommandError(_sentence(error)) from error
 
 

@@ -14,6 +14,8 @@ from typing import Any
 import jax
 import numpy as np
 
+from yolor_jax.errors import InputError
+
 PyTree = Any
 
 
@@ -41,7 +43,7 @@ def label_by_path(tree: PyTree, rules: Sequence[tuple[str, str]]) -> PyTree:
         A tree of the same structure whose leaves are the labels.
 
     Raises:
-        ValueError: if no rule matches a leaf; the message names all such leaves.
+        InputError: if no rule matches a leaf; the message names all such leaves.
     """
     compiled = [(re.compile(regex), label) for regex, label in rules]
     labels = []
@@ -52,7 +54,7 @@ def label_by_path(tree: PyTree, rules: Sequence[tuple[str, str]]) -> PyTree:
         if label is None:
             unlabelled.append(path)
     if unlabelled:
-        raise ValueError(
+        raise InputError(
             f"{len(unlabelled)} leaves match none of the rules {[regex for regex, _ in rules]}: "
             f"{unlabelled}. Add a rule for them."
         )
@@ -84,7 +86,7 @@ def replace(tree: PyTree, leaves: Mapping[str, Any]) -> PyTree:
         A tree of the same structure.
 
     Raises:
-        ValueError: if there is no leaf of such a path, or it has another shape or dtype.
+        InputError: if there is no leaf of such a path, or it has another shape or dtype.
     """
     old = flatten_by_path(tree)
     wrong = [
@@ -93,7 +95,7 @@ def replace(tree: PyTree, leaves: Mapping[str, Any]) -> PyTree:
         for sentence in differences({path: leaf}, {path: old[path]} if path in old else {})
     ]
     if wrong:
-        raise ValueError("; ".join(wrong))
+        raise InputError("; ".join(wrong))
     new = [leaves.get(path, leaf) for path, leaf in old.items()]
     return jax.tree.unflatten(jax.tree.structure(tree), new)
 

@@ -46,7 +46,7 @@ def augment(
         them if that is set.
 
     Raises:
-        ValueError: If groups do not divide the batch.
+        InputError: If groups do not divide the batch.
     """
     count = batch.image.shape[0] // config.decodes
     config.require_groups(count)

@@ -6,6 +6,8 @@ AugmentConfig(translate=0.5, scale=0.5)       # at 1280 pixels
 
 import dataclasses
 
+from yolor_jax.errors import InputError
+
 SAMPLING = ("auto", "gathers", "products")
 PARTNERS = ("batch", "dataset")
 _PROBABILITIES = ("mosaic", "mosaic_nine", "mixup", "flip_horizontal", "flip_vertical")
@@ -43,7 +45,7 @@ class AugmentConfig:
             "products", or "auto": products on TPU and gathers elsewhere. Results are equal.
 
     Raises:
-        ValueError: If one is out of range.
+        InputError: If one is out of range.
     """
 
     mosaic: float = 1.0
@@ -68,19 +70,19 @@ class AugmentConfig:
         wrong = {k: v for k, top in _LIMITS.items() if not 0 <= (v := getattr(self, k)) <= top}
         if wrong:
             limits = ", ".join(f"0 .. {_LIMITS[name]:g} for {name}" for name in wrong)
-            raise ValueError(f"got {wrong}; expected {limits} (0: nothing changes)")
+            raise InputError(f"got {wrong}; expected {limits} (0: nothing changes)")
         for name, known in (("sampling", SAMPLING), ("partners", PARTNERS)):
             if getattr(self, name) not in known:
-                raise ValueError(
+                raise InputError(
                     f"got {name}={getattr(self, name)!r}; expected one of {', '.join(known)}"
                 )
         if self.group < 1 or self.max_targets < 0:
-            raise ValueError(
+            raise InputError(
                 f"got group={self.group}, max_targets={self.max_targets}; expected a group of at "
                 "least 1 image, and max_targets=0 (as before) or more"
             )
         if self.mosaic and self.partners == "batch" and self.group < 4:
-            raise ValueError(
+            raise InputError(
                 f"got group={self.group}; a mosaic shows four images of its group: set "
                 "augment.group=4 or more, augment.partners='dataset', or augment.mosaic=0.0"
             )
@@ -108,7 +110,7 @@ class AugmentConfig:
         return bool(self.mosaic or self.translate or self.scale) or not self.is_separable
 
     def require_groups(self, images: int) -> None:
-        """Raises a ValueError unless the images of one device fall into whole groups.
+        """Raises an InputError unless the images of one device fall into whole groups.
 
         Args:
             images: Trained on in a step, by one device.
@@ -117,7 +119,7 @@ class AugmentConfig:
         if images % needed:
             smaller = [g for g in range(4, needed) if images % g == 0]
             advice = f"set augment.group={smaller[-1]}" if smaller else "use a larger batch"
-            raise ValueError(
+            raise InputError(
                 f"mosaic and mixup take partners from groups of {needed} images, which do not "
                 f"divide the {images} images that a device has of each batch: {advice}, or set "
                 "augment.mosaic=0.0 and augment.mixup=0.0"

@@ -17,7 +17,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from yolor_jax.errors import CommandError, user_errors
+from yolor_jax.errors import CommandError, InputError, user_errors
 
 if TYPE_CHECKING:
     import numpy as np
@@ -140,19 +140,19 @@ def find_files(arguments: list[str]) -> Inputs:
 
 
 def _matches(argument: str) -> list[pathlib.Path]:
-    """The files that one argument stands for; raises ValueError if there are none."""
+    """The files that one argument stands for; raises InputError if there are none."""
     path = pathlib.Path(argument)
     if path.is_file():
         return [path]
     if path.is_dir():
         found = sorted(p for p in path.iterdir() if p.suffix.lower() in ENDINGS and p.is_file())
         if not found:
-            raise ValueError(f"no image in this folder (endings: {', '.join(sorted(ENDINGS))})")
+            raise InputError(f"no image in this folder (endings: {', '.join(sorted(ENDINGS))})")
         return found
     matches = map(pathlib.Path, sorted(glob.glob(argument, recursive=True)))
     found = [match for match in matches if match.is_file()]
     if not found:
-        raise ValueError("no such file")
+        raise InputError("no such file")
     return found
 
 
@@ -160,7 +160,7 @@ def read_image(path: pathlib.Path) -> "np.ndarray":
     """Reads a picture as RGB uint8 [H, W, 3], upright.
 
     Raises:
-        ValueError: it is not a complete image; the message has the path.
+        InputError: it is not a complete image; the message has the path.
     """
     import cv2
 
@@ -172,9 +172,9 @@ def read_image(path: pathlib.Path) -> "np.ndarray":
             data = apply_orientation(data)
         return decode(data)
     except OSError as error:
-        raise ValueError(f"{path}: {error.strerror}") from error
+        raise InputError(f"{path}: {error.strerror}") from error
     except (ValueError, cv2.error) as error:
-        raise ValueError(f"{path}: {error}") from error
+        raise InputError(f"{path}: {error}") from error
 
 
 def unused(path: pathlib.Path) -> pathlib.Path:

@@ -10,7 +10,7 @@ import argparse
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from yolor_jax.errors import user_errors
+from yolor_jax.errors import InputError, user_errors
 
 if TYPE_CHECKING:
     from yolor_jax.models.spec import ModelSpec
@@ -57,7 +57,7 @@ def table(spec: "ModelSpec", params: Mapping) -> str:
         before training it is the ``std`` of the knowledge, 0.02 by default.
 
     Raises:
-        ValueError: there is no implicit knowledge in it.
+        InputError: there is no implicit knowledge in it.
     """
     import numpy as np
 
@@ -67,7 +67,7 @@ def table(spec: "ModelSpec", params: Mapping) -> str:
 
     found = find(params)
     if not found:
-        raise ValueError(
+        raise InputError(
             "there is no implicit knowledge in this network: it is folded, or its model has none"
         )
     lines = [HEADING]

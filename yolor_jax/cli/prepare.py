@@ -16,7 +16,7 @@ import argparse
 import pathlib
 from typing import TYPE_CHECKING
 
-from yolor_jax.errors import CommandError, user_errors
+from yolor_jax.errors import CommandError, InputError, user_errors
 
 if TYPE_CHECKING:
     from yolor_jax.preparation.coco_files import Original
@@ -58,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
 
     with user_errors():
         if str(args.source) == "shapes":
-            raise ValueError("the built-in shapes are drawn on first use; nothing to prepare")
+            raise InputError("the built-in shapes are drawn on first use; nothing to prepare")
         name, originals = _open(args.source.expanduser().resolve(), args.splits)
         target = args.target or pathlib.Path("data/prepared") / name
         reports = prepare_splits(originals, target.expanduser(), skip_broken=args.skip_broken)
@@ -78,7 +78,7 @@ def _open(source: pathlib.Path, splits: list[str] | None) -> tuple[str, list["Or
     splits = splits or stored.find_splits(source)
     builders = [stored.open_builder(source, split)[1] for split in splits]
     if stored.is_array_record(builders[0]):
-        raise ValueError(
+        raise InputError(
             f"{source} holds array_record files, which training reads as they are "
             f"(--config.data.path={source}); to look through them: yolor prepare --verify {source}"
         )

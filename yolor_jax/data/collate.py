@@ -18,6 +18,7 @@ import numpy as np
 from yolor_jax.data.encoded import decode
 from yolor_jax.data.example import Batch, Examples
 from yolor_jax.data.letterbox import BORDER, letterbox
+from yolor_jax.errors import InputError
 
 
 class Overflow(NamedTuple):
@@ -75,7 +76,7 @@ class BatchLoader:
             Those that have too many targets.
 
         Raises:
-            ValueError: If an image cannot be decoded; names it.
+            InputError: If an image cannot be decoded; names it.
         """
         if self._pool is None:
             cv2.setNumThreads(0)  # one image per thread, not many threads per image
@@ -100,7 +101,7 @@ class BatchLoader:
             image = decode(example.jpeg)
         except ValueError as error:
             name = self._source.name(position)
-            raise ValueError(f"image {name} (position {position}): {error}") from error
+            raise InputError(f"image {name} (position {position}): {error}") from error
         size = (self._image_size, self._image_size)
         _, parameters = letterbox(image, size, out=batch.image[row])
         scale, pad_x, pad_y = parameters

@@ -14,6 +14,8 @@ import cv2
 import numpy as np
 from jaxtyping import UInt8
 
+from yolor_jax.errors import InputError
+
 _JPEG, _PNG = b"\xff\xd8", b"\x89PNG\r\n\x1a\n"
 _FRAME_MARKERS = set(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _ALONE = {0x01, *range(0xD0, 0xD9)}  # markers without a length
@@ -32,13 +34,13 @@ def read_header(data: bytes) -> Header:
     """Reads size and orientation; only formats other than JPEG and PNG are decoded for it.
 
     Raises:
-        ValueError: If the image is truncated or is none; the message says which.
+        InputError: If the image is truncated or is none; the message says which.
     """
     if data.startswith(_JPEG):
         return _read_jpeg(data)
     if data.startswith(_PNG):
         if len(data) < 24 or b"IEND" not in data[-64:]:
-            raise ValueError("truncated: its end is missing")
+            raise InputError("truncated: its end is missing")
         width, height = struct.unpack(">II", data[16:24])
         return Header(height, width, 1)
     height, width = decode(data).shape[:2]
@@ -49,14 +51,14 @@ def decode(data: bytes) -> UInt8[np.ndarray, "h w 3"]:
     """Decodes the stored pixels to RGB, whatever orientation EXIF asks for.
 
     Raises:
-        ValueError: If the image is truncated or is none; the message says which.
+        InputError: If the image is truncated or is none; the message says which.
     """
     if data.startswith((_JPEG, _PNG)):
         read_header(data)
     flags = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
     image = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if data else None
     if image is None:
-        raise ValueError("no image that OpenCV can decode")
+        raise InputError("no image that OpenCV can decode")
     return image
 
 
@@ -64,12 +66,12 @@ def check(data: bytes) -> Header:
     """Reads the header, and decodes the image small and grey, which reads all of its data.
 
     Raises:
-        ValueError: If the image is truncated or is none; the message says which.
+        InputError: If the image is truncated or is none; the message says which.
     """
     header = read_header(data)
     flags = cv2.IMREAD_REDUCED_GRAYSCALE_8 | cv2.IMREAD_IGNORE_ORIENTATION
     if cv2.imdecode(np.frombuffer(data, np.uint8), flags) is None:
-        raise ValueError("no image that OpenCV can decode")
+        raise InputError("no image that OpenCV can decode")
     return header
 
 
@@ -84,7 +86,7 @@ def _read_jpeg(data: bytes) -> Header:
     size, orientation, position = None, 1, 2
     while position + 4 <= len(data):
         if data[position] != 0xFF:
-            raise ValueError("damaged: no JPEG marker where one must stand")
+            raise InputError("damaged: no JPEG marker where one must stand")
         marker = data[position + 1]
         if marker == 0xFF or marker in _ALONE:
             position += 1 if marker == 0xFF else 2
@@ -97,10 +99,10 @@ def _read_jpeg(data: bytes) -> Header:
             orientation = _read_orientation(segment[6:])
         elif marker == 0xDA:  # from here on, an end marker is not that of a thumbnail
             if size is None or data.rfind(b"\xff\xd9", position) < 0:
-                raise ValueError("truncated: its end is missing")
+                raise InputError("truncated: its end is missing")
             return Header(*size, orientation)
         position += 2 + length
-    raise ValueError("truncated: it ends in its header")
+    raise InputError("truncated: it ends in its header")
 
 
 def _read_orientation(tiff: bytes) -> int:

@@ -20,6 +20,7 @@ import numpy as np
 from jaxtyping import Float
 
 from yolor_jax.data.objects import Objects
+from yolor_jax.errors import InputError
 
 
 def image_weights(objects: Objects, num_classes: int) -> Float[np.ndarray, " N"]:
@@ -30,10 +31,10 @@ def image_weights(objects: Objects, num_classes: int) -> Float[np.ndarray, " N"]
         num_classes: K.
 
     Raises:
-        ValueError: there are no objects.
+        InputError: there are no objects.
     """
     if not len(objects.labels):
-        raise ValueError(
+        raise InputError(
             "no image of the training split shows an object, so that none has a weight; switch "
             "image weights off, or check the annotations"
         )

@@ -14,6 +14,8 @@ import cv2
 import numpy as np
 from jaxtyping import Float32, UInt8
 
+from yolor_jax.errors import InputError
+
 BORDER = 114
 """Grey level of the border, all channels."""
 
@@ -38,18 +40,18 @@ def letterbox(
         below one pixel (1 x 1000 to 320: the height would round to zero).
 
     Raises:
-        ValueError: If the image or the canvas has a side of zero, or `out` is of another size.
+        InputError: If the image or the canvas has a side of zero, or `out` is of another size.
     """
     height, width = image.shape[:2]
     canvas_height, canvas_width = size
     if min(height, width, canvas_height, canvas_width) < 1:
-        raise ValueError(
+        raise InputError(
             f"got an image of {height} x {width} and a canvas of {canvas_height} x {canvas_width} "
             "pixels; every side must have at least one pixel"
         )
     canvas = np.empty((canvas_height, canvas_width, 3), np.uint8) if out is None else out
     if canvas.shape[:2] != size:
-        raise ValueError(f"got a canvas of {canvas.shape[:2]}; expected the size {size}")
+        raise InputError(f"got a canvas of {canvas.shape[:2]}; expected the size {size}")
     scale = min(canvas_height / height, canvas_width / width)
     if not scaleup:
         scale = min(scale, 1.0)

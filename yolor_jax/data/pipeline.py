@@ -22,6 +22,7 @@ import numpy as np
 from yolor_jax.data.collate import BatchLoader, Overflow
 from yolor_jax.data.example import Batch, Examples
 from yolor_jax.data.workers import batches_of_workers
+from yolor_jax.errors import InputError
 
 _logger = logging.getLogger(__name__)
 _PARTNERS = 0x9A127  # makes these draws others than those of anything else with the same seed
@@ -68,12 +69,12 @@ def train_batches(
         Its ``close()`` ends threads and workers; so does the end of the program, whatever ends it.
 
     Raises:
-        ValueError: If an argument is out of range, or (later) an image cannot be decoded; the
+        InputError: If an argument is out of range, or (later) an image cannot be decoded; the
             message names it.
     """
     share = _share(batch_size, process_index, process_count)
     if start < 0 or max_targets < 1 or image_size < 1:
-        raise ValueError(
+        raise InputError(
             f"got start={start}, max_targets={max_targets}, image_size={image_size}; expected a "
             "position of at least 0, at least one target and at least one pixel"
         )
@@ -150,7 +151,7 @@ def _numbered(positions: Callable[[int], list[int]], length: int) -> grain.MapDa
 def _share(batch_size: int, process_index: int, process_count: int) -> int:
     """Images per process."""
     if not 0 <= process_index < process_count or batch_size < 1 or batch_size % process_count:
-        raise ValueError(
+        raise InputError(
             f"got batch_size={batch_size} for process {process_index} of {process_count}; "
             "expected a batch size that the number of processes divides"
         )
@@ -162,7 +163,7 @@ def _batches(
 ) -> Iterator[Batch]:
     """Reads ahead, with the threads of this process or in workers."""
     if threads < 1 or workers < 0:
-        raise ValueError(
+        raise InputError(
             f"got threads={threads}, workers={workers}; expected at least one thread and no "
             "negative number of processes"
         )

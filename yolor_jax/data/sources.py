@@ -20,6 +20,7 @@ from yolor_jax.data.encoded import read_header
 from yolor_jax.data.example import Example
 from yolor_jax.data.stored import Stored, read
 from yolor_jax.data.targets import Targets, ground_truth_path, targets_path
+from yolor_jax.errors import InputError
 
 Path = str | pathlib.Path
 
@@ -61,7 +62,7 @@ class Source:
 
         Raises:
             IndexError: If there is no such position.
-            ValueError: If the record is damaged, the stored image is truncated, or the records do
+            InputError: If the record is damaged, the stored image is truncated, or the records do
                 not fit their sidecar.
         """
         index = operator.index(index)
@@ -70,7 +71,7 @@ class Source:
         try:
             record = self._stored[index]
         except RuntimeError as error:  # of array_record
-            raise ValueError(
+            raise InputError(
                 f"record {index} of the split {self.split} in {self.directory} cannot be read; "
                 f"prepare the data set again ({error})"
             ) from error
@@ -78,7 +79,7 @@ class Source:
             return self._from_features(record, index)
         targets = self._targets
         if record["image/id"] != targets.image_ids[index]:
-            raise ValueError(
+            raise InputError(
                 f"{targets_path(self.directory, self.split)} does not belong to the "
                 f"records beside it (image {index}); delete {self.directory} and prepare it again"
             )
@@ -119,7 +120,7 @@ class Source:
         ground_truth = json.loads(self._annotations.read_text())
         here = set(self.image_ids)
         if lacking := here - {image["id"] for image in ground_truth["images"]}:
-            raise ValueError(
+            raise InputError(
                 f"{self._annotations} lacks {len(lacking)} images of the split {self.split} "
                 f"(the first: id {min(lacking)}); give the annotations that belong to this split"
             )
@@ -139,7 +140,7 @@ class Source:
         try:
             height, width, _ = read_header(record["image"])
         except ValueError as error:
-            raise ValueError(f"image {record['image/filename'].decode()}: {error}") from error
+            raise InputError(f"image {record['image/filename'].decode()}: {error}") from error
         boxes_yxyx = np.asarray(objects["bbox"], np.float32).reshape(-1, 4)
         boxes_yxyx = boxes_yxyx.astype(np.float64) * [height, width, height, width]
         return Example(
@@ -190,7 +191,7 @@ def open_source(directory: Path, split: str, annotations: Path | None = None) ->
             evaluation then uses their exact areas, and classes get their category ids.
 
     Raises:
-        ValueError: If it is no such directory, holds TFRecord files, or has no such split.
+        InputError: If it is no such directory, holds TFRecord files, or has no such split.
     """
     stored = read(pathlib.Path(directory).expanduser(), split)
     annotations, targets = _find_sidecars(stored.directory, split, annotations)
@@ -223,7 +224,7 @@ def _category_ids(class_names, annotations, targets) -> tuple[int, ...]:
         categories = json.loads(annotations.read_text())["categories"]
         ids = {category["name"]: category["id"] for category in categories}
         if set(ids) != set(class_names):
-            raise ValueError(
+            raise InputError(
                 f"{annotations} names other categories than the data set: "
                 f"{sorted(set(ids) ^ set(class_names))[:5]} are only in one of them"
             )

@@ -11,6 +11,8 @@ from typing import NamedTuple
 import tensorflow_datasets as tfds
 from google.protobuf.json_format import ParseError
 
+from yolor_jax.errors import InputError
+
 _FEATURES = {"image", "image/filename", "image/id", "objects"}
 _OBJECT_FEATURES = {"area", "bbox", "id", "is_crowd", "label"}
 
@@ -36,7 +38,7 @@ def find_splits(path: pathlib.Path) -> list[str]:
         path: The directory of dataset_info.json, or one or two levels above it.
 
     Raises:
-        ValueError: If it is no such directory.
+        InputError: If it is no such directory.
     """
     return list(_builder(_find(path)).info.splits)
 
@@ -54,7 +56,7 @@ def open_builder(path: pathlib.Path, split: str) -> tuple[pathlib.Path, tfds.cor
         split: Name of a split that it must have.
 
     Raises:
-        ValueError: If it is no such directory, lacks features of coco/2017, or has no such split.
+        InputError: If it is no such directory, lacks features of coco/2017, or has no such split.
     """
     directory = _find(path)
     builder = _builder(directory)
@@ -63,12 +65,12 @@ def open_builder(path: pathlib.Path, split: str) -> tuple[pathlib.Path, tfds.cor
     if not lacking:
         lacking = {f"objects/{f}" for f in _OBJECT_FEATURES - set(features["objects"].keys())}
     if lacking:
-        raise ValueError(
+        raise InputError(
             f"{directory} lacks the features {sorted(lacking)}; expected those of coco/2017: "
             f"{sorted(_FEATURES)}, objects with {sorted(_OBJECT_FEATURES)}"
         )
     if split not in builder.info.splits:
-        raise ValueError(
+        raise InputError(
             f"{directory} has no split {split!r}; it has {sorted(builder.info.splits)}"
         )
     return directory, builder
@@ -82,11 +84,11 @@ def read(path: pathlib.Path, split: str) -> Stored:
         split: Name of the split.
 
     Raises:
-        ValueError: If it is no such directory, holds TFRecord files, or has no such split.
+        InputError: If it is no such directory, holds TFRecord files, or has no such split.
     """
     directory, builder = open_builder(path, split)
     if not is_array_record(builder):
-        raise ValueError(
+        raise InputError(
             f"{directory} holds {builder.info.file_format.value} files, in which no image can be "
             f"found without reading all before it; convert it once: yolor prepare {directory}"
         )
@@ -99,7 +101,7 @@ def _builder(directory: pathlib.Path) -> tfds.core.DatasetBuilder:
     try:
         return tfds.builder_from_directory(directory)
     except (ParseError, ValueError, KeyError, OSError) as error:
-        raise ValueError(
+        raise InputError(
             f"{directory}: dataset_info.json or features.json is damaged or missing; copy the "
             f"directory again ({error})"
         ) from error
@@ -110,11 +112,11 @@ def _find(path: pathlib.Path) -> pathlib.Path:
     found = [p for level in ("", "*/", "*/*/") for p in path.glob(f"{level}dataset_info.json")]
     found = [p.parent for p in found if not p.parent.name.startswith(".")]
     if not found:
-        raise ValueError(
+        raise InputError(
             f"{path} is no data set: expected 'shapes', a COCO-format folder (with annotations/"
             "instances_SPLIT.json or annotations*.zip, and images in SPLIT/ or SPLIT.zip), or a "
             "TFDS directory (with dataset_info.json)"
         )
     if len(found) > 1:
-        raise ValueError(f"{path} holds several data sets, name one: {[str(p) for p in found]}")
+        raise InputError(f"{path} holds several data sets, name one: {[str(p) for p in found]}")
     return found[0]

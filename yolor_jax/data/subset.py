@@ -11,6 +11,7 @@ import numpy as np
 from yolor_jax.data.example import Example
 from yolor_jax.data.sources import Source
 from yolor_jax.data.targets import Targets
+from yolor_jax.errors import InputError
 
 
 class Subset:
@@ -79,7 +80,7 @@ def first_images(source: Source, count: int) -> Subset:
         count: How many.
 
     Raises:
-        ValueError: If there are not so many.
+        InputError: If there are not so many.
     """
     by_id = sorted(range(len(source)), key=lambda position: source.image_ids[position])
     positions = []
@@ -89,7 +90,7 @@ def first_images(source: Source, count: int) -> Subset:
         if not source[position].is_crowd.all():
             positions.append(position)
     if len(positions) < count:
-        raise ValueError(
+        raise InputError(
             f"{source.split} has {len(positions)} images with an object, got a wish for {count}; "
             "ask for fewer"
         )

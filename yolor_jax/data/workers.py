@@ -39,7 +39,7 @@ def batches_of_workers(
             with ``close()``, or with the program.
 
     Raises:
-        ValueError: If an image cannot be decoded, as from the loader itself.
+        InputError: If an image cannot be decoded, as from the loader itself.
         ChildProcessError: If a worker ended by itself.
     """
     first = next(positions, None)

@@ -13,6 +13,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
+from yolor_jax.errors import InputError
+
 MIN_SIZE = 2.0  # pixels; boxes smaller than this both ways are not looked at
 RESTARTS = 8
 MAX_ITERATIONS = 50
@@ -93,7 +95,7 @@ def find_anchors(
         float64 [A, 2], by ascending area.
 
     Raises:
-        ValueError: if there are fewer boxes than anchors, or sizes are not positive.
+        InputError: if there are fewer boxes than anchors, or sizes are not positive.
     """
     sizes_wh = np.asarray(sizes_wh, np.float64)
     _check_sizes(sizes_wh, 1)
@@ -164,12 +166,12 @@ def _evolve(
 
 def _check_sizes(sizes_wh: Float[np.ndarray, "N 2"], at_least: int) -> None:
     if len(sizes_wh) < at_least:
-        raise ValueError(
+        raise InputError(
             f"got {len(sizes_wh)} boxes, expected at least {at_least}: check the data set and its "
             f"split (boxes below {MIN_SIZE:g} pixels both ways do not count)"
         )
     if not (np.isfinite(sizes_wh).all() and (sizes_wh > 0).all()):
-        raise ValueError(
+        raise InputError(
             "got sizes that are not finite and positive, expected (width, height) in pixels: "
             "leave out degenerate boxes"
         )

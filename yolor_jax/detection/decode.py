@@ -17,6 +17,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from yolor_jax.errors import InputError
+
 Pixels = int | float
 LevelAnchors = tuple[tuple[Pixels, Pixels], ...]
 
@@ -52,7 +54,7 @@ def decode(
         ``Decoded``.
 
     Raises:
-        ValueError: if anchors or strides do not fit the predictions.
+        InputError: if anchors or strides do not fit the predictions.
     """
     check_levels(predictions, anchors, strides)
     levels = [
@@ -63,15 +65,15 @@ def decode(
 
 
 def check_levels(predictions, anchors, strides) -> None:
-    """Raises ValueError unless every level has predictions, anchors and a stride that agree."""
+    """Raises InputError unless every level has predictions, anchors and a stride that agree."""
     if not len(predictions) == len(anchors) == len(strides) > 0:
-        raise ValueError(
+        raise InputError(
             f"got {len(predictions)} levels of predictions, {len(anchors)} of anchors and "
             f"{len(strides)} strides; expected one of each per level: take all from one ModelSpec"
         )
     for level, (logits, level_anchors) in enumerate(zip(predictions, anchors, strict=True)):
         if logits.shape[3] != len(level_anchors):
-            raise ValueError(
+            raise InputError(
                 f"level {level}: got {logits.shape[3]} anchors in predictions of shape "
                 f"{logits.shape}, expected {len(level_anchors)}, as in anchors {level_anchors}"
             )

@@ -27,6 +27,7 @@ from jaxtyping import Array, Bool, Float, Int
 from yolor_jax import boxes
 from yolor_jax.detection.assign import Candidates, assign
 from yolor_jax.detection.decode import LevelAnchors, check_levels
+from yolor_jax.errors import InputError
 
 Number = int | float | Float[Array, ""]
 
@@ -59,7 +60,7 @@ class LossConfig:
         label_smoothing: e; class targets become 1 - e / 2 and e / 2.
 
     Raises:
-        ValueError: if a number that is no traced scalar is out of range.
+        InputError: if a number that is no traced scalar is out of range.
     """
 
     box: Number = 0.05
@@ -77,7 +78,7 @@ class LossConfig:
             value = getattr(self, field.name)
             low, high = _RANGES.get(field.name, (0.0, math.inf))
             if isinstance(value, int | float) and not low <= value <= high:
-                raise ValueError(f"{field.name} of the loss is {value}: expected {low} to {high}.")
+                raise InputError(f"{field.name} of the loss is {value}: expected {low} to {high}.")
 
 
 def detection_loss(
@@ -107,12 +108,12 @@ def detection_loss(
         ``total``, gains included. The loss is B times ``total``.
 
     Raises:
-        ValueError: if anchors or strides do not fit the predictions, or level weights are not
+        InputError: if anchors or strides do not fit the predictions, or level weights are not
             known for the number of levels.
     """
     check_levels(predictions, anchors, strides)
     if len(predictions) not in BALANCE:
-        raise ValueError(
+        raise InputError(
             f"got {len(predictions)} levels, expected one of {sorted(BALANCE)}: "
             "objectness weights of the levels are defined for these only"
         )

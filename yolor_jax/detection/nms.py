@@ -27,6 +27,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from yolor_jax import boxes
 from yolor_jax.detection.decode import Decoded
+from yolor_jax.errors import InputError
 
 CLASS_OFFSET = 4096.0  # pixels; larger than any network input
 MERGE_LIMIT = 3000  # from this many candidates on, YOLOR does not merge
@@ -88,7 +89,7 @@ def non_max_suppression(
         ``Detections``.
 
     Raises:
-        ValueError: if a size is not positive.
+        InputError: if a size is not positive.
     """
     candidates = _candidates(
         decoded, score_threshold, max_candidates, max_detections, allowed_classes, CLASS_OFFSET
@@ -156,20 +157,20 @@ def _candidates(
     class_offset: float,
 ) -> _Candidates:
     if max_candidates < 1 or max_detections < 1:
-        raise ValueError(
+        raise InputError(
             f"got max_candidates={max_candidates} and max_detections={max_detections}; "
             "expected both to be at least 1"
         )
     num_predictions, num_classes = decoded.probabilities.shape[1:]
     if num_predictions < 1 or num_classes < 1:
-        raise ValueError(
+        raise InputError(
             f"got {num_predictions} predictions of {num_classes} classes, expected at least one "
             "of each: check the shapes of the network's outputs"
         )
     if allowed_classes is None:
         allowed_classes = jnp.ones(num_classes, bool)
     if allowed_classes.shape != (num_classes,):
-        raise ValueError(
+        raise InputError(
             f"got allowed_classes of shape {allowed_classes.shape}, expected ({num_classes},): "
             "one bool per class"
         )

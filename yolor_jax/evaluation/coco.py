@@ -22,6 +22,8 @@ import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from yolor_jax.errors import InputError
+
 Metrics = dict[str, float | None]
 
 # Name, and what the table says about it.
@@ -64,11 +66,11 @@ def coco_metrics(
         is valid JSON and no mean is taken over a number that is none.
 
     Raises:
-        ValueError: unknown backend, or an image or category which the ground truth does not have.
+        InputError: unknown backend, or an image or category which the ground truth does not have.
         ImportError: the library is not installed.
     """
     if backend not in BACKENDS:
-        raise ValueError(f"got backend {backend!r}, expected one of {', '.join(BACKENDS)}")
+        raise InputError(f"got backend {backend!r}, expected one of {', '.join(BACKENDS)}")
     images = [{"id": image["id"]} for image in ground_truth["images"]]
     categories = [{"id": category["id"]} for category in ground_truth["categories"]]
     _check_ids(images, categories, ground_truth["annotations"], "an annotation")
@@ -212,12 +214,12 @@ def _detected_boxes(results: Sequence[Mapping[str, Any]]) -> list[dict]:
 
 
 def _check_ids(images, categories, boxes, what: str) -> None:
-    """Raises ValueError if a box belongs to an image or a category that does not exist."""
+    """Raises InputError if a box belongs to an image or a category that does not exist."""
     for key, rows in (("image_id", images), ("category_id", categories)):
         known = {row["id"] for row in rows}
         unknown = sorted({box[key] for box in boxes} - known, key=str)
         if unknown:
-            raise ValueError(
+            raise InputError(
                 f"{what} has {key} {unknown[0]!r}, which is none of the {len(known)} in the ground "
                 f"truth ({len(unknown)} such): do both come from the same data set?"
             )

@@ -18,6 +18,7 @@ from jaxtyping import Int, PyTree
 from tqdm import tqdm
 
 from yolor_jax.data.example import Batch
+from yolor_jax.errors import InputError
 
 
 def each_image(
@@ -49,7 +50,7 @@ def each_image(
         process.
 
     Raises:
-        ValueError: an image comes twice, never, or from nowhere.
+        InputError: an image comes twice, never, or from nowhere.
     """
     seen = np.zeros(len(ids), np.int64)
     hidden = not progress or jax.process_index() != 0
@@ -60,7 +61,7 @@ def each_image(
             bar.update(len(index))
     if not seen.all():
         missing = np.nonzero(seen == 0)[0]
-        raise ValueError(
+        raise InputError(
             f"{len(missing)} of {len(ids)} images never came, the first at position {missing[0]} "
             f"(image id {ids[missing[0]]}): evaluation takes every image of the split"
         )
@@ -99,16 +100,16 @@ def _fetch(outputs: PyTree, index: jax.Array, valid: jax.Array) -> tuple[np.ndar
 
 
 def _count(seen: np.ndarray, index: np.ndarray) -> None:
-    """Notes which images came; raises ValueError if one came before or is none of the split."""
+    """Notes which images came; raises InputError if one came before or is none of the split."""
     foreign = index[(index < 0) | (index >= len(seen))]
     if len(foreign):
-        raise ValueError(
+        raise InputError(
             f"a batch has the image at position {foreign[0]}, but the split has {len(seen)} "
             "images: do batches and source belong together?"
         )
     np.add.at(seen, index, 1)
     if (seen > 1).any():
-        raise ValueError(
+        raise InputError(
             f"the image at position {np.argmax(seen > 1)} came twice: evaluation takes every image "
             "once, so use batches without shuffling, repetition or overlap between processes"
         )

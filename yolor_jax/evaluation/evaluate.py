@@ -14,6 +14,7 @@ import numpy as np
 from jax.sharding import Sharding
 
 from yolor_jax.data.example import Batch
+from yolor_jax.errors import InputError
 from yolor_jax.evaluation.coco import Metrics, coco_metrics
 from yolor_jax.evaluation.each_image import each_image
 from yolor_jax.inference.predictor import Predict, Prediction, split_detections
@@ -68,7 +69,7 @@ def evaluate(
         ``Evaluation``, the same in every process.
 
     Raises:
-        ValueError: an image comes twice, never, or from nowhere.
+        InputError: an image comes twice, never, or from nowhere.
     """
     ids = np.asarray(source.image_ids)
     results = []
@@ -119,10 +120,10 @@ def coco_results(
 
 
 def _check_same_images(ids: np.ndarray, ground_truth: dict) -> None:
-    """Raises ValueError unless the split and its ground truth have the same images."""
+    """Raises InputError unless the split and its ground truth have the same images."""
     true_ids = [image["id"] for image in ground_truth["images"]]
     if sorted(true_ids) != sorted(ids.tolist()):
-        raise ValueError(
+        raise InputError(
             f"the source has {len(ids)} images and its ground truth {len(true_ids)}, not the same "
             "ones: annotations and prepared images must come from one data set"
         )

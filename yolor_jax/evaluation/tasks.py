@@ -133,7 +133,7 @@ def evaluate_tasks(
         nothing to measure.
 
     Raises:
-        ValueError: an image comes twice, never, or from nowhere.
+        InputError: an image comes twice, never, or from nowhere.
     """
     ids = np.asarray(source.image_ids)
     present = image_classes(source)

@@ -23,6 +23,7 @@ from yolor_jax import boxes
 from yolor_jax.data.letterbox import letterbox as letterbox_image
 from yolor_jax.detection.decode import decode
 from yolor_jax.detection.nms import Detections, non_max_suppression
+from yolor_jax.errors import InputError
 from yolor_jax.models.detector import Detector, require_multiple
 
 LEAST_SIDE = 0.1  # pixels of the original image that must be left of a box in its border
@@ -53,7 +54,7 @@ class NmsConfig:
         thresholds = (self.score_threshold, self.iou_threshold)
         sizes = (self.max_candidates, self.max_detections)
         if not all(0 <= threshold <= 1 for threshold in thresholds) or min(sizes) < 1:
-            raise ValueError(f"got {self}; expected thresholds of 0 .. 1 and sizes of 1 or more")
+            raise InputError(f"got {self}; expected thresholds of 0 .. 1 and sizes of 1 or more")
 
 
 EVALUATION = NmsConfig(score_threshold=0.001, iou_threshold=0.65, max_candidates=8192)
@@ -140,13 +141,13 @@ class Predictor:
             batch_size: how many images go through the network together.
 
         Raises:
-            ValueError: an image size that does not fit (the message names those that do), or a
+            InputError: an image size that does not fit (the message names those that do), or a
                 batch size below 1.
         """
         self.size = (image_size, image_size) if isinstance(image_size, int) else image_size
         require_multiple(self.size, module.spec.strides[-1])
         if batch_size < 1:
-            raise ValueError(f"got batch_size={batch_size}; it must be positive")
+            raise InputError(f"got batch_size={batch_size}; it must be positive")
         self.batch_size = batch_size
         self._variables = jax.device_put(dict(variables))
         self._predict = jax.jit(make_predict(module, nms or NmsConfig()))
@@ -163,7 +164,7 @@ class Predictor:
 
         Raises:
             TypeError: an image is not uint8.
-            ValueError: an image is not [H, W, 3] with at least one pixel. Nothing is guessed about
+            InputError: an image is not [H, W, 3] with at least one pixel. Nothing is guessed about
                 grey or transparent images: convert them first.
         """
         results: list[Prediction] = []
@@ -199,7 +200,7 @@ def check_image(image, name: str) -> np.ndarray:
         got = getattr(image, "dtype", type(image).__name__)
         raise TypeError(f"{name} is {got}, expected a NumPy array of uint8, 0..255")
     if image.ndim != 3 or image.shape[2] != 3 or not image.size:
-        raise ValueError(
+        raise InputError(
             f"{name} has shape {image.shape}, expected RGB [height, width, 3]; for a grey image "
             "stack it three times (np.stack([grey] * 3, axis=-1)), and of RGBA take image[..., :3]"
         )

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from yolor_jax.errors import InputError
 from yolor_jax.models.spec import Anchors, ModelSpec
 
 
@@ -26,7 +27,7 @@ def with_anchors(spec: ModelSpec, description: Any) -> ModelSpec:
             first, equally many for each level; None keeps what the model has.
 
     Raises:
-        ValueError: it is no such list.
+        InputError: it is no such list.
     """
     if description is None:
         return spec
@@ -55,7 +56,7 @@ def _typed(spec: ModelSpec, description: Any) -> Anchors:
     numbers = {len(level) for level in anchors}
     fits = len(anchors) == levels and len(numbers) == 1 and sizes
     if not fits or not all(math.isfinite(side) and side > 0 for side in sizes):
-        raise ValueError(
+        raise InputError(
             f"the anchors of {spec.name} are {description!r}; expected for each of its {levels} "
             "levels a list of equally many [width, height] in pixels, such as "
             f"{[list(map(list, level[:2])) for level in spec.anchors]}"

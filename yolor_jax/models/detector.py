@@ -17,6 +17,7 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
+from yolor_jax.errors import InputError
 from yolor_jax.models.backbone import Backbone
 from yolor_jax.models.neck import Neck
 from yolor_jax.models.spec import ModelSpec
@@ -66,7 +67,7 @@ class Detector(nn.Module):
         """Images in 0..1, RGB, to logits.
 
         Raises:
-            ValueError: H or W is not a multiple of the largest stride.
+            InputError: H or W is not a multiple of the largest stride.
         """
         require_multiple(images.shape[1:3], self.spec.strides[-1])
         spec = self.spec
@@ -103,12 +104,12 @@ class Detector(nn.Module):
 
 
 def require_multiple(size: tuple[int, ...], stride: int) -> None:
-    """Raises a ValueError that names the next sizes unless all sides are multiples of stride."""
+    """Raises an InputError that names the next sizes unless all sides are multiples of stride."""
     for side in size:
         if side < 1 or side % stride:
             below, above = max(side, 0) // stride * stride, max(-(-side // stride), 1) * stride
             near = f"{below} or {above}" if below else f"{above}"
-            raise ValueError(
+            raise InputError(
                 f"image side {side} is not a multiple of the largest stride {stride}; use {near}"
             )
 
@@ -124,10 +125,10 @@ def build(
     """A detector by its name in the zoo, or by a spec of one's own.
 
     Raises:
-        ValueError: no model of that name, no classes, or ``remat`` finds no block.
+        InputError: no model of that name, no classes, or ``remat`` finds no block.
     """
     if num_classes < 1:
-        raise ValueError(f"got num_classes = {num_classes}; expected at least 1")
+        raise InputError(f"got num_classes = {num_classes}; expected at least 1")
     spec = find_spec(model)
     if remat:
         _require_block(spec, remat)
@@ -146,13 +147,13 @@ def block_names(spec: ModelSpec) -> tuple[str, ...]:
 
 
 def _require_block(spec: ModelSpec, remat: str) -> None:
-    """Raises a ValueError unless a regular expression is found in the name of a block."""
+    """Raises an InputError unless a regular expression is found in the name of a block."""
     try:
         found = any(chosen(name, remat) for name in block_names(spec))
     except re.error as error:
-        raise ValueError(f"remat is {remat!r}, which is no regular expression: {error}") from error
+        raise InputError(f"remat is {remat!r}, which is no regular expression: {error}") from error
     if not found:
-        raise ValueError(
+        raise InputError(
             f"remat is {remat!r}, which is found in no block of {spec.name}; expected a regular "
             f"expression for {', '.join(block_names(spec))}"
         )
@@ -162,29 +163,29 @@ def find_spec(model: str | ModelSpec) -> ModelSpec:
     """The spec of a zoo name; a spec is returned as it is.
 
     Raises:
-        ValueError: no model of that name; the sentence names the nearest and all others.
+        InputError: no model of that name; the sentence names the nearest and all others.
     """
     if isinstance(model, ModelSpec):
         return model
     if model not in MODELS:
         near = difflib.get_close_matches(model, MODELS, n=1)
         meant = f"; did you mean {near[0]!r}?" if near else "."
-        raise ValueError(f"no model {model!r}{meant} There are: {', '.join(MODELS)}")
+        raise InputError(f"no model {model!r}{meant} There are: {', '.join(MODELS)}")
     return MODELS[model]
 
 
 def require_variables_of(spec: ModelSpec, variables: Mapping[str, Any]) -> None:
-    """Raises a ValueError that lists all differences unless variables are those of a model.
+    """Raises an InputError that lists all differences unless variables are those of a model.
 
     Their dtypes may be any; their number of classes too.
     """
     head = flatten_by_path(variables).get("params/head/level0/conv/kernel")
     if head is None:
-        raise ValueError(f"these variables are not those of {spec.name}: they have no head/level0")
+        raise InputError(f"these variables are not those of {spec.name}: they have no head/level0")
     num_classes = max(head.shape[-1] // len(spec.anchors[0]) - 5, 1)
     wrong = differences(_shapes(variables), _shapes(variable_shapes(build(spec, num_classes))))
     if wrong:
-        raise ValueError(
+        raise InputError(
             f"these variables are not those of {spec.name}, {len(wrong)} differences:\n  "
             + "\n  ".join(wrong)
         )

@@ -30,6 +30,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
+from yolor_jax.errors import InputError
 from yolor_jax.models.detector import require_variables_of
 from yolor_jax.models.spec import ModelSpec
 from yolor_jax.nn.conv import needs_ones
@@ -63,7 +64,7 @@ def fold(spec: ModelSpec, variables: Mapping) -> dict:
         Computed in float64 on the host, returned as NumPy arrays in the dtype of the kernels.
 
     Raises:
-        ValueError: the variables are folded already, or not those of the model; lists what differs.
+        InputError: the variables are folded already, or not those of the model; lists what differs.
     """
     return _Fold(spec).variables(variables)
 
@@ -96,7 +97,7 @@ class _Fold:
     def variables(self, variables: Mapping) -> dict:
         variables = jax.device_get(variables)
         if "batch_stats" not in variables:
-            raise ValueError(
+            raise InputError(
                 "got variables without batch_stats: they are folded already; "
                 "fold takes the variables of a module built with fused=False"
             )

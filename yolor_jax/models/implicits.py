@@ -15,6 +15,7 @@ from typing import Any
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from yolor_jax.errors import InputError
 from yolor_jax.models.spec import ModelSpec
 from yolor_jax.nn.implicit import Factorization
 
@@ -49,14 +50,14 @@ def representations(spec: ModelSpec, params: Mapping[str, Any]) -> dict[str, Flo
         a prediction ``[A, 5 + K]``, in the order x y w h objectness classes.
 
     Raises:
-        ValueError: the tree has implicit knowledge where the model has none.
+        InputError: the tree has implicit knowledge where the model has none.
     """
     anchors = len(spec.anchors[0])
     g = {}
     for path, leaves in find(params).items():
         knowledge = spec.knowledge_at(path)
         if knowledge is None:
-            raise ValueError(
+            raise InputError(
                 f"{spec.name} has no implicit knowledge at {path}; expected the params, not all "
                 "variables, of a network of this very spec"
             )

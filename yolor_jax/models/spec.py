@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from yolor_jax.errors import InputError
 from yolor_jax.nn.conv import ACTIVATIONS
 from yolor_jax.nn.implicit import MODELLINGS, Modelling
 from yolor_jax.nn.knowledge import Knowledge
@@ -59,12 +60,12 @@ class Implicits:
         for place, scopes in allowed.items():
             knowledge = getattr(self, place)
             if knowledge and knowledge.scope not in scopes:
-                raise ValueError(
+                raise InputError(
                     f"implicit knowledge at {place!r} has the scope {knowledge.scope!r}; "
                     f"expected {' or '.join(map(repr, scopes))}"
                 )
         if self.refinement and self.refinement.operator == "concat":
-            raise ValueError(
+            raise InputError(
                 "a concatenation behind the prediction would change the size of the output; "
                 "use 'add' or 'multiply' as refinement"
             )
@@ -129,13 +130,13 @@ class ModelSpec:
         for what, values, names in known:
             _require_known(what, values, list(names))
         if len(set(self.tasks)) != len(self.tasks) or self.embedding < 1:
-            raise ValueError(
+            raise InputError(
                 f"{self.name} has the tasks {self.tasks} and embedding = {self.embedding}; "
                 "expected each task once, and at least one dimension"
             )
         levels, anchors = len(self.neck_widths), [len(level) for level in self.anchors]
         if not 1 <= levels <= len(self.stages) or len(anchors) != levels or len(set(anchors)) != 1:
-            raise ValueError(
+            raise InputError(
                 f"{self.name} has {levels} neck_widths, {len(self.stages)} stages and anchors for "
                 f"{len(anchors)} levels ({anchors} each); expected at most as many levels as "
                 "stages, and equally many anchors for each"
@@ -176,10 +177,10 @@ def with_tasks(spec: ModelSpec, tasks: Any) -> ModelSpec:
         tasks: their names, a list or tuple.
 
     Raises:
-        ValueError: a task that does not exist, or no list.
+        InputError: a task that does not exist, or no list.
     """
     if not isinstance(tasks, list | tuple):
-        raise ValueError(f"got the tasks {tasks!r}; expected a list such as ['classify']")
+        raise InputError(f"got the tasks {tasks!r}; expected a list such as ['classify']")
     return dataclasses.replace(spec, tasks=tuple(tasks))
 
 
@@ -196,12 +197,12 @@ def with_implicit(spec: ModelSpec, description: Any) -> ModelSpec:
         ``with_implicit(spec, {"alignment": "add", "refinement": {"operator": "multiply"}})``.
 
     Raises:
-        ValueError: a place, operator, modelling or field that does not exist.
+        InputError: a place, operator, modelling or field that does not exist.
     """
     if description is None:
         return spec
     if not isinstance(description, Mapping):
-        raise ValueError(
+        raise InputError(
             f"implicit knowledge is {description!r}; expected a mapping such as "
             '{"alignment": "add"}'
         )
@@ -247,7 +248,7 @@ def _fields(what: str, key: str, description: Any) -> dict[str, Any]:
     if isinstance(description, str):
         return {key: description}
     if not isinstance(description, Mapping):
-        raise ValueError(
+        raise InputError(
             f"{what} is described by {description!r}; expected its {key}, or a mapping such as "
             f'{{"{key}": ...}}'
         )
@@ -266,7 +267,7 @@ def _typed(fields: Mapping[str, Any]) -> dict[str, Any]:
         if value is not None:
             if type(value) is not kind:
                 word = "list of whole numbers" if kind is tuple else kind.__name__
-                raise ValueError(f"got {name} = {value!r}; expected one {word}")
+                raise InputError(f"got {name} = {value!r}; expected one {word}")
             typed[name] = value
     return typed
 
@@ -278,4 +279,4 @@ def _names(kind: type) -> list[str]:
 def _require_known(what: str, names: Iterable[Any], known: list[str]) -> None:
     for name in names:
         if name not in known:
-            raise ValueError(f"no {what} {name!r}; expected one of {', '.join(known) or 'none'}")
+            raise InputError(f"no {what} {name!r}; expected one of {', '.join(known) or 'none'}")

@@ -103,7 +103,7 @@ def summarize(module: nn.Module, image_size: tuple[int, int], batch_size: int = 
         ``Summary``, one row for each module two levels down that has parameters.
 
     Raises:
-        ValueError: the network does not take images of that size.
+        InputError: the network does not take images of that size.
     """
     outputs: dict[str, tuple[int, ...]] = {}
     found: list[tuple[str, Counts]] = []

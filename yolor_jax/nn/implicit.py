@@ -27,6 +27,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from yolor_jax.errors import InputError
+
 Param = Callable[[str, Callable[[jax.Array], jax.Array]], Any]
 """``(name, init) -> leaf``: ``nn.Module.param``, or a look-up in given leaves."""
 
@@ -66,7 +68,7 @@ def _weights(h: Float[Any, "*A D"], features: int, mean: float, std: float):
 def _require_positive(**sizes: int) -> None:
     for name, size in sizes.items():
         if size < 1:
-            raise ValueError(f"got {name} = {size}; expected at least 1")
+            raise InputError(f"got {name} = {size}; expected at least 1")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,7 +101,7 @@ class Network:
         _require_positive(prior=1 if self.prior is None else self.prior)
         if self.nonlinearity not in NONLINEARITIES:
             known = ", ".join(str(name) for name in NONLINEARITIES)
-            raise ValueError(
+            raise InputError(
                 f"got the non-linearity {self.nonlinearity!r}; expected one of {known}"
             )
 
@@ -139,7 +141,7 @@ class Factorization:
     def __post_init__(self):
         _require_positive(atoms=1 if self.atoms is None else self.atoms)
         if not self.sparsity >= 0:
-            raise ValueError(f"got sparsity = {self.sparsity}; expected at least 0")
+            raise InputError(f"got sparsity = {self.sparsity}; expected at least 0")
 
     def __call__(self, param: Param, shape: tuple[int, ...], mean: float, std: float):
         """g(z) of the given shape; new leaves are drawn so that it is N(mean, std)."""
@@ -227,18 +229,18 @@ class Implicit(nn.Module):
         """Returns ``x * g(z)``, broadcast over all axes but the last, in the dtype of x.
 
         Raises:
-            ValueError: an operator that does not exist, or channels that g(z) does not fit.
+            InputError: an operator that does not exist, or channels that g(z) does not fit.
         """
         if self.operator not in OPERATORS:
             known = ", ".join(OPERATORS)
-            raise ValueError(f"got the operator {self.operator!r}; expected one of {known}")
+            raise InputError(f"got the operator {self.operator!r}; expected one of {known}")
         if not isinstance(self.modelling, Modelling):
-            raise ValueError(
+            raise InputError(
                 f"got the modelling {self.modelling!r}; expected Vector(), Network(...) or "
                 "Factorization(...)"
             )
         if self.operator == "concat" and self.channels is not None:
-            raise ValueError("a concatenation acts on all channels; leave `channels` out")
+            raise InputError("a concatenation acts on all channels; leave `channels` out")
         _require_positive(groups=self.groups)
         width = x.shape[-1] // self.groups
         start, stop = self.channels or (0, width)
@@ -246,7 +248,7 @@ class Implicit(nn.Module):
         _require_positive(features=features)
         fits = self.operator == "concat" or features == stop - start
         if width * self.groups != x.shape[-1] or not 0 <= start < stop <= width or not fits:
-            raise ValueError(
+            raise InputError(
                 f"g(z) with {features} features does not fit channels {start}..{stop} of "
                 f"{x.shape[-1]} in {self.groups} groups; leave `features` out to take theirs"
             )

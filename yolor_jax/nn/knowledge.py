@@ -11,6 +11,7 @@ from typing import Any
 
 from jaxtyping import Float
 
+from yolor_jax.errors import InputError
 from yolor_jax.nn.implicit import NEUTRAL, OPERATORS, VECTOR, Implicit, Modelling, spread
 
 SCOPES = ("all", "anchor", "size")
@@ -41,9 +42,9 @@ class Knowledge:
             ("scope", self.scope, SCOPES),
         ):
             if value not in known:
-                raise ValueError(f"got the {what} {value!r}; expected one of {', '.join(known)}")
+                raise InputError(f"got the {what} {value!r}; expected one of {', '.join(known)}")
         if not self.std >= 0:
-            raise ValueError(f"got std = {self.std}; expected at least 0")
+            raise InputError(f"got std = {self.std}; expected at least 0")
 
     def module(self, anchors: int, name: str) -> Implicit:
         """The Linen module; ``anchors`` A is the number of anchors that a convolution predicts."""

@@ -18,6 +18,8 @@ import cv2
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 
+from yolor_jax.errors import InputError
+
 Image = UInt8[np.ndarray, "H W 3"]
 Color = tuple[int, int, int]
 
@@ -84,7 +86,7 @@ def draw_boxes(
         A new picture, a whole multiple of the size of ``image``.
 
     Raises:
-        ValueError: a label has no name.
+        InputError: a label has no name.
     """
     canvas, factor = _magnified(image)
     marks = _marks(boxes_xyxy * factor, labels, scores, class_names)
@@ -149,12 +151,12 @@ def contact_sheet(
         The sheet.
 
     Raises:
-        ValueError: no images, or another number of titles than images.
+        InputError: no images, or another number of titles than images.
     """
     if not images:
-        raise ValueError("a contact sheet needs at least one image, got none")
+        raise InputError("a contact sheet needs at least one image, got none")
     if titles is not None and len(titles) != len(images):
-        raise ValueError(f"got {len(titles)} titles for {len(images)} images: give one for each")
+        raise InputError(f"got {len(titles)} titles for {len(images)} images: give one for each")
     if cell is not None:
         images = [_fitted(image, cell) for image in images]
     columns = min(columns or math.ceil(math.sqrt(len(images))), len(images))
@@ -213,7 +215,7 @@ class Mark(NamedTuple):
 def _marks(boxes_xyxy, labels, scores, class_names) -> list[Mark]:
     """What to draw, the surest first."""
     if len(labels) and not 0 <= labels.min() <= labels.max() < len(class_names):
-        raise ValueError(
+        raise InputError(
             f"labels reach from {labels.min()} to {labels.max()}, but there are "
             f"{len(class_names)} class names: hand in the names the model was trained with"
         )

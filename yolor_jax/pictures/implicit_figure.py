@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from yolor_jax.errors import InputError
 from yolor_jax.models.implicits import representations
 from yolor_jax.models.spec import ModelSpec
 from yolor_jax.nn.implicit import NEUTRAL
@@ -33,7 +34,7 @@ def draw_implicits(
         class_names: of the K classes; written under the bars where there are few.
 
     Raises:
-        ValueError: the network has no implicit knowledge.
+        InputError: the network has no implicit knowledge.
         ImportError: matplotlib is missing; names the extra to install.
     """
     try:
@@ -42,7 +43,7 @@ def draw_implicits(
         raise ImportError("drawing needs matplotlib: pip install -e .[report]") from error
     g = {name: np.asarray(value) for name, value in representations(spec, params).items()}
     if not g:
-        raise ValueError(f"{spec.name} has no implicit knowledge to draw")
+        raise InputError(f"{spec.name} has no implicit knowledge to draw")
     figure = Figure(figsize=(12, 1.9 * len(g)), layout="constrained")
     rows = figure.subplots(len(g), squeeze=False)[:, 0]
     for axes, (name, value) in zip(rows, g.items(), strict=True):

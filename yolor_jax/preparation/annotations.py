@@ -16,6 +16,7 @@ import math
 import numpy as np
 from jaxtyping import Float
 
+from yolor_jax.errors import InputError
 from yolor_jax.preparation.report import Report
 
 MIN_SIDE = 0.01
@@ -30,16 +31,16 @@ def parse(data: bytes, where: str) -> dict:
         where: It is, for messages.
 
     Raises:
-        ValueError: If it is no JSON or lacks one of the three lists.
+        InputError: If it is no JSON or lacks one of the three lists.
     """
     try:
         coco = json.loads(data)
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{where} is no complete JSON: {error}") from error
+        raise InputError(f"{where} is no complete JSON: {error}") from error
     keys = ("images", "annotations", "categories")
     lacking = [k for k in keys if not isinstance(coco, dict) or not isinstance(coco.get(k), list)]
     if lacking:
-        raise ValueError(
+        raise InputError(
             f"{where} lacks the lists {lacking}; expected COCO's instances format with {list(keys)}"
         )
     return coco
@@ -49,16 +50,16 @@ def categories(coco: dict, where: str) -> list[dict]:
     """Id and name of each category, in the order of the ids: the order of the classes.
 
     Raises:
-        ValueError: If there is none, or ids or names are not unique.
+        InputError: If there is none, or ids or names are not unique.
     """
     try:
         entries = [{"id": int(c["id"]), "name": str(c["name"])} for c in coco["categories"]]
     except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{where}: every category needs an integer id and a name") from error
+        raise InputError(f"{where}: every category needs an integer id and a name") from error
     for key in ("id", "name"):
         values = [entry[key] for entry in entries]
         if not entries or len(set(values)) < len(values):
-            raise ValueError(
+            raise InputError(
                 f"{where}: expected at least one category and every {key} once; got {values[:10]}"
             )
     return sorted(entries, key=lambda entry: entry["id"])

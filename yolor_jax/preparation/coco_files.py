@@ -18,6 +18,8 @@ import zlib
 from collections.abc import Callable
 from typing import NamedTuple
 
+from yolor_jax.errors import InputError
+
 
 class File(NamedTuple):
     """What tells an image file from one that took its place.
@@ -40,7 +42,7 @@ class Original:
         where: Where its annotations are, for messages.
         annotations: Reads them: JSON, COCO's instances format.
         files: All images that are there, by the name that annotations use.
-        read: Reads one of them, also from several threads; ValueError if it is damaged there.
+        read: Reads one of them, also from several threads; InputError if it is damaged there.
     """
 
     split: str
@@ -59,12 +61,12 @@ def find_splits(folder: pathlib.Path) -> list[str]:
     """Names of the splits that have both annotations and images.
 
     Raises:
-        ValueError: If there is none, or a zip file is damaged.
+        InputError: If there is none, or a zip file is damaged.
     """
     annotated = _annotated_splits(folder)
     splits = [split for split in annotated if _image_place(folder, split) is not None]
     if not splits:
-        raise ValueError(
+        raise InputError(
             f"{folder} holds no split with both annotations and images (annotations of: "
             f"{', '.join(annotated) or 'none'}); expected annotations/instances_SPLIT.json or "
             "annotations*.zip, and images in SPLIT/, images/SPLIT/ or SPLIT.zip"
@@ -76,14 +78,14 @@ def open_split(folder: pathlib.Path, split: str) -> Original:
     """Finds the annotations and lists the images of a split.
 
     Raises:
-        ValueError: If there are none, or a zip file is damaged.
+        InputError: If there are none, or a zip file is damaged.
     """
     if not re.fullmatch(r"\w+", split):
-        raise ValueError(f"got the split {split!r}; expected letters, digits and underscores")
+        raise InputError(f"got the split {split!r}; expected letters, digits and underscores")
     where, annotations = _find_annotations(folder, split)
     place = _image_place(folder, split)
     if place is None:
-        raise ValueError(
+        raise InputError(
             f"the images of the split {split!r} are missing; expected them in {folder / split}, in "
             f"{folder / 'images' / split} or in {folder / split}.zip"
         )
@@ -114,7 +116,7 @@ def _find_annotations(folder: pathlib.Path, split: str) -> tuple[str, Callable[[
             if pathlib.PurePosixPath(member).name == name:
                 return f"{zip_path}/{member}", functools.partial(_read_member, archive, member)
     there = _annotated_splits(folder)
-    raise ValueError(f"{path} is missing; the splits that have annotations: {there}")
+    raise InputError(f"{path} is missing; the splits that have annotations: {there}")
 
 
 def _image_place(folder: pathlib.Path, split: str) -> pathlib.Path | None:
@@ -145,7 +147,7 @@ def _list_zip(path: pathlib.Path, split: str) -> tuple[dict[str, File], Callable
     archive = _open_zip(path)
     members = [m for m in archive.infolist() if not m.is_dir() and "/." not in f"/{m.filename}"]
     if not members:
-        raise ValueError(f"{path} is empty; expected the images of the split {split!r}")
+        raise InputError(f"{path} is empty; expected the images of the split {split!r}")
     for prefix in (f"{split}/", f"images/{split}/", ""):
         inside = [m for m in members if m.filename.startswith(prefix)]
         if inside:
@@ -158,7 +160,7 @@ def _open_zip(path: pathlib.Path) -> zipfile.ZipFile:
     try:
         return zipfile.ZipFile(path)
     except zipfile.BadZipFile as error:
-        raise ValueError(
+        raise InputError(
             f"{path} is empty, cut off or no zip file ({error}); download it again"
         ) from error
 
@@ -167,4 +169,4 @@ def _read_member(archive: zipfile.ZipFile, member: str) -> bytes:
     try:
         return archive.read(member)
     except (zipfile.BadZipFile, zlib.error, EOFError) as error:
-        raise ValueError(f"damaged in {archive.filename}: {error}") from error
+        raise InputError(f"damaged in {archive.filename}: {error}") from error

@@ -33,7 +33,7 @@ def open_dataset(
         progress: Whether to show progress bars and the table of a preparation.
 
     Raises:
-        ValueError: If there is no such data set or split, or it is broken; the message says how.
+        InputError: If there is no such data set or split, or it is broken; the message says how.
     """
     if str(path) == "shapes":
         directory = shapes.prepare(prepared_dir, sizes=shapes_sizes, progress=progress)

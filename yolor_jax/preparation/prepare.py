@@ -24,6 +24,7 @@ from collections.abc import Sequence
 
 from tqdm import tqdm
 
+from yolor_jax.errors import InputError
 from yolor_jax.preparation import annotations, joining, records
 from yolor_jax.preparation.check_images import check_images
 from yolor_jax.preparation.coco_files import Original, open_split
@@ -60,7 +61,7 @@ def prepare(
         What was found; `Report.directory` is the TFDS directory.
 
     Raises:
-        ValueError: If the folder has no such split, or something is broken and `skip_broken` is
+        InputError: If the folder has no such split, or something is broken and `skip_broken` is
             not set; the message counts and names it and says what to do.
     """
     folder = pathlib.Path(folder).expanduser().resolve()
@@ -107,13 +108,13 @@ def prepare_splits(
         What was found in each split.
 
     Raises:
-        ValueError: If something is broken and `skip_broken` is not set, or `directory` is there and
+        InputError: If something is broken and `skip_broken` is not set, or `directory` is there and
             holds something else.
     """
     try:
         directory.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise ValueError(
+        raise InputError(
             f"the folder {directory.parent} cannot be made ({error.strerror}); name another one"
         ) from error
     fingerprints = {original.split: _fingerprint(original) for original in originals}
@@ -147,7 +148,7 @@ def _reports(
         path = Report.path(directory, split)
         report = Report.load(directory, split) if path.is_file() else None
         if report is None or report.fingerprint != fingerprint:
-            raise ValueError(
+            raise InputError(
                 f"{directory} is there and holds something else, or another state of the split "
                 f"{split!r}; delete it, or name another folder"
             )
@@ -185,7 +186,7 @@ def _prepare(
     coco = annotations.parse(original.annotations(), original.where)
     categories = annotations.categories(coco, original.where)
     if alike is not None and alike.categories != categories:
-        raise ValueError(
+        raise InputError(
             f"{original.where} has other categories than the split before it; prepare each into a "
             "folder of its own with --splits"
         )
@@ -197,7 +198,7 @@ def _prepare(
     planned = plan_images(coco, images, verified, original.files, labels, report)
     _stop_if_broken(report, original.where, skip_broken)
     if not planned:
-        raise ValueError(f"{original.where} leaves no image for the split {original.split!r}")
+        raise InputError(f"{original.where} leaves no image for the split {original.split!r}")
     records.write(
         directory,
         name=re.sub(r"\W", "_", name.lower()),
@@ -221,7 +222,7 @@ def _fingerprint(original: Original) -> str:
 
 def _stop_if_broken(report: Report, where: str, skip_broken: bool) -> None:
     if report.broken and not skip_broken:
-        raise ValueError(
+        raise InputError(
             f"{where}: {report.broken} entries are broken\n{report.table()}\n"
             "Repair the data set, or leave the broken entries out with skip_broken=True "
             "(--skip-broken of yolor prepare)"

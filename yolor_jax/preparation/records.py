@@ -29,6 +29,7 @@ import tensorflow_datasets as tfds
 from jaxtyping import Float, Int32
 
 from yolor_jax.data.targets import Targets, ground_truth_path, targets_path
+from yolor_jax.errors import InputError
 
 EXAMPLES_PER_SHARD = 1000
 _EXAMPLES_PER_CALL = 64
@@ -100,7 +101,7 @@ def write(
         extra_files: Further text files to lay into the directory, by name.
 
     Raises:
-        ValueError: If a split is empty or a name does not suit TFDS.
+        InputError: If a split is empty or a name does not suit TFDS.
         OSError: If it cannot be written.
     """
     partial = directory.with_name(f".{directory.name}.partial")
@@ -153,7 +154,7 @@ def _write_split(writer, directory, split, categories, records) -> None:
             crowd = [bool(record.annotations[i]["iscrowd"]) for i in record.annotation_rows]
             kept.append((record.image["id"], record.boxes_xyxy, record.labels, crowd))
     if not images:
-        raise ValueError(f"split {split!r} has no image; a data set needs at least one")
+        raise InputError(f"split {split!r} has no image; a data set needs at least one")
     writer.close_splits([split])
     ids, boxes, labels, crowds = zip(*kept, strict=True)
     targets = Targets(

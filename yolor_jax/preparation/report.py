@@ -13,6 +13,8 @@ import dataclasses
 import json
 import pathlib
 
+from yolor_jax.errors import InputError
+
 BROKEN = {
     "broken image entry": "lacks file_name or an integer id",
     "duplicate image id": "the second one counts as broken",
@@ -72,7 +74,7 @@ class Report:
     def add(self, kind: str, example: str) -> None:
         """Counts one finding; `example` says where."""
         if kind not in BROKEN and kind not in NOTED:
-            raise ValueError(f"got the finding {kind!r}; expected one of BROKEN or NOTED")
+            raise InputError(f"got the finding {kind!r}; expected one of BROKEN or NOTED")
         self.counts[kind] = self.counts.get(kind, 0) + 1
         first = self.examples.setdefault(kind, [])
         if len(first) < _EXAMPLES:

@@ -17,6 +17,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import UInt32
 
+from yolor_jax.errors import InputError
+
 _POLYNOMIAL = 0x82F63B78  # Castagnoli's, bits reversed
 _MASK = 0xA282EAD8
 _BLOCK = 1024  # bytes looked up at once
@@ -33,7 +35,7 @@ def read_records(path: pathlib.Path) -> Iterator[tuple[Place, bytes]]:
     """All records of a file in order, with their checksums verified.
 
     Raises:
-        ValueError: If the file is cut off, or a checksum differs; says which record.
+        InputError: If the file is cut off, or a checksum differs; says which record.
     """
     size = path.stat().st_size
     with open(path, "rb") as file:
@@ -45,7 +47,7 @@ def read_records(path: pathlib.Path) -> Iterator[tuple[Place, bytes]]:
                 _require(header[:8], masked, path, number)
                 place = Place(file.tell(), length)
             if place is None or place.offset + place.length + 4 > size:
-                raise ValueError(
+                raise InputError(
                     f"{path} is cut off in record {number}, after {size:,} bytes; copy it again"
                 )
             data = file.read(length)
@@ -63,10 +65,10 @@ def read_record(path: pathlib.Path, place: Place) -> bytes:
 
 
 def _require(data: bytes, masked: int, path: pathlib.Path, number: int) -> None:
-    """Raises a ValueError unless data has its checksum."""
+    """Raises an InputError unless data has its checksum."""
     crc = crc32c(data)
     if ((crc >> 15 | crc << 17) + _MASK) & 0xFFFFFFFF != masked:
-        raise ValueError(
+        raise InputError(
             f"{path} is damaged, or no TFRecord file: record {number} does not have its checksum; "
             "copy it again"
         )

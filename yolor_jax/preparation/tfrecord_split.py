@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from yolor_jax.data import classes, stored
 from yolor_jax.data.encoded import read_header
+from yolor_jax.errors import InputError
 from yolor_jax.preparation import tfrecord
 from yolor_jax.preparation.coco_files import File, Original
 
@@ -31,7 +32,7 @@ def open_split(path: pathlib.Path, split: str, *, progress: bool) -> Original:
         progress: Whether to show a bar.
 
     Raises:
-        ValueError: If a file is missing, cut off or damaged, or the features are not those of
+        InputError: If a file is missing, cut off or damaged, or the features are not those of
             coco/2017.
     """
     directory, builder = stored.open_builder(path, split)
@@ -48,7 +49,7 @@ def open_split(path: pathlib.Path, split: str, *, progress: bool) -> Original:
         row = _parse(features, shard, data)
         name = row["image/filename"].decode()
         if name in places:
-            raise ValueError(f"{directory} holds two images of the name {name} in {split!r}")
+            raise InputError(f"{directory} holds two images of the name {name} in {split!r}")
         places[name] = (shard, place)
         files[name] = File(len(row["image"]), zlib.crc32(row["image"]))
         image, annotations = _to_coco(row, name, category_ids)
@@ -69,7 +70,7 @@ def _records(
     """All records of a split, which must be as many as dataset_info.json says."""
     shards = [pathlib.Path(path) for path in split.filepaths]
     if missing := [str(shard) for shard in shards if not shard.is_file()]:
-        raise ValueError(
+        raise InputError(
             f"{len(missing)} of {len(shards)} files of the split {split.name!r} are missing: "
             f"{', '.join(missing[:3])}; copy the directory again"
         )
@@ -84,7 +85,7 @@ def _records(
                 count += 1
                 bar.update()
             if count != expected:
-                raise ValueError(
+                raise InputError(
                     f"{shard} holds {count} records, not the {expected} that dataset_info.json "
                     "names; copy it again"
                 )
@@ -95,7 +96,7 @@ def _parse(features: tfds.features.FeaturesDict, shard: pathlib.Path, data: byte
     try:
         return features.deserialize_example_np(data, decoders={"image": tfds.decode.SkipDecoding()})
     except (DecodeError, KeyError, ValueError) as error:
-        raise ValueError(
+        raise InputError(
             f"a record of {shard} does not have the features that features.json beside it names: "
             f"{error}"
         ) from error

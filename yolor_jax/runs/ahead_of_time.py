@@ -85,7 +85,7 @@ def compile_recipe(config: ConfigDict, topology: str, num_classes: int) -> Repor
         num_classes: K.
 
     Raises:
-        ValueError: no such slice, or a recipe that does not fit its number of chips.
+        InputError: no such slice, or a recipe that does not fit its number of chips.
         ImportError: libtpu is not installed.
     """
     devices = tpu_devices(topology)

@@ -34,7 +34,7 @@ def resolve(config: ConfigDict, source: recipe.Split, workdir: pathlib.Path) -> 
     """Replaces anchors that are to be found by those of the run in the workdir, or finds them.
 
     Raises:
-        ValueError: there are fewer boxes than anchors.
+        InputError: there are fewer boxes than anchors.
     """
     if config.model.anchors != recipe.AUTO:
         return

@@ -27,7 +27,7 @@ def batch_reader(config: ConfigDict, source: recipe.Split) -> Callable[..., Iter
         ``workers``, the processes that make batches beside this one.
 
     Raises:
-        ValueError: image weights are asked for, and no image shows an object.
+        InputError: image weights are asked for, and no image shows an object.
     """
     return functools.partial(
         train_batches,

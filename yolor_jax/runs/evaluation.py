@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 
 from yolor_jax.data.example import Batch
 from yolor_jax.data.pipeline import eval_batches
-from yolor_jax.errors import user_errors, user_errors_in
+from yolor_jax.errors import InputError, user_errors, user_errors_in
 from yolor_jax.evaluation.coco import NUMBERS, Metrics, format_table
 from yolor_jax.evaluation.evaluate import Evaluation, evaluate
 from yolor_jax.evaluation.tasks import evaluate_tasks, task_numbers
@@ -161,10 +161,10 @@ def _adapt(config: ConfigDict, options: Options, meta: Mapping[str, Any]) -> Non
 
 
 def require_classes(source: recipe.Split, meta: Mapping[str, Any], path: pathlib.Path) -> None:
-    """Raises a ValueError unless a data set has the classes that a checkpoint was trained for."""
+    """Raises an InputError unless a data set has the classes that a checkpoint was trained for."""
     names = tuple(meta["class_names"])
     if source.class_names != names:
-        raise ValueError(
+        raise InputError(
             f"{path} was trained for {len(names)} classes ({', '.join(names[:5])} ...), but the "
             f"data set has {len(source.class_names)} ({', '.join(source.class_names[:5])} ...); "
             "evaluate on data with the same categories in the same order"

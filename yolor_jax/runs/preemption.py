@@ -83,7 +83,7 @@ def preemption() -> Iterator[Preemption]:
         A function that tells whether SIGTERM has arrived.
 
     Raises:
-        ValueError: if it is not entered in the main thread.
+        InputError: if it is not entered in the main thread.
     """
     with _caught(Preemption()) as preempted:
         yield preempted

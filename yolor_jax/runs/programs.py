@@ -35,7 +35,7 @@ STEPS = 1000
 
 
 def require_batch(config: ConfigDict, mesh: Mesh) -> None:
-    """Raises a ValueError unless devices and groups of mosaics can share a batch evenly."""
+    """Raises an InputError unless devices and groups of mosaics can share a batch evenly."""
     meshes.require_divisible(mesh, config.batch_size)
     recipe.augment_config(config).require_groups(config.batch_size // mesh.size)
 
@@ -67,7 +67,7 @@ def make_steps(
         batches of ``config.image_size`` and is one program.
 
     Raises:
-        ValueError: a setting that does not fit, or a batch that cannot be cut over the devices.
+        InputError: a setting that does not fit, or a batch that cannot be cut over the devices.
     """
     spec = module.spec
     make = functools.partial(

@@ -19,6 +19,7 @@ from yolor_jax.data.objects import all_objects
 from yolor_jax.data.sources import Source
 from yolor_jax.data.subset import Subset, first_images
 from yolor_jax.detection.losses import LossConfig
+from yolor_jax.errors import InputError
 from yolor_jax.evaluation.coco import BACKENDS
 from yolor_jax.inference.predictor import NmsConfig
 from yolor_jax.models.anchors import with_anchors
@@ -50,7 +51,7 @@ class Sources:
 
 
 def check(config: ConfigDict) -> None:
-    """Raises a ValueError for a setting that no part could use, before anything is computed."""
+    """Raises an InputError for a setting that no part could use, before anything is computed."""
     positive = ("image_size", "batch_size", "epochs", "log_every", "checkpoint_every")
     positive += ("data.max_targets", "data.threads", "optim.nominal_batch")
     positive += ("eval.batch_size", "eval.every_epochs")
@@ -58,20 +59,20 @@ def check(config: ConfigDict) -> None:
     not_negative = ("close_mosaic", "data.first", "data.workers")
     for name, value in _numbers(config):
         if not math.isfinite(value):
-            raise ValueError(f"--config.{name} is {value}; expected a finite number")
+            raise InputError(f"--config.{name} is {value}; expected a finite number")
         if value <= 0 and name in positive:
-            raise ValueError(f"--config.{name} is {value}; expected more than 0")
+            raise InputError(f"--config.{name} is {value}; expected more than 0")
         if value < 0 and name in not_negative:
-            raise ValueError(f"--config.{name} is {value}; expected 0 or more")
+            raise InputError(f"--config.{name} is {value}; expected 0 or more")
     if not 0 <= config.seed < 2**32:
-        raise ValueError(f"--config.seed is {config.seed}; expected 0 .. 2**32 - 1")
+        raise InputError(f"--config.seed is {config.seed}; expected 0 .. 2**32 - 1")
     if config.eval.backend not in BACKENDS:
-        raise ValueError(
+        raise InputError(
             f"got the backend {config.eval.backend!r} for evaluation; expected one of "
             f"{', '.join(BACKENDS)}"
         )
     if config.batch_norm not in ("global", "device"):
-        raise ValueError(f"--config.batch_norm is {config.batch_norm!r}; expected global or device")
+        raise InputError(f"--config.batch_norm is {config.batch_norm!r}; expected global or device")
     spec = model_spec(config)
     multi_scale_sizes(config)
     optim_config(config)
@@ -89,9 +90,9 @@ def _numbers(config: ConfigDict, section: str = "") -> Iterator[tuple[str, float
 
 
 def require_init(config: ConfigDict) -> None:
-    """Raises a ValueError if the recipe starts from other weights, and none are given."""
+    """Raises an InputError if the recipe starts from other weights, and none are given."""
     if config.init is None:
-        raise ValueError(
+        raise InputError(
             "this recipe tunes a trained network, and --config.init is missing: expected the "
             "workdir of a run, or a file that yolor convert wrote"
         )
@@ -101,14 +102,14 @@ def open_sources(config: ConfigDict) -> Sources:
     """Opens both splits, preparing them first where that has not been done.
 
     Raises:
-        ValueError: the splits have different classes, or the data cannot be used as it is.
+        InputError: the splits have different classes, or the data cannot be used as it is.
     """
     train, evaluation = (
         open_split(config, s) for s in (config.data.train_split, config.data.eval_split)
     )
     if train.class_names != evaluation.class_names:
         only = sorted(set(train.class_names) ^ set(evaluation.class_names))
-        raise ValueError(
+        raise InputError(
             f"{config.data.train_split} and {config.data.eval_split} have different classes "
             f"({', '.join(only) or 'in another order'}); both must list the same categories"
         )
@@ -119,7 +120,7 @@ def open_split(config: ConfigDict, split: str) -> Split:
     """Opens one split, preparing it first where that has not been done.
 
     Raises:
-        ValueError: the data cannot be used as it is.
+        InputError: the data cannot be used as it is.
     """
     source = open_dataset(
         config.data.path, split, config.data.prepared, skip_broken=config.data.skip_broken
@@ -131,7 +132,7 @@ def model_spec(config: ConfigDict) -> ModelSpec:
     """The recipe's model with the tasks, implicit knowledge and anchors that the recipe asks for.
 
     Raises:
-        ValueError: no such model, task or implicit knowledge, or anchors that do not fit the model.
+        InputError: no such model, task or implicit knowledge, or anchors that do not fit the model.
     """
     spec = with_tasks(find_spec(config.model.name), tasks(config))
     return with_anchors(with_implicit(spec, implicit(config)), anchors(config))
@@ -152,11 +153,11 @@ def implicit(config: ConfigDict) -> dict[str, Any] | None:
     """The recipe's description of implicit knowledge (`models.spec`); None: the model's own.
 
     Raises:
-        ValueError: it is no dictionary.
+        InputError: it is no dictionary.
     """
     description = config.model.to_dict()["implicit"]
     if not isinstance(description, dict | None):
-        raise ValueError(
+        raise InputError(
             f"--config.model.implicit is {description!r}; expected a Python dict such as "
             """{"alignment": "add"}"""
         )
@@ -167,7 +168,7 @@ def detector(config: ConfigDict, num_classes: int, *, fused: bool = False) -> De
     """The recipe's network.
 
     Raises:
-        ValueError: no such model, or an image size that does not fit it.
+        InputError: no such model, or an image size that does not fit it.
     """
     dtype = jnp.bfloat16 if config.bfloat16 else jnp.float32
     remat = "" if fused else config.remat
@@ -180,11 +181,11 @@ def multi_scale_sizes(config: ConfigDict) -> tuple[int, ...]:
     """The sides in pixels that steps are trained at; () for ``config.image_size`` alone.
 
     Raises:
-        ValueError: a side is no whole number, or no multiple of the model's largest stride.
+        InputError: a side is no whole number, or no multiple of the model's largest stride.
     """
     sizes = tuple(config.get("multi_scale", ()))  # not in the recipe of an older run
     if not all(type(side) is int for side in sizes):
-        raise ValueError(
+        raise InputError(
             f"--config.multi_scale is {sizes}; expected pixels such as (512, 640, 768)"
         )
     require_multiple(sizes, model_spec(config).strides[-1])
@@ -233,7 +234,7 @@ def example_order(config: ConfigDict, source: Split) -> Sequence[int] | None:
     """The order of the training images, if it is not a permutation for each epoch.
 
     Raises:
-        ValueError: image weights are asked for, and no image shows an object.
+        InputError: image weights are asked for, and no image shows an object.
     """
     if not config.data.image_weights:
         return None
@@ -245,17 +246,17 @@ def run_length(config: ConfigDict, num_images: int) -> RunLength:
     """Steps per epoch and in all, in whole batches; what is left over begins the next epoch.
 
     Raises:
-        ValueError: fewer images than one batch, or no step in all.
+        InputError: fewer images than one batch, or no step in all.
     """
     if num_images < config.batch_size:
-        raise ValueError(
+        raise InputError(
             f"the split {config.data.train_split} has {num_images} images, fewer than one batch of "
             f"{config.batch_size}; use --config.batch_size={num_images} or less"
         )
     steps_per_epoch = num_images // config.batch_size
     total_steps = round(config.epochs * steps_per_epoch)
     if not total_steps:
-        raise ValueError(
+        raise InputError(
             f"--config.epochs is {config.epochs}, and an epoch has {steps_per_epoch} steps; "
             f"expected at least {1 / steps_per_epoch:.2g}, one step"
         )
@@ -283,7 +284,7 @@ def load(workdir: pathlib.Path, defaults: ConfigDict | None = None) -> ConfigDic
 
     Raises:
         FileNotFoundError: the folder holds no run.
-        ValueError: its recipe is damaged.
+        InputError: its recipe is damaged.
     """
     path = workdir / FILE
     if not path.is_file():
@@ -293,7 +294,7 @@ def load(workdir: pathlib.Path, defaults: ConfigDict | None = None) -> ConfigDic
     except ValueError:
         settings = None
     if not isinstance(settings, dict):
-        raise ValueError(
+        raise InputError(
             f"{path} is damaged; expected the settings of a run as JSON: give the command that "
             "started the run again, which writes them anew"
         )

@@ -25,7 +25,7 @@ def opening(
     """Says what will be trained on what.
 
     Raises:
-        ValueError: ``config.optim.freeze`` matches no parameter, or all.
+        InputError: ``config.optim.freeze`` matches no parameter, or all.
     """
     params = variable_shapes(module)["params"]
     parameters = f"{sum(leaf.size for leaf in jax.tree.leaves(params)):,} parameters"

@@ -24,7 +24,7 @@ def state(
     """The state to begin with, and how many examples it has seen; says what it is.
 
     Raises:
-        ValueError: a checkpoint or weights that do not fit the recipe.
+        InputError: a checkpoint or weights that do not fit the recipe.
         OSError: all checkpoints are damaged.
     """
     if checkpoints.latest_step is None:
@@ -43,7 +43,7 @@ def first_state(config: ConfigDict, module: Detector, run: RunLength, mesh: Mesh
     """The state before the first step, by the recipe's seed and weights to start from.
 
     Raises:
-        ValueError: weights that cannot be used.
+        InputError: weights that cannot be used.
         OSError: there are no such weights.
     """
     optim = recipe.optim_config(config)

@@ -39,7 +39,7 @@ class Checkpoint(NamedTuple):
         """The same network, folded.
 
         Raises:
-            ValueError: it is folded already.
+            InputError: it is folded already.
         """
         variables = fold(self.spec, self.variables)
         return Checkpoint(self.spec, variables, {**self.meta, "fused": True})
@@ -53,7 +53,7 @@ def open_checkpoint(path: str | pathlib.Path, step: int | None = None) -> Checkp
         step: of a run's checkpoint; the latest if None.
 
     Raises:
-        ValueError: the file is damaged or of another kind.
+        InputError: the file is damaged or of another kind.
         OSError: there is no checkpoint there, or it cannot be read.
     """
     if pathlib.Path(path).is_file():

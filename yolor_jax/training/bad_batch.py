@@ -20,6 +20,7 @@ import numpy as np
 from jaxtyping import UInt32
 
 from yolor_jax.data.example import Batch
+from yolor_jax.errors import InputError
 
 
 class BadBatch(NamedTuple):
@@ -76,7 +77,7 @@ def load(path: str | os.PathLike) -> BadBatch:
 
     Raises:
         FileNotFoundError: if there is no such file, or a share is missing.
-        ValueError: if it is no file of `save`.
+        InputError: if it is no file of `save`.
     """
     path = pathlib.Path(path)
     share = re.fullmatch(r"(.*)\.\d+-of-(\d+)\.npz", path.name)
@@ -88,7 +89,7 @@ def load(path: str | os.PathLike) -> BadBatch:
     except FileNotFoundError:
         raise
     except (KeyError, ValueError, OSError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{path} is no bad batch of a training run, or damaged") from error
+        raise InputError(f"{path} is no bad batch of a training run, or damaged") from error
 
 
 def _read(path: pathlib.Path) -> BadBatch:

@@ -21,6 +21,7 @@ import optax
 from jaxtyping import PyTree
 
 from yolor_jax import trees
+from yolor_jax.errors import InputError
 from yolor_jax.nn.conv import BatchNorm
 
 
@@ -35,7 +36,7 @@ def frozen(params: PyTree, regex: str) -> PyTree:
         A tree like ``params`` with a bool at each leaf.
 
     Raises:
-        ValueError: the expression matches no parameter, or all of them.
+        InputError: the expression matches no parameter, or all of them.
     """
     if not regex:
         return jax.tree.map(lambda _: False, params)
@@ -43,7 +44,7 @@ def frozen(params: PyTree, regex: str) -> PyTree:
     if len(set(flags.values())) == 1:
         matched = "every parameter" if all(flags.values()) else "no parameter"
         some = ", ".join(list(flags)[:: max(len(flags) // 4, 1)][:4])
-        raise ValueError(
+        raise InputError(
             f"freeze is {regex!r}, which matches {matched}; expected a regular expression for "
             f"some of their paths, such as {some}"
         )

@@ -22,6 +22,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, PyTree
 
 from yolor_jax.data.example import Batch
+from yolor_jax.errors import InputError
 
 AXES = ("data", "fsdp")
 LARGE = 2048
@@ -44,12 +45,12 @@ def make_mesh(devices: Sequence[jax.Device] | None = None, *, fsdp: int = 1) -> 
         A mesh of shape ``(devices / fsdp, fsdp)``.
 
     Raises:
-        ValueError: if ``fsdp`` does not divide the number of devices.
+        InputError: if ``fsdp`` does not divide the number of devices.
     """
     devices = jax.devices() if devices is None else devices
     if fsdp < 1 or len(devices) % fsdp:
         divisors = [n for n in range(1, len(devices) + 1) if len(devices) % n == 0]
-        raise ValueError(
+        raise InputError(
             f"fsdp is {fsdp}, which does not divide {len(devices)} devices: use one of {divisors}."
         )
     grid = np.asarray(sorted(devices, key=_process_first)).reshape(-1, fsdp)
@@ -156,11 +157,11 @@ def any_process(mesh: Mesh, question: Callable[[], bool]) -> Callable[[], bool]:
 
 
 def require_divisible(mesh: Mesh, batch_size: int) -> None:
-    """Raise a ValueError unless a global batch can be cut evenly over the devices."""
+    """Raise an InputError unless a global batch can be cut evenly over the devices."""
     if batch_size % mesh.size:
         below, above = batch_size // mesh.size * mesh.size, -(-batch_size // mesh.size) * mesh.size
         near = f"{below} or {above}" if below else f"{above}"
-        raise ValueError(
+        raise InputError(
             f"the batch size {batch_size} is not a multiple of the {mesh.size} devices that share "
             f"it: use {near}."
         )
@@ -178,7 +179,7 @@ def shard_batch(mesh: Mesh, batch: Batch) -> Batch:
         The global batch as device arrays, cut along axis 0.
 
     Raises:
-        ValueError: if the batch cannot be cut evenly.
+        InputError: if the batch cannot be cut evenly.
     """
     require_divisible(mesh, batch.image.shape[0] * jax.process_count())
     sharding = batch_sharding(mesh)

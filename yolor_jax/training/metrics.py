@@ -19,6 +19,8 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import UInt8
 
+from yolor_jax.errors import InputError
+
 Sums = dict[str, tuple[float, float]]
 """Name -> (sum, count)."""
 
@@ -92,7 +94,7 @@ def read_json_lines(path: str | os.PathLike) -> list[dict[str, Any]]:
     Lines of one step that follow each other are one row. A last line that was cut off is left out.
 
     Raises:
-        ValueError: if any other line is not JSON; names it.
+        InputError: if any other line is not JSON; names it.
     """
     lines = pathlib.Path(path).read_text().split("\n")
     rows = []
@@ -101,7 +103,7 @@ def read_json_lines(path: str | os.PathLike) -> list[dict[str, Any]]:
         try:
             row = json.loads(line)
         except json.JSONDecodeError as error:
-            raise ValueError(
+            raise InputError(
                 f"{path}, line {number} is not JSON ({error}): repair or delete that file."
             ) from error
         if rows and rows[-1]["step"] == row["step"]:

@@ -31,6 +31,7 @@ import optax
 from jaxtyping import Array, Float, Int, PyTree
 
 from yolor_jax import trees
+from yolor_jax.errors import InputError
 from yolor_jax.training.freeze import skip_frozen
 
 # First match wins. An implicit's own kernels and biases (its NN modelling) are not decayed either.
@@ -95,27 +96,27 @@ class OptimConfig:
 
     def __post_init__(self):
         if self.optimizer not in OPTIMIZERS:
-            raise ValueError(
+            raise InputError(
                 f"optimizer is {self.optimizer!r}: expected one of {sorted(OPTIMIZERS)}."
             )
         try:
             re.compile(self.freeze)
         except re.error as error:
-            raise ValueError(
+            raise InputError(
                 f"freeze is {self.freeze!r}, which is no regular expression: {error}."
             ) from error
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
             high = _HIGHEST.get(field.name, math.inf)
             if isinstance(value, int | float) and not 0 <= value <= high:
-                raise ValueError(f"{field.name} is {value}: expected 0 to {high}.")
+                raise InputError(f"{field.name} is {value}: expected 0 to {high}.")
         if self.cosine_per_step and self.lag_one_epoch:
-            raise ValueError(
+            raise InputError(
                 "lag_one_epoch shifts a cosine that falls once per epoch: set it or "
                 "cosine_per_step, not both."
             )
         if self.optimizer == "adamw" and self.warmup_bias_learning_rate > self.learning_rate:
-            raise ValueError(
+            raise InputError(
                 f"warmup_bias_learning_rate {self.warmup_bias_learning_rate} is above "
                 f"learning_rate {self.learning_rate}: that suits SGD, whose step shrinks with the "
                 "gradient, but throws the biases far off with AdamW. Set "
@@ -134,7 +135,7 @@ class RunLength:
     def __post_init__(self):
         for field in dataclasses.fields(self):
             if getattr(self, field.name) < 1:
-                raise ValueError(
+                raise InputError(
                     f"{field.name} is {getattr(self, field.name)}: expected at least 1."
                 )
 
@@ -277,7 +278,7 @@ def make_optimizer(config: OptimConfig, run: RunLength) -> optax.GradientTransfo
     """The chosen optimiser; its ``update`` takes ``hyperparameters=hyperparameters(step, ...)``.
 
     A parameter that no group claims, and a ``freeze`` that matches none or all, make ``init`` raise
-    a ValueError that names it.
+    an InputError that names it.
     """
     transforms = OPTIMIZERS[config.optimizer](config, run)
     if config.clip_norm:

@@ -116,7 +116,7 @@ def make_train_step(
         the schedule's values.
 
     Raises:
-        ValueError: if the batch cannot be cut evenly over the devices.
+        InputError: if the batch cannot be cut evenly over the devices.
     """
     require_divisible(mesh, run.batch_size)
     grouped = grouped_batch_norms(batch_norm_groups)

@@ -14,6 +14,7 @@ from jaxtyping import Array, Float
 
 from yolor_jax.data.example import Batch
 from yolor_jax.detection.losses import LossConfig
+from yolor_jax.errors import InputError
 from yolor_jax.models.spec import ModelSpec
 from yolor_jax.tasks.classification import image_labels, multi_label_loss
 from yolor_jax.tasks.embedding import contrastive_loss, sample
@@ -30,7 +31,7 @@ class TaskLossConfig:
         temperature: of the contrastive loss of embedding.
 
     Raises:
-        ValueError: a negative gain, or a temperature that is not positive.
+        InputError: a negative gain, or a temperature that is not positive.
     """
 
     classify: float = 0.3
@@ -39,7 +40,7 @@ class TaskLossConfig:
 
     def __post_init__(self):
         if not (self.classify >= 0 and self.embed >= 0 and self.temperature > 0):
-            raise ValueError(f"got {self}; expected gains of at least 0 and a temperature above 0")
+            raise InputError(f"got {self}; expected gains of at least 0 and a temperature above 0")
 
 
 def make_loss(spec: ModelSpec, *, detection: LossConfig, tasks: TaskLossConfig) -> Loss:

@@ -25,6 +25,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from yolor_jax.detection.decode import decode
+from yolor_jax.errors import InputError
 from yolor_jax.models.detector import Detector, require_multiple
 from yolor_jax.models.fold import fold
 from yolor_jax.weights.foreign import WeightsError, naming
@@ -106,7 +107,7 @@ def certify(
         A row for each output, of the network as trained and folded.
 
     Raises:
-        ValueError: the reference does not fit the model; lists what differs.
+        InputError: the reference does not fit the model; lists what differs.
     """
     _check(module, reference)
     images = jnp.asarray(reference["images"], jnp.float32).transpose(0, 2, 3, 1)
@@ -142,14 +143,14 @@ def format_certificate(rows: list[Row]) -> str:
 
 
 def _check(module: Detector, reference: Mapping[str, np.ndarray]) -> None:
-    """Raises a ValueError that lists all that is wrong with a reference."""
+    """Raises an InputError that lists all that is wrong with a reference."""
     images = reference.get("images", np.zeros(0))
     if images.ndim != 4 or images.shape[1] != 3 or images.dtype.kind != "f" or not images.size:
         got = f"{images.dtype}{list(images.shape)}" if "images" in reference else "none"
-        raise ValueError(f"the reference needs images, float32 [B, 3, H, W]; got {got}")
+        raise InputError(f"the reference needs images, float32 [B, 3, H, W]; got {got}")
     low, high = images.min(), images.max()
     if not 0 <= low <= high <= 1:
-        raise ValueError(f"images of the reference go from {low} to {high}; expected 0 to 1")
+        raise InputError(f"images of the reference go from {low} to {high}; expected 0 to 1")
     require_multiple(images.shape[2:], module.spec.strides[-1])
     expected = _reference_shapes(module, images.shape)
     required = expected.keys() - {"decoded"}
@@ -165,7 +166,7 @@ def _check(module: Detector, reference: Mapping[str, np.ndarray]) -> None:
         elif not np.isfinite(array).all():
             wrong.append(f"{name} has infinite values or NaN")
     if wrong:
-        raise ValueError(
+        raise InputError(
             f"the reference does not fit {module.spec.name} with {module.num_classes} classes: "
             + "; ".join(sorted(wrong))
         )

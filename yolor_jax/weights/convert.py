@@ -13,6 +13,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from yolor_jax.errors import InputError
 from yolor_jax.models.detector import build, require_variables_of, variable_shapes
 from yolor_jax.models.spec import ModelSpec
 from yolor_jax.trees import differences, flatten_by_path
@@ -32,7 +33,7 @@ def from_torch(spec: ModelSpec, state_dict: Mapping[str, np.ndarray]) -> tuple[d
         ``{"params": ..., "batch_stats": ...}`` in float32, and the number of classes.
 
     Raises:
-        ValueError: tensors that are missing, unused, of another shape, or constants (anchors) of
+        InputError: tensors that are missing, unused, of another shape, or constants (anchors) of
             another value; the message lists all of them.
     """
     given = {name: a for name, a in state_dict.items() if not name.endswith(COUNTERS)}
@@ -49,7 +50,7 @@ def from_torch(spec: ModelSpec, state_dict: Mapping[str, np.ndarray]) -> tuple[d
         and not np.allclose(given[name], constant, rtol=1e-3)
     ]
     if wrong:
-        raise ValueError(
+        raise InputError(
             f"these weights are not those of {spec.name} with {num_classes} classes, "
             f"{len(wrong)} differences:\n  " + "\n  ".join(wrong)
         )
@@ -74,7 +75,7 @@ def to_torch(spec: ModelSpec, variables: Mapping) -> dict[str, np.ndarray]:
         Contiguous float32 arrays by name, PyTorch's layout, constants included.
 
     Raises:
-        ValueError: the variables are not those of the model; lists what differs.
+        InputError: the variables are not those of the model; lists what differs.
     """
     variables = jax.device_get(variables)
     require_variables_of(spec, variables)
@@ -107,13 +108,13 @@ def _num_classes(spec: ModelSpec, state_dict: Mapping[str, np.ndarray]) -> int:
     name = next(theirs for theirs, path in torch_names(spec).items() if path == ours)
     anchors = len(spec.anchors[0])
     if name not in state_dict:
-        raise ValueError(
+        raise InputError(
             f"no tensor {name}, the first prediction of {spec.name}: these are the weights of "
             f"another model. They begin with {', '.join(list(state_dict)[:3])}"
         )
     outputs = state_dict[name].shape[0] if state_dict[name].ndim else 0
     if outputs % anchors or outputs // anchors <= 5:
-        raise ValueError(
+        raise InputError(
             f"{name} has {outputs} outputs, expected {anchors} x (5 + classes): these are the "
             f"weights of another model than {spec.name}"
         )

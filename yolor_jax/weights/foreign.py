@@ -8,8 +8,10 @@ import contextlib
 import pathlib
 from collections.abc import Iterator
 
+from yolor_jax.errors import InputError
 
-class WeightsError(ValueError):
+
+class WeightsError(InputError):
     """A file of weights that cannot be used: what was found, what was expected, what to do."""
 
 

@@ -13,6 +13,7 @@ import dataclasses
 
 import numpy as np
 
+from yolor_jax.errors import InputError
 from yolor_jax.models.spec import Implicits, ModelSpec
 from yolor_jax.nn.knowledge import Knowledge
 from yolor_jax.weights.darknet_names import darknet_names
@@ -23,20 +24,20 @@ def torch_names(spec: ModelSpec) -> dict[str, tuple[str, str]]:
     """The original's tensor names of a model to (collection, path) in our variables.
 
     Raises:
-        ValueError: the model has parts for which the original has no name.
+        InputError: the model has parts for which the original has no name.
     """
     if spec.tasks:
-        raise ValueError(
+        raise InputError(
             f"{spec.name} has the tasks {', '.join(spec.tasks)}, for whose parameters the "
             "original's checkpoints have no name; they know detection only"
         )
     if not _knows_implicit(spec.implicit):
-        raise ValueError(
+        raise InputError(
             f"{spec.name} has implicit knowledge for which the original's checkpoints have no "
             "name; they know vectors only, added before the prediction and multiplied behind it"
         )
     if not _knows_blocks(spec):
-        raise ValueError(
+        raise InputError(
             f"{spec.name} has blocks for which the original's checkpoints have no name: with a "
             "joint norm it knows CSP stages and one bottleneck in the SPP block, without one a "
             "convolution as stem and 3x3 down-sampling"

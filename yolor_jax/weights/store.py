@@ -44,7 +44,7 @@ def save_variables(
             are not the model's own.
 
     Raises:
-        ValueError: ``meta`` lacks something.
+        InputError: ``meta`` lacks something.
         OSError: the file cannot be written.
     """
     _require_meta(meta)

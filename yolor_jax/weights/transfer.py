@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from yolor_jax.errors import InputError
 from yolor_jax.models.detector import Detector, variable_shapes
 from yolor_jax.models.spec import ModelSpec
 from yolor_jax.nn.implicit import MODELLINGS
@@ -49,10 +50,10 @@ def transfer(source_spec: ModelSpec, source: Mapping[str, Any], target: Detector
         target: the network that is to start.
 
     Raises:
-        ValueError: the source is folded, or has nothing that fits.
+        InputError: the source is folded, or has nothing that fits.
     """
     if "batch_stats" not in source:
-        raise ValueError(
+        raise InputError(
             "the weights to start from are folded: their batch norms and implicit knowledge are no "
             "longer there to be trained; give the checkpoint that they were folded from"
         )
@@ -74,7 +75,7 @@ def transfer(source_spec: ModelSpec, source: Mapping[str, Any], target: Detector
         if path not in left
     }
     if not loaded:
-        raise ValueError(
+        raise InputError(
             f"nothing of the weights of {source_spec.name} fits {target.spec.name}: no leaf has "
             "the path and shape of another; give a checkpoint of the same or a related model"
         )

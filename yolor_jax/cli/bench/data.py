@@ -20,7 +20,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from yolor_jax.cli.figures import add_json_argument, figures_writer
-from yolor_jax.errors import user_errors
+from yolor_jax.errors import InputError, user_errors
 
 if TYPE_CHECKING:
     from yolor_jax.data.example import Batch
@@ -95,21 +95,21 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _check(args: argparse.Namespace) -> None:
-    """Raises a ValueError for a number that no round could be made of."""
+    """Raises an InputError for a number that no round could be made of."""
     from yolor_jax.augment.config import AugmentConfig
 
     if args.batch_size < 1 or args.batch_size % AugmentConfig().group:
-        raise ValueError(
+        raise InputError(
             f"--batch-size is {args.batch_size}; expected a multiple of {AugmentConfig().group}, "
             "the images among which a mosaic finds its partners"
         )
     for name in ("batches", "rounds"):
         if getattr(args, name) < 1:
-            raise ValueError(f"--{name} is {getattr(args, name)}; expected at least 1")
+            raise InputError(f"--{name} is {getattr(args, name)}; expected at least 1")
     if not hasattr(os, "sched_setaffinity"):
-        raise ValueError("this system cannot keep a process on one core; the bench needs Linux")
+        raise InputError("this system cannot keep a process on one core; the bench needs Linux")
     if args.batch_size % 4:
-        raise ValueError(
+        raise InputError(
             f"--batch-size is {args.batch_size}; expected a multiple of 4, the images of a mosaic"
         )
 

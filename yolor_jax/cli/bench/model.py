@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from yolor_jax.cli.figures import add_json_argument, figures_writer
-from yolor_jax.errors import user_errors
+from yolor_jax.errors import InputError, user_errors
 
 
 class Program(NamedTuple):
@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
     save = figures_writer(args.json)
     with user_errors():
         if args.rounds < 1:
-            raise ValueError(f"--rounds is {args.rounds}; expected at least 1")
+            raise InputError(f"--rounds is {args.rounds}; expected at least 1")
         programs = _programs(args)
     seconds = {program.name: [] for program in programs}
     for round_ in range(args.rounds + 1):

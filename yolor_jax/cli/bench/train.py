@@ -62,7 +62,7 @@ def measure(config: Any, steps: int) -> dict[str, Any]:
         steps: timed ones.
 
     Raises:
-        ValueError: the data or a setting cannot be used.
+        InputError: the data or a setting cannot be used.
     """
     import jax
 

@@ -25,6 +25,7 @@ import jax
 import orbax.checkpoint as ocp
 from jax.experimental import multihost_utils
 
+from yolor_jax.errors import InputError
 from yolor_jax.training.checkpoints import folder as folders
 from yolor_jax.training.checkpoints import seal
 from yolor_jax.training.checkpoints.fitting import require_same, require_same_leaves
@@ -47,7 +48,7 @@ class Checkpoints:
             meta: identifies the run; must survive JSON.
 
         Raises:
-            ValueError: if the folder holds checkpoints of another run; says what differs.
+            InputError: if the folder holds checkpoints of another run; says what differs.
             OSError: if it cannot be created.
         """
         self._directory = folders.absolute(workdir) / folders.FOLDER
@@ -80,7 +81,7 @@ class Checkpoints:
             position: examples of the training data consumed so far.
 
         Raises:
-            ValueError: if there is a checkpoint of this step or a later one.
+            InputError: if there is a checkpoint of this step or a later one.
             OSError: if this one, or the one before, could not be written.
         """
         items = ocp.args.Composite(
@@ -96,7 +97,7 @@ class Checkpoints:
             )
         later = [saved for saved in self._manager.all_steps() if saved >= step]
         if later:
-            raise ValueError(
+            raise InputError(
                 f"step {step} was not saved in {self._directory}: the latest checkpoint there is "
                 f"of step {later[-1]}. Restore it before training on."
             )
@@ -139,7 +140,7 @@ class Checkpoints:
             The state, and the number of training examples consumed before it was saved.
 
         Raises:
-            ValueError: if a leaf is missing, unused, or of another shape or dtype; lists all.
+            InputError: if a leaf is missing, unused, or of another shape or dtype; lists all.
             DamagedError: if a file is not as it was written.
         """
         step = folders.choose_step(self._directory, step)
@@ -168,7 +169,7 @@ class Checkpoints:
             for each checkpoint that was damaged and has another name now.
 
         Raises:
-            ValueError: if a leaf is missing, unused, or of another shape or dtype; lists all.
+            InputError: if a leaf is missing, unused, or of another shape or dtype; lists all.
             OSError: if there is no checkpoint, or all are damaged. Nothing is renamed then.
         """
         damaged = []
@@ -254,7 +255,7 @@ class Checkpoints:
         return sentences
 
     def _require_same_run(self, workdir: str | os.PathLike) -> None:
-        """Raises a ValueError if the latest checkpoint that says so is of another run."""
+        """Raises an InputError if the latest checkpoint that says so is of another run."""
         for step in reversed(folders.steps(self._directory)):
             try:
                 folders.require_whole(self._directory, step)

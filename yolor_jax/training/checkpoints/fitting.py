@@ -11,10 +11,11 @@ from typing import Any
 from jaxtyping import PyTree
 
 from yolor_jax import trees
+from yolor_jax.errors import InputError
 
 
 def require_same(found: dict, expected: dict, what: str, advice: str) -> None:
-    """Raise a ValueError unless two JSON dictionaries are equal.
+    """Raise an InputError unless two JSON dictionaries are equal.
 
     Args:
         found: what a checkpoint says.
@@ -23,7 +24,7 @@ def require_same(found: dict, expected: dict, what: str, advice: str) -> None:
         advice: ends it.
 
     Raises:
-        ValueError: with one clause for each entry that differs.
+        InputError: with one clause for each entry that differs.
     """
     there, here = _entries(found), _entries(json.loads(json.dumps(expected)))
     clauses = [
@@ -32,11 +33,11 @@ def require_same(found: dict, expected: dict, what: str, advice: str) -> None:
         if name not in there or name not in here or there[name] != here[name]
     ]
     if clauses:
-        raise ValueError(f"{what}: {'; '.join(clauses)}. {advice}")
+        raise InputError(f"{what}: {'; '.join(clauses)}. {advice}")
 
 
 def require_same_leaves(saved: PyTree, wanted: PyTree, folder: os.PathLike) -> None:
-    """Raise a ValueError unless two trees have leaves of the same paths, shapes and dtypes.
+    """Raise an InputError unless two trees have leaves of the same paths, shapes and dtypes.
 
     Args:
         saved: what a checkpoint holds.
@@ -44,12 +45,12 @@ def require_same_leaves(saved: PyTree, wanted: PyTree, folder: os.PathLike) -> N
         folder: of the checkpoint, for the message.
 
     Raises:
-        ValueError: with one line for each leaf that differs.
+        InputError: with one line for each leaf that differs.
     """
     sentences = trees.differences(saved, wanted)
     if sentences:
         lines = "\n  ".join(sentences)
-        raise ValueError(
+        raise InputError(
             f"the checkpoint {folder} does not fit this model and optimiser, "
             f"{len(sentences)} of its leaves differ; nothing was restored:\n  {lines}"
         )

@@ -11,6 +11,8 @@ from typing import NamedTuple
 
 from jax._src.clusters import GceTpuCluster, GkeTpuCluster, SlurmCluster
 
+from yolor_jax.errors import InputError
+
 VARIABLES = ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
 _METADATA_TIMEOUT = 60
 
@@ -42,7 +44,7 @@ def find_place(environment: Mapping[str, str]) -> Place | None:
         The place, or None where there is one process only.
 
     Raises:
-        ValueError: the three variables are incomplete or contradict each other.
+        InputError: the three variables are incomplete or contradict each other.
     """
     given = [environment.get(name) for name in VARIABLES]
     if any(given):
@@ -68,7 +70,7 @@ def _from_variables(given: list[str | None]) -> Place | None:
     except (AttributeError, TypeError, ValueError):
         port = count = index = 0
     if not 0 < port < 65536 or not 0 <= index < count:
-        raise ValueError(
+        raise InputError(
             f"got {shown}; expected the host:port of process 0, the number of processes, and the "
             "index of this one, from 0"
         )

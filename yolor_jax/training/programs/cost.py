@@ -15,6 +15,8 @@ import re
 
 import jax.stages
 
+from yolor_jax.errors import InputError
+
 KINDS = ("all-reduce", "all-gather", "reduce-scatter", "all-to-all", "collective-permute")
 # One instruction of HLO text: its result, then the kind. Of a collective in two parts, "-start" and
 # "-done", the second has the result alone.
@@ -107,9 +109,9 @@ def count_flops(lowered: jax.stages.Lowered) -> float:
         lowered: for CPU, where all devices together count as one; XLA does not count for others.
 
     Raises:
-        ValueError: XLA has no count for it.
+        InputError: XLA has no count for it.
     """
     flops = (lowered.cost_analysis() or {}).get("flops")
     if flops is None:
-        raise ValueError("XLA counts no operations of this program; expected one lowered for CPU")
+        raise InputError("XLA counts no operations of this program; expected one lowered for CPU")
     return flops

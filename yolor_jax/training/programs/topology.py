@@ -12,6 +12,8 @@ import re
 import jax
 from jax.experimental import topologies
 
+from yolor_jax.errors import InputError
+
 GIB = 2**30
 HBM_GIB = {"TPU v4": 32, "TPU v5 lite": 16, "TPU v5": 95, "TPU v6 lite": 32}
 """Memory of a chip by ``device_kind`` (Google's system architecture pages: v4, v5e, v5p, v6e)."""
@@ -39,11 +41,11 @@ def tpu_devices(name: str) -> list[jax.Device]:
         One device for each chip.
 
     Raises:
-        ValueError: no such slice.
+        InputError: no such slice.
         ImportError: libtpu is not installed; names the command.
     """
     if not re.fullmatch(r"v\d+[a-z]?:\d+(x\d+){1,2}", name):
-        raise ValueError(f"the topology is {name!r}; expected a name such as {EXAMPLES}")
+        raise InputError(f"the topology is {name!r}; expected a name such as {EXAMPLES}")
     for variable, value in _OFF_TPU.items():
         os.environ.setdefault(variable, value)
     options = {}
@@ -54,7 +56,7 @@ def tpu_devices(name: str) -> list[jax.Device]:
     try:
         return list(topologies.get_topology_desc(name, platform="tpu", **options).devices)
     except jax.errors.JaxRuntimeError as error:
-        raise ValueError(
+        raise InputError(
             f"there is no topology {name!r} ({error}); expected a name such as {EXAMPLES}"
         ) from error
     except RuntimeError as error:
@@ -67,10 +69,10 @@ def hbm_bytes(device: jax.Device) -> int:
     """Memory of a TPU chip.
 
     Raises:
-        ValueError: a kind of chip whose memory is not known here.
+        InputError: a kind of chip whose memory is not known here.
     """
     if device.device_kind not in HBM_GIB:
-        raise ValueError(
+        raise InputError(
             f"the memory of a {device.device_kind} is not known; known are {', '.join(HBM_GIB)}"
         )
     return HBM_GIB[device.device_kind] * GIB
