@@ -1,0 +1,1 @@
+"""The mathematics of detection, no network inside: anchors, assignment, losses, decoding, NMS."""

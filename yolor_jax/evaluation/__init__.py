@@ -1,0 +1,1 @@
+"""What a network is worth: COCO's numbers, and those of the other tasks."""

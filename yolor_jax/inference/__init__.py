@@ -1,0 +1,1 @@
+"""Any image in, boxes in its own pixels out."""

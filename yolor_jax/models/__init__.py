@@ -1,0 +1,1 @@
+"""A model is data: its spec, the table of all, the detector that is built from it, the fold."""

@@ -1,0 +1,1 @@
+"""Boxes on images, contact sheets, curves, the figure of g(z)."""

@@ -1,0 +1,1 @@
+"""The tasks beside detection: classification of images, embedding of objects."""

@@ -1,0 +1,1 @@
+"""From a batch to the next state: optimiser, step, loop, devices, checkpoints."""
