@@ -27,8 +27,7 @@ def random(*shape, seed=0):
 
 def start(modelling, shape, neutral, seed):
     """g(z) of freshly drawn leaves."""
-    keys = iter(jax.random.split(jax.random.key(seed), 9))
-    return modelling(lambda _, init: init(next(keys)), shape, neutral, 0.02)
+    return modelling.g(modelling.initialise(jax.random.key(seed), shape, neutral, 0.02))
 
 
 @pytest.mark.parametrize("operator", OPERATORS)

@@ -12,7 +12,7 @@ from typing import Any
 from jaxtyping import Float
 
 from yolor_jax.errors import InputError
-from yolor_jax.nn.implicit import NEUTRAL, OPERATORS, VECTOR, Implicit, Modelling, spread
+from yolor_jax.nn.implicit import OPERATORS, VECTOR, Implicit, Modelling, pad_with_neutral
 
 SCOPES = ("all", "anchor", "size")
 SIZE = (2, 4)  # width and height among the outputs x y w h objectness classes
@@ -58,12 +58,15 @@ class Knowledge:
         )
 
     def constant(self, leaves: Mapping[str, Any], width: int) -> Float[Any, "*A C"]:
-        """g(z) of given leaves, NumPy or JAX, padded to ``width`` channels where it acts on some.
+        """The constant that given leaves stand for: g(z), padded where it acts on some channels.
 
         Args:
-            leaves: of the module.
-            width: channels of the group that it acts on.
+            leaves: of the module, NumPy or JAX.
+            width: number C of channels of the group that it acts on; matters to the scope "size"
+                alone.
+
+        Returns:
+            ``[C]``, or ``[A, C]`` where each anchor has its own, in the dtype of the leaves.
         """
-        drawn_shape = (1,)  # concerns new leaves only
-        g = self.modelling(lambda name, _: leaves[name], drawn_shape, 0.0, 0.0)
-        return spread(g, width, SIZE if self.scope == "size" else None, NEUTRAL[self.operator])
+        channels = SIZE if self.scope == "size" else None
+        return pad_with_neutral(self.modelling.g(leaves), width, channels, self.operator)
