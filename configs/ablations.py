@@ -3,7 +3,7 @@
 python train_main.py --config=configs/ablations.py:multiply_iFA_anchor --config.data.path=data/coco
 """
 
-from configs import coco640
+from yolor_jax.configs import coco640
 
 FAST = {"name": "yolov4_csp_fast", "implicit": {}}
 CSP = {"name": "yolov4_csp", "implicit": {}}

@@ -7,7 +7,7 @@ FOLDER holds `annotations/instances_{train2017,val2017}.json` and the images in 
 the chain on 16 of them.
 """
 
-from configs import quickstart
+from yolor_jax.configs import quickstart
 
 
 def get_config():

@@ -3,7 +3,7 @@
 python train_main.py --config=configs/coco1280.py:yolor_p6 --config.data.path=data/coco
 """
 
-from configs import base
+from yolor_jax.configs import base
 
 
 def get_config(model="yolor_p6"):

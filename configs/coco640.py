@@ -3,7 +3,7 @@
 python train_main.py --config=configs/coco640.py:yolor_csp --config.data.path=data/coco
 """
 
-from configs import base
+from yolor_jax.configs import base
 
 
 def get_config(model="yolor_csp"):

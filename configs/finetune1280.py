@@ -6,7 +6,7 @@ python train_main.py --config=configs/finetune1280.py:yolor_p6 --config.data.pat
 
 from ml_collections.config_dict import placeholder
 
-from configs import coco1280
+from yolor_jax.configs import coco1280
 
 
 def get_config(model="yolor_p6"):

@@ -5,8 +5,8 @@ python train_main.py --config=configs/overfit.py --config.data.path=FOLDER
 
 import dataclasses
 
-from configs import coco128
 from yolor_jax.augment.config import NO_AUGMENTATION
+from yolor_jax.configs import coco128
 
 
 def get_config():

@@ -3,7 +3,7 @@
 python train_main.py
 """
 
-from configs import base
+from yolor_jax.configs import base
 
 
 def get_config():

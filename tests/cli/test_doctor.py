@@ -6,10 +6,11 @@ import pathlib
 import jax
 import pytest
 
-from tests.support.small_recipe import small_recipe
+from tests.support.small_recipe import small_recipe, typed
 from yolor_jax.cli.main import main
 from yolor_jax.preparation import shapes
-from yolor_jax.runs import ahead_of_time, checks, recipe
+from yolor_jax.runs import ahead_of_time, checks
+from yolor_jax.runs.sources import open_sources
 from yolor_jax.training import mesh as meshes
 from yolor_jax.training.programs.cost import Collectives, Memory
 from yolor_jax.training.programs.topology import GIB
@@ -64,27 +65,27 @@ def test_a_workdir_below_a_file_and_one_without_room(tmp_path):
 
 def test_data_that_are_not_there(config, tmp_path):
     config.data.path = str(tmp_path / "nowhere")
-    found = list(checks.examine(config, tmp_path))
+    found = list(checks.examine(typed(config), tmp_path))
     assert [check.subject for check in found] == ["versions", "devices", "disk", "data"]
     assert found[-1].verdict == "fail" and "nowhere" in found[-1].sentence
 
 
 def test_a_batch_that_the_devices_cannot_share(config, tmp_path):
     config.batch_size = 12
-    found = list(checks.examine(config, tmp_path))
+    found = list(checks.examine(typed(config), tmp_path))
     assert found[-1].subject == "batch" and found[-1].verdict == "fail"
     assert "12 is not a multiple of the 8 devices" in found[-1].sentence
 
 
 def test_data_counts_and_doubts(config):
-    sources = recipe.open_sources(config)
-    check = checks.data(config, sources)
+    sources = open_sources(typed(config).data)
+    check = checks.data(typed(config), sources)
     counts = [int((~sources.train[i].is_crowd).sum()) for i in range(20)]
     empty = counts.count(0)
     assert f"20 images to train on, {empty} of them without objects" in check.sentence
     assert f"{sum(counts)} objects of 6 classes; 10 images to evaluate on" in check.sentence
     config.data.max_targets = 1
-    check = checks.data(config, sources)
+    check = checks.data(typed(config), sources)
     crowded = sum(count > 1 for count in counts)
     assert check.verdict == "warn"
     assert f"{crowded} images have more objects than --config.data.max_targets=1" in check.sentence
@@ -158,7 +159,7 @@ def test_the_report_of_what_fits_and_what_does_not():
 
 def test_a_recipe_that_does_not_fit_ends_with_one(monkeypatch, capsys):
     report = ahead_of_time.Report("a title", (program(400, 41 * GIB),), None, 5e12)
-    monkeypatch.setattr(ahead_of_time, "compile_recipe", lambda *_: report)
+    monkeypatch.setattr(ahead_of_time, "compile_recipe", lambda *_, **rest: report)
     recipe_file = str(ROOT / "configs" / "quickstart.py")
     assert main(["doctor", "--config", recipe_file, "--topology", "v5e:2x2"]) == 1
     assert "Nor does any smaller batch" in capsys.readouterr().out
@@ -167,7 +168,7 @@ def test_a_recipe_that_does_not_fit_ends_with_one(monkeypatch, capsys):
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["--config", "nowhere.py"], "no recipe nowhere.py; expected a file such as"),
+        (["--config", "nowhere.py"], "no recipe 'nowhere.py'; expected one of"),
         (["--topology", "v5e:2x2"], "--topology compiles the programs of a recipe; expected"),
         (["--replay", "nowhere.npz"], "no bad batch nowhere.npz; expected a file bad_batch_STEP"),
         (["--replay", "nowhere.npz", "--topology", "v5e:2x2", "--config", "RECIPE"], "no other"),
@@ -199,7 +200,7 @@ def test_other_commands_take_no_settings(capsys):
 @pytest.mark.long
 def test_a_recipe_on_this_machine(config, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("yolor_jax.cli.launch.use_compilation_cache", lambda: None)
-    found = {check.subject: check for check in checks.examine(config, tmp_path / "run")}
+    found = {check.subject: check for check in checks.examine(typed(config), tmp_path / "run")}
     assert {check.verdict for check in found.values()} <= {"ok", "warn"}
     assert "2 traced and compiled in" in found["programs"].sentence
     assert "GFLOP for one training step" in found["FLOPs"].sentence

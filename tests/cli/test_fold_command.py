@@ -10,7 +10,7 @@ from yolor_jax.cli.main import main
 from yolor_jax.models.detector import build, variable_shapes
 from yolor_jax.models.spec import with_implicit
 from yolor_jax.models.zoo import MODELS
-from yolor_jax.runs.trained import open_checkpoint
+from yolor_jax.runs.trained import load
 from yolor_jax.weights.store import save_variables
 
 NAMES = ["circle", "square"]
@@ -48,11 +48,11 @@ def test_fold_writes_a_network_with_the_same_outputs(trained, tmp_path, capsys):
     assert "3 x concat before into the kernel of a channel of ones" in printed
     assert f"yolor detect IMAGE... --checkpoint {output}" in printed
 
-    before, after = open_checkpoint(trained), open_checkpoint(output)
+    before, after = load(trained), load(output)
     assert after.fused and after.meta == {**before.meta, "fused": True}
     images = np.random.default_rng(0).random((1, 64, 64, 3), np.float32)
-    want = jax.jit(before.module().apply)(before.variables, images).detect
-    got = jax.jit(after.module().apply)(after.variables, images).detect
+    want = jax.jit(before.module.apply)(before.variables, images).detect
+    got = jax.jit(after.module.apply)(after.variables, images).detect
     for a, b in zip(want, got, strict=True):
         np.testing.assert_allclose(b, a, rtol=1e-4, atol=1e-5 * np.abs(a).max())
 
@@ -112,7 +112,7 @@ def test_implicit_tells_what_was_learnt(trained, tmp_path, capsys):
     assert figure.read_bytes().startswith(b"\x89PNG")
     lines = [line.split("  ") for line in capsys.readouterr().out.splitlines()]
     rows = {cells[0]: [cell.strip() for cell in cells[1:] if cell.strip()] for cells in lines}
-    leaves = open_checkpoint(trained).variables["params"]["neck"]["output2"]["implicit_before"]
+    leaves = load(trained).variables["params"]["neck"]["output2"]["implicit_before"]
     g = leaves["z"] @ leaves["w0"]
     figures = [f"{value:.4f}" for value in (g.mean(), g.std(), np.sqrt((g**2).mean()))]
     count = f"{16 + 16 * 8}"

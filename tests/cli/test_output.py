@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from yolor_jax.cli.figures import figures_writer
-from yolor_jax.errors import CommandError
+from yolor_jax.cli.output import figures_writer
+from yolor_jax.errors import InputError
 
 
 def test_figures_go_to_the_file_or_nowhere(tmp_path):
@@ -20,7 +20,7 @@ def test_figures_go_to_the_file_or_nowhere(tmp_path):
 def test_a_file_that_cannot_be_written_is_refused_at_once(tmp_path):
     (tmp_path / "file").touch()
     for file in (tmp_path, tmp_path / "nowhere" / "x.json", tmp_path / "file" / "x.json"):
-        with pytest.raises(CommandError, match=r"--json .* cannot be written; expected a file in"):
+        with pytest.raises(InputError, match=r"--json .* cannot be written; expected a file in"):
             figures_writer(str(file))
 
 
@@ -29,5 +29,5 @@ def test_what_fails_later_is_a_sentence_too(tmp_path):
     folder.mkdir()
     save = figures_writer(str(folder / "figures.json"))
     folder.rmdir()
-    with pytest.raises(CommandError, match="No such file"):
+    with pytest.raises(OSError, match="No such file"):
         save({})

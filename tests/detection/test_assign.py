@@ -12,7 +12,7 @@ COMPILED = jax.jit(
 
 
 def assign(boxes_xyxy, labels=None, mask=None, *, anchors=((10, 10),), stride=8, grid_hw=(4, 6)):
-    """The candidates of the first image that count, as a list of readable rows."""
+    """The assigned slots of the first image, as a list of readable rows."""
     boxes_xyxy = jnp.asarray(boxes_xyxy, jnp.float32)[None]
     number = boxes_xyxy.shape[1]
     labels = jnp.arange(number) if labels is None else jnp.asarray(labels)
@@ -36,7 +36,7 @@ def ordered(rows):
 
 @pytest.mark.parametrize("name", CASES)
 def test_equals_golden(golden, name):
-    """The same candidates on every level; only their order differs (there: image after target)."""
+    """The same assigned slots on every level; only their order differs (there: image after target)."""
     case = load(golden / "losses", name)
     boxes_xyxy, labels, mask = map(jnp.asarray, case.targets)
     for level, shape in enumerate(case.stored["shapes"]):

@@ -84,8 +84,8 @@ def long_ones(name):
 def test_equals_golden(golden, name):
     """Padding is garbage in all of these.
 
-    Where candidates collide the stored gradients have the last one win, so the objectness gradient
-    is moved to the largest one before comparing.
+    Where slots collide the stored gradients have the last one win, so the objectness gradient is
+    moved to the largest one before comparing.
     """
     case = load(golden / "losses", name)
     loss, terms, gradients = evaluate(case.predictions, case.targets, **case.static)
@@ -102,7 +102,7 @@ def test_equals_golden(golden, name):
             gain = config.objectness * (1.4 if len(gradients) > 3 else 1) * 3 / len(gradients)
             slope = gain * balance[level] * len(change) / change.size
             expected[..., 4] -= slope * change
-        # The largest, 0.04 where three candidates meet, have a float32 spacing of 4e-9.
+        # The largest, 0.04 where three slots meet, have a float32 spacing of 4e-9.
         np.testing.assert_allclose(gradient, expected, rtol=5e-7, atol=1e-8)
 
 
@@ -110,12 +110,12 @@ def test_all_golden_cases_are_looked_at(golden):
     assert set(CASES) == set(json.loads((golden / "losses" / "cases.json").read_text()))
 
 
-def test_candidate_ciou_equals_golden(golden):
+def test_assigned_ciou_equals_golden(golden):
     case = load(golden / "losses", "nl3_nc3_unique")
     for level, logits in enumerate(case.predictions):
         stored = {key: case.stored[f"{key}{level}"] for key in ("match", "tbox", "anch", "ciou")}
         image, anchor, row, column = stored["match"].T
-        candidates = losses.Candidates(
+        assignment = losses.Assignment(
             cell=jnp.asarray(stored["match"][None, :, 1:]),
             boxes_cxcywh=jnp.asarray(stored["tbox"][None]),
             anchor_wh=jnp.asarray(stored["anch"][None]),
@@ -123,7 +123,7 @@ def test_candidate_ciou_equals_golden(golden):
             mask=jnp.ones((1, len(image)), bool),
         )
         box_logits = jnp.asarray(logits[image, row, column, anchor, :4][None])
-        got = jax.jit(losses.candidate_ciou)(box_logits, candidates)
+        got = jax.jit(losses.assigned_ciou)(box_logits, assignment)
         np.testing.assert_allclose(got[0], stored["ciou"], rtol=0, atol=5e-6)
 
 
@@ -271,7 +271,7 @@ def test_label_smoothing_and_class_weight():
     p = 1 / (1 + np.exp(-0.3))
     right = -2 * 0.9 * np.log(p) - 0.1 * np.log(1 - p)
     wrong = -2 * 0.1 * np.log(p) - 0.9 * np.log(1 - p)
-    levels = 3  # each has candidates
+    levels = 3  # each is assigned a target
     assert terms["classification"] == pytest.approx(levels * (right + 2 * wrong) / 3, rel=1e-5)
 
 

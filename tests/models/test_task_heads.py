@@ -21,7 +21,7 @@ from yolor_jax.nn.conv import ConvUnit
 from yolor_jax.nn.heads import ClassificationHead, EmbeddingHead
 from yolor_jax.nn.implicit import Factorization, Network, Vector
 from yolor_jax.nn.knowledge import Knowledge
-from yolor_jax.runs.trained import open_checkpoint
+from yolor_jax.runs.trained import load
 from yolor_jax.trees import flatten_by_path
 from yolor_jax.weights.names import torch_names
 from yolor_jax.weights.store import save_variables
@@ -187,7 +187,7 @@ def test_a_file_carries_the_tasks_through_fold(tmp_path, capsys):
     said = capsys.readouterr().out.splitlines()[-3]
     difference, largest = re.search(r"random image: (\S+) of (\S+)$", said).groups()
     assert float(difference) <= 1e-5 * float(largest)
-    before, after = open_checkpoint(trained), open_checkpoint(folded)
+    before, after = load(trained), load(folded)
     assert before.spec == after.spec == spec and after.fused
     assert main(["implicit", trained]) == 0
     assert "embed/level2/entry/implicit_before" in capsys.readouterr().out

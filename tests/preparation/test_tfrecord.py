@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 from tensorflow_datasets.proto import tf_example_pb2
 
-from configs import quickstart
+from tests.support.small_recipe import train
 from yolor_jax.cli.main import main
+from yolor_jax.configs import quickstart
 from yolor_jax.data.sources import open_source
 from yolor_jax.data.stored import read
-from yolor_jax.errors import CommandError
+from yolor_jax.errors import InputError
 from yolor_jax.preparation import tfrecord
-from yolor_jax.runs import training
 
 FIXTURE = pathlib.Path(__file__).parent / "tfrecord"
 SPLITS = {"train": "train2017", "validation": "val2017"}
@@ -142,8 +142,8 @@ def test_training_refuses_it_with_the_command(bucket, tmp_path):
     config = quickstart.get_config()
     config.data.path = str(bucket.parents[1])
     config.data.prepared = str(tmp_path / "prepared")
-    with pytest.raises(CommandError, match=f"convert it once: yolor prepare {bucket}$"):
-        training.run(config, tmp_path / "run")
+    with pytest.raises(InputError, match=f"convert it once: yolor prepare {bucket}$"):
+        train(config, tmp_path / "run")
 
 
 def shard(bucket, number=1):

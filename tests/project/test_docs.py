@@ -8,8 +8,8 @@ import shlex
 
 import pytest
 
-from configs import base
 from yolor_jax.cli import main
+from yolor_jax.configs import base
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
-from configs import ablations
+from tests.support.small_recipe import typed
+from yolor_jax.cli.train import network
+from yolor_jax.configs import ablations
 from yolor_jax.models.detector import variable_shapes
-from yolor_jax.runs import recipe, report
+from yolor_jax.runs import recipe
 
 BASELINE = 52_908_989  # paper, table 7
 WIDTHS = (256, 512, 1024)  # of the features before the prediction, by level
@@ -40,7 +42,7 @@ MORE = {
 
 
 def shapes(config):
-    return variable_shapes(recipe.detector(config, 80))["params"]
+    return variable_shapes(typed(config).network(80))["params"]
 
 
 @pytest.mark.parametrize("row", ablations.ROWS)
@@ -52,29 +54,29 @@ def test_parameters_of_a_row(row):
 @pytest.mark.parametrize("row", ablations.ROWS)
 def test_a_row_survives_the_file_of_its_run(row, tmp_path):
     config = ablations.get_config(row)
-    recipe.save(config, tmp_path)
+    recipe.save(typed(config), tmp_path)
     loaded = recipe.load(tmp_path)
-    assert recipe.model_spec(loaded) == recipe.model_spec(config)
-    assert recipe.implicit(loaded) == ablations.ROWS[row]["implicit"]
-    assert recipe.identity(loaded) == json.loads(json.dumps(recipe.identity(config)))
+    assert loaded.spec == typed(config).spec
+    assert loaded.model.implicit == ablations.ROWS[row]["implicit"]
+    assert json.dumps(loaded.identity()) == json.dumps(typed(config).identity())
 
 
 def test_one_line_in_a_recipe_describes_a_network_in_depth(tmp_path):
     config = ablations.get_config()
     modelling = {"kind": "network", "hidden": (8, 4), "nonlinearity": "tanh", "prior": 3}
     config.model.implicit = {"pyramid": {"operator": "add", "modelling": modelling}}
-    spec = recipe.model_spec(config)
+    spec = typed(config).spec
     assert spec.implicit.pyramid.modelling.hidden == (8, 4)
-    recipe.save(config, tmp_path)
-    assert recipe.model_spec(recipe.load(tmp_path)) == spec
+    recipe.save(typed(config), tmp_path)
+    assert recipe.load(tmp_path).spec == spec
 
 
 def test_none_keeps_what_the_model_has():
     config = ablations.get_config()
     config.model.update(ConfigDict({"name": "yolor_csp", "implicit": None}))
-    assert recipe.model_spec(config).implicit.alignment.operator == "add"
+    assert typed(config).spec.implicit.alignment.operator == "add"
     config.model.implicit = {}
-    assert recipe.model_spec(config).implicit.alignment is None
+    assert typed(config).spec.implicit.alignment is None
 
 
 @pytest.mark.parametrize(
@@ -86,7 +88,7 @@ def test_none_keeps_what_the_model_has():
     ],
 )
 def test_a_run_says_what_its_row_is(row, said):
-    assert report.network(ablations.get_config(row)) == said
+    assert network(typed(ablations.get_config(row))) == said
 
 
 def test_an_unknown_row_is_named_with_all_there_are():

@@ -3,14 +3,14 @@
 import dataclasses
 import json
 import shutil
-import types
 
 import jax
 import numpy as np
 import pytest
 
-from configs import quickstart
 from tests.support.leaves import random_leaves
+from tests.support.small_recipe import typed
+from yolor_jax.configs import quickstart
 from yolor_jax.data import objects
 from yolor_jax.data.sources import Source, open_source
 from yolor_jax.data.targets import targets_path
@@ -20,8 +20,9 @@ from yolor_jax.models.detector import build, variable_shapes
 from yolor_jax.models.zoo import MODELS
 from yolor_jax.preparation import shapes
 from yolor_jax.runs import anchors, recipe, training
-from yolor_jax.runs.evaluation import Options, _adapt
-from yolor_jax.runs.trained import open_checkpoint
+from yolor_jax.runs.evaluation import of_network
+from yolor_jax.runs.run import open_run
+from yolor_jax.runs.trained import load
 from yolor_jax.weights.store import save_variables
 
 ABSURD = [[[2.0, 90.0]] * 3, [[300.0, 3.0]] * 3, [[200.0, 200.0]] * 3]
@@ -54,12 +55,12 @@ def sizes_by_hand(source, image_size):
 
 def test_good_anchors_are_silent_and_no_image_is_read(source, config, monkeypatch):
     monkeypatch.delattr(Source, "__getitem__")
-    assert anchors.warning(config, source) is None
+    assert anchors.warning(typed(config), source) is None
 
 
 def test_absurd_anchors_are_told_with_better_ones(source, config):
     config.model.anchors = ABSURD
-    said = anchors.warning(config, source)
+    said = anchors.warning(typed(config), source)
     sizes_wh = sizes_by_hand(source, config.image_size)
     recall = measure(sizes_wh, np.array(ABSURD).reshape(-1, 2)).best_possible_recall
     assert 0.05 < recall < 0.5
@@ -69,13 +70,13 @@ def test_absurd_anchors_are_told_with_better_ones(source, config):
     better = measure(sizes_wh, np.array(found).reshape(-1, 2)).best_possible_recall
     assert better > 0.98 and f"match {better:.1%}" in said
     config.model.anchors = found
-    assert anchors.warning(config, source) is None
-    assert said.count("\n") == 0 and anchors.warning(config, source) is None
+    assert anchors.warning(typed(config), source) is None
+    assert said.count("\n") == 0 and anchors.warning(typed(config), source) is None
 
 
 def test_the_threshold_is_that_of_the_loss(source, config):
     config.loss.ratio_threshold = 1.05
-    said = anchors.warning(config, source)
+    said = anchors.warning(typed(config), source)
     found = find_anchors(
         sizes_by_hand(source, config.image_size), 9, seed=config.seed, ratio_threshold=1.05
     )
@@ -89,18 +90,18 @@ def test_no_anchors_can_be_found(source, config, monkeypatch):
         **{name: getattr(few, name)[:4] for name in ("image", "boxes_xyxy", "labels")}
     )
     monkeypatch.setattr(anchors, "some_objects", lambda *args, **kwargs: few)
-    assert "too few boxes to find other anchors" in anchors.warning(config, source)
+    assert "too few boxes to find other anchors" in anchors.warning(typed(config), source)
     none = few._replace(
         **{name: getattr(few, name)[:0] for name in ("image", "boxes_xyxy", "labels")}
     )
     monkeypatch.setattr(anchors, "some_objects", lambda *args, **kwargs: none)
-    assert anchors.warning(config, source) is None
+    assert anchors.warning(typed(config), source) is None
 
 
 def test_anchors_that_are_no_better_are_not_offered(source, config, monkeypatch):
     config.model.anchors = ABSURD
     monkeypatch.setattr(anchors, "find_anchors", lambda *args, **kwargs: np.full((9, 2), 9e4))
-    assert "match no more" in anchors.warning(config, source)
+    assert "match no more" in anchors.warning(typed(config), source)
 
 
 def test_a_large_split_without_a_sidecar_is_read_in_part(source, config, tmp_path, monkeypatch):
@@ -110,7 +111,7 @@ def test_a_large_split_without_a_sidecar_is_read_in_part(source, config, tmp_pat
     monkeypatch.setattr(anchors, "MOST_IMAGES", 10)
     monkeypatch.setattr(anchors, "MOST_BOXES", 12)
     config.model.anchors = ABSURD
-    said = anchors.warning(config, open_source(bare, "train"))
+    said = anchors.warning(typed(config), open_source(bare, "train"))
     number = int(said.partition(" of the ")[2].partition(" ")[0])
     assert 12 < number < len(source.targets.labels) / 3
     assert "Anchors found for these data match" in said
@@ -135,53 +136,41 @@ def test_the_golden_data_set(golden):
     np.testing.assert_allclose(fit[:2], [facts["bpr"], facts["aat"]], atol=1e-6, rtol=0)
 
 
-def test_auto_finds_once_and_stays_with_the_run(source, config, tmp_path, capsys):
-    given = recipe.model_spec(config)
+def test_auto_finds_once_and_stays_with_the_run(source, config, tmp_path):
+    given = typed(config).spec
     config.model.anchors = "auto"
-    recipe.check(config)
-    assert recipe.model_spec(config) == given
-    anchors.resolve(config, source, tmp_path)
-    found = config.model.anchors
-    spec = recipe.model_spec(config)
-    assert [list(map(list, level)) for level in spec.anchors] == found != given.anchors
-    assert "anchors found for these data: [[[" in capsys.readouterr().out
-    again = quickstart.get_config()
-    again.model.anchors = "auto"
-    anchors.resolve(again, source, tmp_path)
-    assert again.model.anchors == found
+    asked = typed(config)
+    assert asked.spec == given
+    used, said = anchors.resolved(asked, source, tmp_path)
+    found = used.model.anchors
+    assert [list(map(list, level)) for level in used.spec.anchors] == found != given.anchors
+    assert said == f"anchors found for these data: {found}" and asked.model.anchors == "auto"
+    assert anchors.resolved(asked, source, tmp_path)[0] == used
     # In the workdir of a run they are those of the run, whatever would be found today.
-    again.model.anchors = ABSURD
-    recipe.save(again, tmp_path)
-    config.model.anchors = "auto"
-    anchors.resolve(config, source, tmp_path)
-    assert config.model.anchors == ABSURD
+    recipe.save(asked.with_changes(model={"anchors": ABSURD}), tmp_path)
+    assert anchors.resolved(asked, source, tmp_path)[0].model.anchors == ABSURD
 
 
 def test_other_settings_are_not_touched(source, config, tmp_path):
     for value in (None, ABSURD):
         config.model.anchors = value
-        anchors.resolve(config, source, tmp_path)
-        assert config.model.anchors == value
+        assert anchors.resolved(typed(config), source, tmp_path) == (typed(config), None)
 
 
-def test_a_run_warns_before_it_starts(config, tmp_path, monkeypatch, capsys):
-    config.data.prepared = str(tmp_path)
+def test_a_run_warns_before_it_starts(config, source, tmp_path):
+    config.data.path = str(source.directory)
+    config.data.eval_split = "validation"
+    config.batch_size = 8
     config.model.anchors = ABSURD
-    trained = []
-
-    def no_training(config, sources, module, *rest):
-        trained.append(module.spec)
-        return types.SimpleNamespace(step=0), None
-
-    monkeypatch.setattr(training, "_train", no_training)
-    monkeypatch.setattr(shapes, "SIZES", {"train": 60, "validation": 1})
-    training.run(config, tmp_path / "run")
-    assert "warning: the anchors of yolor_nano match only" in capsys.readouterr().out
+    run = open_run(typed(config), tmp_path / "run")
+    assert "warning: the anchors of yolor_nano match only" in run.notes[0]
+    assert run.module.spec == with_anchors(MODELS["yolor_nano"], ABSURD)
     config.model.anchors = "auto"
-    training.run(config, tmp_path / "run")
-    said = capsys.readouterr().out
-    assert "anchors found for these data" in said and "warning" not in said
-    assert trained == [with_anchors(MODELS["yolor_nano"], ABSURD), recipe.model_spec(config)]
+    run = open_run(typed(config), tmp_path / "run")
+    [said] = run.notes
+    assert said == f"anchors found for these data: {run.recipe.model.anchors}"
+    assert run.module.spec == run.recipe.spec != MODELS["yolor_nano"]
+    assert not (tmp_path / "run").exists()
 
 
 def test_weights_of_other_anchors_to_start_from():
@@ -195,33 +184,35 @@ def test_weights_of_other_anchors_to_start_from():
 
 
 @pytest.mark.parametrize("given", [None, ABSURD])
-def test_what_a_checkpoint_says_of_itself(source, config, given):
+def test_what_a_checkpoint_says_of_itself(source, config, tmp_path, given):
+    config.data.path = str(source.directory)
     config.model.anchors = given
-    meta = training._meta(config, recipe.Sources(source, source))
+    meta = training._meta(open_run(typed(config), tmp_path))
     assert meta.get("anchors") == given and ("anchors" in meta) == (given is not None)
     json.dumps(meta)
 
 
-def test_a_file_of_weights_carries_them(source, config, tmp_path):
+def test_a_file_of_weights_carries_them(config, tmp_path):
     spec = with_anchors(MODELS["yolor_test"], ABSURD)
     variables = random_leaves(variable_shapes(build(spec, 6)))
-    config.model.name, config.model.anchors = "yolor_test", ABSURD
-    meta = training._meta(config, recipe.Sources(source, source)) | {"fused": False}
+    meta = {
+        "model": "yolor_test", "implicit": None, "anchors": ABSURD, "num_classes": 6,
+        "class_names": list("abcdef"), "image_size": 64, "fused": False,
+    }  # fmt: skip
     path = tmp_path / "some.safetensors"
     save_variables(path, variables, meta)
-    opened = open_checkpoint(path)
-    assert opened.spec == opened.module().spec == spec
+    opened = load(path)
+    assert opened.spec == opened.module.spec == spec
     folded = opened.folded()
     save_variables(path, folded.variables, folded.meta)
-    assert open_checkpoint(path).module().spec == spec
-    config.model.anchors = None
-    _adapt(config, Options(checkpoint=path), meta)
-    assert recipe.detector(config, 6, fused=True).spec == spec
+    assert load(path).module.spec == spec
+    fitted = of_network(typed(config), load(path))
+    assert fitted.network(6, fused=True).spec == spec
     older = {name: value for name, value in meta.items() if name != "anchors"}
     save_variables(path, variables, older)
-    assert open_checkpoint(path).spec == MODELS["yolor_test"]
+    assert load(path).spec == MODELS["yolor_test"]
     images = np.zeros((1, 64, 64, 3), np.float32)
-    shapes_of = jax.eval_shape(folded.module().apply, folded.variables, images)
+    shapes_of = jax.eval_shape(folded.module.apply, folded.variables, images)
     assert shapes_of.detect[0].shape == (1, 8, 8, 3, 11)
 
 
@@ -255,4 +246,4 @@ def test_wrong_anchors_get_a_sentence(config, wrong):
     with pytest.raises(
         ValueError, match=r"the anchors of yolor_nano are .*; expected for each of its 3"
     ):
-        recipe.check(config)
+        typed(config)

@@ -6,7 +6,7 @@ import pytest
 
 from tests.support import launching
 from yolor_jax.data.sources import Source
-from yolor_jax.errors import CommandError
+from yolor_jax.errors import InputError
 from yolor_jax.preparation import shapes
 from yolor_jax.preparation.dataset import open_dataset
 from yolor_jax.runs import preflight
@@ -38,13 +38,13 @@ def test_facts_of_a_split(tmp_path, monkeypatch):
 def test_devices_of_each_process():
     preflight.require_equal_devices({0: ["cpu"] * 4, 1: ["cpu"] * 4})
     found = {0: ["H100"] * 8, 1: ["H100"] * 7, 2: ["H100"] * 8}
-    with pytest.raises(CommandError, match="different devices: 8 x H100 in process 0, 2; 7 x H100"):
+    with pytest.raises(InputError, match="different devices: 8 x H100 in process 0, 2; 7 x H100"):
         preflight.require_equal_devices(found)
 
 
 def test_a_port_alone_is_no_place(monkeypatch):
     monkeypatch.setenv("JAX_PROCESS_ID", "1")
-    with pytest.raises(CommandError, match="JAX_PROCESS_ID=1; expected the host:port of process 0"):
+    with pytest.raises(InputError, match="JAX_PROCESS_ID=1; expected the host:port of process 0"):
         preflight.meet({})
 
 

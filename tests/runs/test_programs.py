@@ -6,9 +6,9 @@ import re
 import jax
 import pytest
 
-from tests.support.small_recipe import small_recipe
+from tests.support.small_recipe import small_recipe, train
 from yolor_jax.preparation import shapes
-from yolor_jax.runs import programs, training
+from yolor_jax.runs import programs
 from yolor_jax.training.multi_scale import drawn_size
 from yolor_jax.training.programs import compile_log
 
@@ -53,7 +53,7 @@ def test_a_run_compiles_each_program_once_and_donates_its_state(tmp_path, monkey
     monkeypatch.setattr(programs, "make_steps", make_steps)
     monkeypatch.setattr(programs, "make_prediction", make_prediction)
     monkeypatch.setattr(compile_log, "NOTABLE", 0.0)  # every compilation gets its line
-    training.run(config, tmp_path / "run")
+    train(config, tmp_path / "run")
 
     drawn = collections.Counter(drawn_size(SIZES, config.seed, step) for step in range(STEPS))
     assert all(drawn[side] > 1 for side in SIZES)

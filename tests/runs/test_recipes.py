@@ -4,22 +4,22 @@ import dataclasses
 import functools
 import importlib
 import json
-import sys
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from absl import flags
-from ml_collections import config_flags
 
-from configs import base, finetune1280
 from tests.support import golden_losses, tiny_run
+from tests.support.small_recipe import typed
+from yolor_jax.cli.recipes import read_recipe
+from yolor_jax.configs import base
 from yolor_jax.detection.losses import detection_loss
-from yolor_jax.errors import CommandError
+from yolor_jax.errors import InputError
 from yolor_jax.models.detector import variable_shapes
 from yolor_jax.models.zoo import MODELS
-from yolor_jax.runs import recipe, training
+from yolor_jax.runs import programs
+from yolor_jax.runs.run import open_run, require_init
 from yolor_jax.training.optim import RunLength
 
 COCO_IMAGES = 118_287
@@ -46,7 +46,7 @@ ORIGINALS = {
 
 
 def get_config(name, *row):
-    return importlib.import_module(f"configs.{name}").get_config(*row)
+    return importlib.import_module(f"yolor_jax.configs.{name}").get_config(*row)
 
 
 PAIRS = [
@@ -64,20 +64,20 @@ def test_every_model_has_a_recipe():
 @pytest.mark.parametrize(("name", "model"), PAIRS)
 def test_a_recipe_trains_its_model(name, model, golden):
     config = get_config(name, model)
-    recipe.check(config)
+    typed(config)
     gains, size = RECIPES[name]
     assert config.image_size == size
-    assert recipe.model_spec(config) == MODELS[model]
-    run = recipe.run_length(config, COCO_IMAGES)
+    assert typed(config).spec == MODELS[model]
+    run = typed(config).length(COCO_IMAGES)
     assert run.steps_per_epoch == COCO_IMAGES // 64
     assert run.total_steps == run.steps_per_epoch * (150 if name == "finetune1280" else 300)
-    loss = recipe.loss_config(config, 80)
+    loss = typed(config).loss_for(80)
     assert (loss.box, loss.objectness, loss.classification) == pytest.approx(gains)
-    assert recipe.loss_config(config, 20).classification == pytest.approx(gains[2] / 4)
-    augment = recipe.augment_config(config)
+    assert typed(config).loss_for(20).classification == pytest.approx(gains[2] / 4)
+    augment = typed(config).augment
     assert (augment.translate, augment.scale, augment.mixup) == AUGMENTATIONS[name]
     assert augment.mosaic == 1.0
-    module = recipe.detector(config, 80)
+    module = typed(config).network(80)
     assert module.dtype == jnp.bfloat16
     leaves = jax.tree.leaves(variable_shapes(module)["params"])
     file = golden / "models" / f"{ORIGINALS.get(model, f'main__{model}')}.json"
@@ -87,46 +87,22 @@ def test_a_recipe_trains_its_model(name, model, golden):
         assert model in ("yolov4_csp_fast", "yolov4_p6_light", "yolor_nano", "yolor_test")
 
 
-def test_the_recipe_of_a_run_from_before_there_were_tasks():
-    config = get_config("coco640", "yolov4_csp")
-    with config.unlocked():
-        del config.task_loss, config.model.tasks
-    recipe.check(config)
-    assert recipe.model_spec(config) == MODELS["yolov4_csp"]
-
-
-@pytest.fixture
-def from_command_line(monkeypatch):
-    """``from_command_line(flag, ...)``: the recipe of a main file with these flags."""
-
-    def parse(*arguments):
-        monkeypatch.setattr(sys, "argv", ["train_main.py", *arguments])
-        values = flags.FlagValues()
-        holder = config_flags.DEFINE_config_file("config", None, "", flag_values=values)
-        values(sys.argv)
-        return holder.value
-
-    return parse
-
-
-def test_fine_tuning_needs_weights_to_start_from(from_command_line, tmp_path):
-    file = finetune1280.__file__
-    config = from_command_line(f"--config={file}:yolor_w6")
-    config.data.path = str(tmp_path / "nothing is looked for there")
-    with pytest.raises(CommandError, match=r"--config.init is missing: expected the workdir"):
-        training.run(config, tmp_path)
-    config = from_command_line(f"--config={file}:yolor_w6", "--config.init=runs/w6")
-    recipe.require_init(config)
-    assert (config.model.name, config.init) == ("yolor_w6", "runs/w6")
-    assert recipe.identity(config)["init"] == "runs/w6"
-    recipe.require_init(get_config("coco1280"))  # from scratch
+def test_fine_tuning_needs_weights_to_start_from(tmp_path):
+    recipe = read_recipe("finetune1280:yolor_w6", ["--config.data.path=not looked for"])
+    with pytest.raises(InputError, match=r"--config.init is missing: expected the workdir"):
+        open_run(recipe, tmp_path)
+    recipe = read_recipe("finetune1280:yolor_w6", ["--config.init=runs/w6"])
+    require_init(recipe)
+    assert (recipe.model.name, recipe.init) == ("yolor_w6", "runs/w6")
+    assert recipe.identity()["init"] == "runs/w6"
+    require_init(typed(get_config("coco1280")))  # from scratch
 
 
 def test_scratch_augmentation_is_the_original_s(golden):
     cases = json.loads((golden / "preprocess" / "cases.json").read_text())["perspective"]
     kwargs = {case["name"]: case["kwargs"] for case in cases}
     for name, case in (("coco640", "p_scratch640"), ("coco1280", "p_scratch1280")):
-        augment = recipe.augment_config(get_config(name))
+        augment = typed(get_config(name)).augment
         for field in ("degrees", "translate", "scale", "shear", "perspective"):
             assert getattr(augment, field) == kwargs[case][field]
 
@@ -151,7 +127,7 @@ def test_options_of_the_loss_reach_it(golden, name):
     loss = jax.jit(
         functools.partial(
             detection_loss,
-            **case.static | {"config": recipe.loss_config(config, case.facts["nc"])},
+            **case.static | {"config": typed(config).loss_for(case.facts["nc"])},
         )
     )
     got, terms = loss(*jax.tree.map(jnp.asarray, (case.predictions, *case.targets)))
@@ -176,13 +152,13 @@ def test_other_options_reach_their_part(part, name, value):
     config = get_config("coco640", "yolor_ssss_dwt")
     config.optim.warmup_bias_learning_rate = 0.0
 
-    def typed():
-        return recipe.loss_config(config, 80) if part == "loss" else recipe.optim_config(config)
+    def options():
+        recipe = typed(config)
+        return recipe.loss_for(80) if part == "loss" else recipe.optim
 
-    before = typed()
+    before = options()
     config[part][name] = value
-    assert typed() == dataclasses.replace(before, **{name: value}) != before
-    recipe.check(config)
+    assert options() == dataclasses.replace(before, **{name: value}) != before
 
 
 def test_the_last_epochs_do_without_mosaic_and_mixup(monkeypatch):
@@ -195,9 +171,9 @@ def test_the_last_epochs_do_without_mosaic_and_mixup(monkeypatch):
         told.append(bool(composing))
         return batch
 
-    monkeypatch.setattr(recipe, "augment", augment)
+    monkeypatch.setattr(programs, "augment", augment)
     run = RunLength(batch_size=8, steps_per_epoch=3, total_steps=15)
-    at_step = recipe.augmentation(config, run)
+    at_step = programs.augmentation(typed(config), run)
     for step in range(15):
         at_step(jax.random.key(0), batch, jnp.int32(step))
     assert told == [True] * 9 + [False] * 6
@@ -217,7 +193,7 @@ def test_numbers_of_the_loss_out_of_range(name, value, sentence):
     config = get_config("coco640")
     config.loss[name] = value
     with pytest.raises(ValueError, match=sentence):
-        recipe.check(config)
+        typed(config)
 
 
 @pytest.mark.parametrize(

@@ -5,13 +5,14 @@ import numpy as np
 import pytest
 
 from tests.support.leaves import random_leaves
-from tests.support.small_recipe import small_recipe
-from yolor_jax.errors import CommandError
+from tests.support.small_recipe import small_recipe, train, typed
+from yolor_jax.errors import MENDABLE
 from yolor_jax.models.detector import build, variable_shapes
 from yolor_jax.models.fold import fold
 from yolor_jax.preparation import shapes
-from yolor_jax.runs import training
+from yolor_jax.runs import start
 from yolor_jax.training.checkpoints.loading import load_variables
+from yolor_jax.training.mesh import make_mesh
 from yolor_jax.trees import flatten_by_path
 from yolor_jax.weights.store import save_variables
 
@@ -51,29 +52,22 @@ def given(tmp_path_factory):
 
 
 @pytest.fixture
-def first_state(config, tmp_path, monkeypatch):
-    """A function that starts the run and returns its state before the first step."""
+def first_state(config):
+    """A function that gives the state before the first step, and what was said of it."""
 
-    def start():
-        states = []
+    def start_run():
+        recipe, said = typed(config), []
+        module = recipe.network(6)
+        state = start.first_state(recipe, module, recipe.length(16), make_mesh(), said.append)
+        return state, "\n".join(said)
 
-        def stop(state, **_):
-            states.append(state)
-            raise FloatingPointError("stopped by the test")
-
-        with monkeypatch.context() as patch:
-            patch.setattr(training, "train", stop)
-            with pytest.raises(CommandError, match="stopped by the test"):
-                training.run(config, tmp_path / "run")
-        return states[0]
-
-    return start
+    return start_run
 
 
-def test_a_run_starts_from_the_weights_of_a_file(config, given, first_state, capsys):
-    fresh = jax.device_get(first_state())
+def test_a_run_starts_from_the_weights_of_a_file(config, given, first_state):
+    fresh = jax.device_get(first_state()[0])
     config.init = str(given[0] / "trained.safetensors")
-    state = first_state()
+    state, told = first_state()
     theirs = flatten_by_path(given[1])
     left = []
     for collection in ("params", "batch_stats"):
@@ -85,7 +79,7 @@ def test_a_run_starts_from_the_weights_of_a_file(config, given, first_state, cap
             left += [] if fits else [path]
             np.testing.assert_array_equal(leaf, theirs[path] if fits else start[path], path)
             np.testing.assert_array_equal(average[path], leaf, path)
-    said = capsys.readouterr().out.partition(f"starting from {config.init}:\n")[2]
+    said = f"{told}\n".partition(f"starting from {config.init}:\n")[2]
     assert all(f"\n{path} " in said for path in left) and len(left) == 9
     assert "backbone " in said and "other shape [24] -> [33]\n" in said
     # Whole on every device, in a buffer of its own, since the step donates its state.
@@ -105,15 +99,15 @@ def test_a_run_starts_from_the_weights_of_a_file(config, given, first_state, cap
 )
 def test_weights_to_start_from_that_are_of_no_use(config, given, tmp_path, name, sentence):
     config.init = str(given[0] / name)
-    with pytest.raises(CommandError, match=sentence):
-        training.run(config, tmp_path / "run")
+    with pytest.raises(MENDABLE, match=sentence):
+        train(config, tmp_path / "run")
 
 
 @pytest.mark.long
 def test_a_part_that_was_given_and_frozen_is_the_same_at_the_end(config, given, tmp_path, capsys):
     config.init = str(given[0] / "trained.safetensors")
     config.optim.freeze = "^backbone/"
-    training.run(config, tmp_path)
+    train(config, tmp_path)
     count = sum(leaf.size for leaf in jax.tree.leaves(given[1]["params"]["backbone"]))
     assert f" parameters, {count:,} of them frozen" in capsys.readouterr().out
     variables, meta = load_variables(tmp_path)
@@ -122,6 +116,6 @@ def test_a_part_that_was_given_and_frozen_is_the_same_at_the_end(config, given, 
     for path, leaf in flatten_by_path(variables).items():
         same = leaf.shape == theirs[path].shape and (leaf == theirs[path]).all()
         assert same == ("/backbone/" in path), path
-    training.run(config, tmp_path)  # continues, with the file gone or not
+    train(config, tmp_path)  # continues, with the file gone or not
     out = capsys.readouterr().out
     assert "continuing at step 4 of 4" in out and "starting from" not in out

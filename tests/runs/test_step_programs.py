@@ -3,8 +3,9 @@
 import jax
 import pytest
 
-from configs import quickstart
 from tests.support import tiny_run
+from tests.support.small_recipe import typed
+from yolor_jax.configs import quickstart
 from yolor_jax.runs import programs, recipe
 from yolor_jax.training import mesh as meshes
 from yolor_jax.training import step
@@ -26,10 +27,10 @@ def config():
 def traced(config):
     """Each step as a jaxpr, and its metrics, by size."""
     mesh = meshes.make_mesh()
-    module = recipe.detector(config, 3)
-    optim = recipe.optim_config(config)
+    module = typed(config).network(3)
+    optim = typed(config).optim
     state = abstract_state(module, optim, RUN, image_size=(64, 64), mesh=mesh)
-    steps = programs.make_steps(config, module, state, run=RUN, mesh=mesh)
+    steps = programs.make_steps(typed(config), module, state, run=RUN, mesh=mesh)
     batch = tiny_run.make_batch(8, size=(64, 64))
     traces = {side: step.trace(state, batch, jax.random.key(0)) for side, step in steps.items()}
     metrics = {side: trace.out_info[1] for side, trace in traces.items()}
@@ -78,13 +79,13 @@ def test_statistics_of_the_batch_or_of_each_device(config, monkeypatch, batch_no
         return step.make_train_step(module, **settings)
 
     monkeypatch.setattr(programs, "make_train_step", make)
-    module, mesh = recipe.detector(config, 3), meshes.make_mesh()
-    state, _, _ = programs.step_arguments(config, module, run=RUN, mesh=mesh)
-    programs.make_steps(config, module, state, run=RUN, mesh=mesh)
+    module, mesh = typed(config).network(3), meshes.make_mesh()
+    state, _, _ = programs.step_arguments(typed(config), module, run=RUN, mesh=mesh)
+    programs.make_steps(typed(config), module, state, run=RUN, mesh=mesh)
     assert given == [groups]
 
 
 def test_evaluation_fills_its_batch_for_all_devices(config):
     config.eval.batch_size = 12
-    assert programs.evaluation_batch_size(config, meshes.make_mesh()) == 16
-    assert programs.evaluation_batch_size(config, tiny_run.one_device()) == 12
+    assert programs.evaluation_batch_size(typed(config), meshes.make_mesh()) == 16
+    assert programs.evaluation_batch_size(typed(config), tiny_run.one_device()) == 12

@@ -9,7 +9,8 @@ import pathlib
 
 import pytest
 
-from configs import base
+from yolor_jax.configs import quickstart
+from yolor_jax.errors import InputError
 from yolor_jax.runs import recipe
 
 STORED = pathlib.Path(__file__).parent / "stored_recipes"
@@ -25,15 +26,57 @@ def as_run(tmp_path, name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_stored_recipe_keeps_the_identity_of_its_run(name, tmp_path):
-    config = recipe.load(as_run(tmp_path, name))
+    identity = recipe.load(as_run(tmp_path, name)).identity()
     expected = json.loads((STORED / f"{name}.identity.json").read_text())
-    assert json.loads(json.dumps(recipe.identity(config))) == expected
+    assert json.loads(json.dumps(identity)) == expected
 
 
 @pytest.mark.parametrize("name", OLDER)
-def test_a_recipe_without_later_settings_is_read(name, tmp_path):
-    config = recipe.load(as_run(tmp_path, name), base.get_config())
-    assert recipe.tasks(config) == () and recipe.anchors(config) is None
-    assert recipe.multi_scale_sizes(config) == ()
-    assert recipe.model_spec(config).name == "yolor_nano"
-    assert recipe.optim_config(config).learning_rate == 0.005
+def test_a_recipe_without_later_settings_means_what_it_did(name, tmp_path):
+    older = recipe.load(as_run(tmp_path, name))
+    today = recipe.read(quickstart.get_config().to_dict())
+    assert older.to_dict() == today.to_dict()
+
+
+@pytest.mark.parametrize("name", [*NAMES, *OLDER])
+def test_a_recipe_that_is_written_again_is_the_same(name, tmp_path):
+    first = recipe.load(as_run(tmp_path, name))
+    recipe.save(first, tmp_path)
+    assert recipe.load(tmp_path) == first
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"batch_size": "8"}, "--config.batch_size is '8'; expected a whole number"),
+        ({"batch_size": True}, "--config.batch_size is True; expected a whole number"),
+        ({"tensorboard": 1}, "--config.tensorboard is 1; expected True or False"),
+        ({"epochs": "8"}, "--config.epochs is '8'; expected a number"),
+        ({"epochs": float("inf")}, "--config.epochs is inf; expected a finite number"),
+        ({"multi_scale": [64, "96"]}, r"--config.multi_scale is \[64, '96'\]; expected a list of"),
+        ({"data": 3}, "--config.data is 3; expected a section of settings"),
+        ({"augmnt": {}}, "there is no setting augmnt"),
+        ({"seed": -1}, r"--config.seed is -1; expected 0 .. 2\*\*32 - 1"),
+    ],
+    ids=str,
+)
+def test_a_setting_of_another_type_is_refused_and_not_coerced(change, sentence):
+    settings = quickstart.get_config().to_dict() | change
+    with pytest.raises(InputError, match=sentence):
+        recipe.read(settings)
+
+
+def test_a_setting_that_is_missing_is_named():
+    settings = quickstart.get_config().to_dict()
+    del settings["eval"]["nms"]["iou_threshold"]
+    with pytest.raises(InputError, match=r"the setting eval.nms.iou_threshold is missing"):
+        recipe.read(settings)
+
+
+def test_changes_give_another_recipe_that_is_checked():
+    first = recipe.read(quickstart.get_config().to_dict())
+    other = first.with_changes(batch_size=16, data={"path": "elsewhere"})
+    assert (other.batch_size, other.data.path, other.data.threads) == (16, "elsewhere", 16)
+    assert (first.batch_size, first.data.path) == (8, "shapes")
+    with pytest.raises(InputError, match="batch_size is 0; expected more than 0"):
+        first.with_changes(batch_size=0)

@@ -7,7 +7,6 @@ operation among the checkpoints, by whatever thread. It prints the number of eac
 recorded it.
 """
 
-import functools
 import itertools
 import os
 import pathlib
@@ -114,10 +113,10 @@ def main(folder: pathlib.Path, workdir: pathlib.Path) -> None:
         )  # fmt: skip
         with metrics.JsonLines(workdir / "metrics.jsonl", keep_until=restored or 0) as writer:
             loop.train(
-                now, train_step=train_step, batches=batches, key=jax.random.key(5), run=RUN,
-                place=functools.partial(meshes.shard_batch, mesh), checkpoints=checkpoints,
-                save_every=5, position=position, writers=[writer, Announced()], log_every=1,
-                progress=False, evaluate=evaluate, evaluate_every=RUN.steps_per_epoch,
+                now, step.make_advance(train_step, mesh, jax.random.key(5)), batches=batches,
+                run=RUN, every=loop.Every(save=5, log=1, evaluate=RUN.steps_per_epoch),
+                checkpoints=checkpoints, writers=[writer, Announced()], evaluate=evaluate,
+                progress=False,
             )  # fmt: skip
 
 

@@ -68,9 +68,9 @@ def train(workdir, source, devices, until, seen):
         before = len(seen)
         with rows as writer:
             loop.train(
-                now, train_step=train_step, batches=taken, key=jax.random.key(5), run=RUN,
-                place=functools.partial(meshes.shard_batch, mesh), checkpoints=checkpoints,
-                save_every=100, position=position, writers=[writer], log_every=1, progress=False,
+                now, step.make_advance(train_step, mesh, jax.random.key(5)), batches=taken,
+                run=RUN, every=loop.Every(save=100, log=1), checkpoints=checkpoints,
+                writers=[writer], progress=False,
                 stop=lambda: start + len(seen) - before == until,
             )  # fmt: skip
 

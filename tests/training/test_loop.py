@@ -24,7 +24,7 @@ def first_state():
 def make_step(values):
     """A step whose loss is ``values[step]``, or the step's number."""
 
-    def train_step(now, batch, key):
+    def advance(now, batch):
         step = int(now.step) + 1
         one = jnp.ones(())
         given = {"loss/box": float(step), "loss/total": 2.0 * step, "gradient_norm": 1.0}
@@ -32,21 +32,26 @@ def make_step(values):
         now = now.replace(step=now.step + 1, params={"x": now.params["x"] + step})
         return now, {name: (jnp.float32(value), one) for name, value in given.items()}
 
-    return train_step
+    return advance
 
 
 def batches(start=0):
     return (tiny_run.make_batch(4, seed=seed) for seed in itertools.count(start))
 
 
-def run_loop(workdir, *, values=None, now=None, source=None, keep_until=0, **changes):
-    """The loop with checkpoints and rows in a folder."""
+def run_loop(
+    workdir, *, advance=None, values=None, now=None, source=None, keep_until=0, every=None,
+    **changes,
+):  # fmt: skip
+    """The loop with checkpoints and rows in a folder; ``every`` changes some intervals."""
     now = first_state() if now is None else now
     arguments = {
-        "train_step": make_step(values or {}), "batches": source or batches(int(now.step)),
-        "place": lambda batch: batch, "key": jax.random.key(0), "run": RUN, "save_every": 4,
-        "log_every": 3, "position": int(now.step) * 4, "progress": False,
-    }  # fmt: skip
+        "advance": advance or make_step(values or {}),
+        "batches": source or batches(int(now.step)),
+        "run": RUN,
+        "every": loop.Every(**({"save": 4, "log": 3} | (every or {}))),
+        "progress": False,
+    }
     with (
         checkpoint.Checkpoints(workdir, META) as checkpoints,
         metrics.JsonLines(workdir / "rows.jsonl", keep_until=keep_until) as writer,
@@ -76,7 +81,7 @@ def test_rows_evaluations_and_checkpoints(tmp_path):
         evaluated.append(int(now.step))
         return {"AP": 1.0 / int(now.step)}
 
-    last = run_loop(tmp_path, evaluate=evaluate, evaluate_every=6)
+    last = run_loop(tmp_path, evaluate=evaluate, every={"evaluate": 6})
     assert int(last.step) == 10
     assert evaluated == [6, 10]
     rows = metrics.read_json_lines(tmp_path / "rows.jsonl")
@@ -101,15 +106,15 @@ def test_a_finished_run_is_left_alone(tmp_path):
 
 @pytest.mark.parametrize("log_every", [1, 3])
 def test_two_parts_record_what_one_run_records(tmp_path, log_every):
-    run_loop(tmp_path / "whole", log_every=log_every)
+    run_loop(tmp_path / "whole", every={"log": log_every})
     with pytest.raises(KeyboardInterrupt):
         run_loop(
-            tmp_path / "parts", log_every=log_every,
+            tmp_path / "parts", every={"log": log_every},
             source=itertools.chain(itertools.islice(batches(), 7), interrupt()),
         )  # fmt: skip
     restored, position, step = latest(tmp_path / "parts")
     assert (step, position) == (4, 16)
-    last = run_loop(tmp_path / "parts", log_every=log_every, now=restored, keep_until=step)
+    last = run_loop(tmp_path / "parts", every={"log": log_every}, now=restored, keep_until=step)
     assert int(last.step) == 10
     whole, parts = (
         [{k: v for k, v in row.items() if k not in loop.CLOCK_METRICS} for row in rows]
@@ -126,15 +131,19 @@ def interrupt():
     yield
 
 
+def keep_in(folder):
+    return bad_batch.keep_in(
+        folder, key=jax.random.key(0), image_id=lambda position: 1000 + position
+    )
+
+
 @pytest.mark.parametrize("bad", [7, 8])
 @pytest.mark.parametrize("term", ["loss/box", "gradient_norm"])
 def test_a_loss_that_is_not_finite_stops_the_run_before_it_is_saved(tmp_path, bad, term):
-    ids = [1000 + i for i in range(100)]
     with pytest.raises(FloatingPointError) as error:
         run_loop(
-            tmp_path, values={bad: {term: float("nan")}}, image_id=ids.__getitem__, log_every=1,
-            bad_batches=tmp_path,
-        )  # fmt: skip
+            tmp_path, values={bad: {term: float("nan")}}, every={"log": 1}, keep=keep_in(tmp_path)
+        )
     message = str(error.value)
     path = tmp_path / f"bad_batch_{bad}.npz"
     assert f"yolor doctor --replay {path}." in message
@@ -155,7 +164,9 @@ def test_a_loss_that_is_not_finite_stops_the_run_before_it_is_saved(tmp_path, ba
 
 
 def test_an_infinite_loss_without_ids_and_checkpoints(tmp_path):
-    with pytest.raises(FloatingPointError, match=r"split\): \[4, 5, 6, 7\]\. There is no check"):
+    with pytest.raises(
+        FloatingPointError, match=r"no checkpoint\. .*split\): \[4, 5, 6, 7\]\. Look"
+    ):
         run_loop(tmp_path, values={2: {"loss/total": float("inf")}})
     assert latest(tmp_path) is None
 
@@ -163,7 +174,7 @@ def test_an_infinite_loss_without_ids_and_checkpoints(tmp_path):
 def test_a_batch_that_cannot_be_kept_hides_nothing(tmp_path):
     values = {2: {"loss/total": float("inf")}}
     with pytest.raises(FloatingPointError, match=r"total inf\. .*could not be kept .*No such"):
-        run_loop(tmp_path, values=values, bad_batches=tmp_path / "nowhere")
+        run_loop(tmp_path, values=values, keep=keep_in(tmp_path / "nowhere"))
 
 
 def test_the_progress_bar_shows_terms_and_speed(tmp_path, capfd):
@@ -189,8 +200,8 @@ def test_the_share_of_time_without_data(
     source = (spend(data_seconds) or batch for batch in batches())
     step = make_step({})
     run_loop(
-        tmp_path, source=source, save_every=100, log_every=100, progress=True,
-        train_step=lambda *args: spend(step_seconds) or step(*args),
+        tmp_path, source=source, every={"save": 100, "log": 100}, progress=True,
+        advance=lambda *args: spend(step_seconds) or step(*args),
     )  # fmt: skip
     (row,) = metrics.read_json_lines(tmp_path / "rows.jsonl")
     assert row["data_wait_share"] == share
@@ -207,25 +218,26 @@ def test_an_evaluation_is_no_wait_for_data(tmp_path, monkeypatch):
     monkeypatch.setattr(loop, "time", types.SimpleNamespace(monotonic=lambda: now))
     step = make_step({})
     run_loop(
-        tmp_path, source=(spend(1.0) or batch for batch in batches()), save_every=100, log_every=2,
-        train_step=lambda *args: spend(1.0) or step(*args),
-        evaluate=lambda state: spend(100.0) or {"AP": 0.5}, evaluate_every=5,
+        tmp_path, source=(spend(1.0) or batch for batch in batches()),
+        every={"save": 100, "log": 2, "evaluate": 5},
+        advance=lambda *args: spend(1.0) or step(*args),
+        evaluate=lambda state: spend(100.0) or {"AP": 0.5},
     )  # fmt: skip
     rows = metrics.read_json_lines(tmp_path / "rows.jsonl")
     assert {row["data_wait_share"] for row in rows if "data_wait_share" in row} == {0.5}
 
 
 def test_a_run_that_is_stopped_saves_its_step_and_continues_to_the_same_state(tmp_path):
-    run_loop(tmp_path / "whole", log_every=1)
+    run_loop(tmp_path / "whole", every={"log": 1})
     made = []
     source = (made.append(batch) or batch for batch in batches())
     stopped = run_loop(
-        tmp_path / "parts", log_every=1, source=source, stop=lambda: len(made) == 7
-    )  # fmt: skip
+        tmp_path / "parts", every={"log": 1}, source=source, stop=lambda: len(made) == 7
+    )
     assert int(stopped.step) == 7
     restored, position, step = latest(tmp_path / "parts")
     assert (step, position) == (7, 28)
-    run_loop(tmp_path / "parts", log_every=1, now=restored, keep_until=step)
+    run_loop(tmp_path / "parts", every={"log": 1}, now=restored, keep_until=step)
     whole, parts = latest(tmp_path / "whole"), latest(tmp_path / "parts")
     assert whole[1:] == parts[1:] == (40, 10)
     np.testing.assert_array_equal(whole[0].params["x"], parts[0].params["x"])
@@ -243,7 +255,7 @@ def test_a_stop_during_an_evaluation_that_is_cut_short_or_not(tmp_path, scores):
         asked.append(int(now.step))
         return scores
 
-    last = run_loop(tmp_path, evaluate=evaluate, evaluate_every=6, stop=lambda: bool(asked))
+    last = run_loop(tmp_path, evaluate=evaluate, every={"evaluate": 6}, stop=lambda: bool(asked))
     assert int(last.step) == 6 and asked == [6]
     restored, position, step = latest(tmp_path)
     assert (step, position) == (6, 24)
@@ -253,7 +265,7 @@ def test_a_stop_during_an_evaluation_that_is_cut_short_or_not(tmp_path, scores):
     again = []
     run_loop(
         tmp_path, evaluate=lambda now: again.append(int(now.step)) or {"AP": 0.5},
-        evaluate_every=6, now=restored, keep_until=6,
+        every={"evaluate": 6}, now=restored, keep_until=6,
     )  # fmt: skip
     assert again == ([10] if scores else [6, 10])
     rows = metrics.read_json_lines(tmp_path / "rows.jsonl")
@@ -262,7 +274,7 @@ def test_a_stop_during_an_evaluation_that_is_cut_short_or_not(tmp_path, scores):
 
 def test_an_evaluation_that_ends_the_process_loses_no_step(tmp_path):
     with pytest.raises(KeyboardInterrupt):
-        run_loop(tmp_path, evaluate=lambda now: next(interrupt()), evaluate_every=6)
+        run_loop(tmp_path, evaluate=lambda now: next(interrupt()), every={"evaluate": 6})
     assert latest(tmp_path)[1:] == (24, 6)
     row = metrics.read_json_lines(tmp_path / "rows.jsonl")[-1]
     assert row["step"] == 6 and "loss/box" in row and "eval/AP" not in row

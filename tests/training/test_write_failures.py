@@ -89,7 +89,7 @@ def test_training_ends_at_the_step_that_hears_of_it(tmp_path, now):
     now = now.replace(step=jax.numpy.zeros((), jax.numpy.int32))
     taken = []
 
-    def train_step(state, batch, key):
+    def advance(state, batch):
         time.sleep(0.01 if len(taken) > 990 else 0)
         taken.append(True)
         return state.replace(step=state.step + 1), {}
@@ -100,9 +100,8 @@ def test_training_ends_at_the_step_that_hears_of_it(tmp_path, now):
     ):
         with checkpoint.Checkpoints(tmp_path, META) as checkpoints:
             loop.train(
-                now, train_step=train_step, batches=itertools.repeat(tiny_run.make_batch(4)),
-                place=lambda batch: batch, key=jax.random.key(0), run=run,
-                checkpoints=checkpoints, save_every=999, progress=False,
+                now, advance, batches=itertools.repeat(tiny_run.make_batch(4)), run=run,
+                every=loop.Every(save=999), checkpoints=checkpoints, progress=False,
             )  # fmt: skip
     assert 999 <= len(taken) < 1990
 

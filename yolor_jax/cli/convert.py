@@ -17,6 +17,7 @@ wanted, decoded [B, N, 5 + classes]. The README has the lines of PyTorch that ma
 
 import argparse
 import collections
+import dataclasses
 import pathlib
 import sys
 import time
@@ -24,20 +25,20 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from yolor_jax.cli.output import weights_file
-from yolor_jax.errors import CommandError, user_errors
+from yolor_jax.errors import InputError
 
 if TYPE_CHECKING:
     import numpy as np
 
     from yolor_jax.models.spec import ModelSpec
-    from yolor_jax.runs.trained import Checkpoint
+    from yolor_jax.runs.trained import Trained
     from yolor_jax.weights.recognise import Format
 
 
 class Weights(NamedTuple):
     """A network, and for the report, what it was read from."""
 
-    checkpoint: "Checkpoint"
+    checkpoint: "Trained"
     kind: str
     dtypes: list[str]
 
@@ -87,20 +88,18 @@ def run(args: argparse.Namespace) -> int:
         0; or 1 if the outputs are not within the tolerance of the original's: nothing is written.
 
     Raises:
-        CommandError: the input cannot be used, or the output cannot be written.
+        InputError: the input cannot be used, or the output cannot be written.
     """
     from yolor_jax.cli.launch import quiet_libraries
 
     start = time.perf_counter()
     quiet_libraries()
     weights_file(args.output, overwrite=args.overwrite)
-    with user_errors():
-        weights = _read(args)
+    weights = _read(args)
     print(_description(args, weights), flush=True)
     if args.verify is not None and not _verify(args, weights.checkpoint):
         return 1
-    with user_errors():
-        _write(args, weights.checkpoint)
+    _write(args, weights.checkpoint)
     seconds = time.perf_counter() - start
     print(f"{args.output} written; {seconds:.1f} s in all. What to type next:\n  {_next(args)}")
     return 0
@@ -119,28 +118,28 @@ def _read(args: argparse.Namespace) -> Weights:
 def _of_ours(args: argparse.Namespace, kind: str) -> Weights:
     """Variables of our own, checked against the model that they say they are of."""
     from yolor_jax.models.detector import variable_shapes
-    from yolor_jax.runs.trained import open_checkpoint
+    from yolor_jax.runs.trained import load
     from yolor_jax.trees import differences, flatten_by_path
 
-    checkpoint = open_checkpoint(args.input)
+    checkpoint = load(args.input)
     model = checkpoint.meta["model"]
     if args.model not in (None, model):
-        raise CommandError(f"{args.input} is of {model}; leave out --model {args.model}")
-    wrong = differences(checkpoint.variables, variable_shapes(checkpoint.module()))
+        raise InputError(f"{args.input} is of {model}; leave out --model {args.model}")
+    wrong = differences(checkpoint.variables, variable_shapes(checkpoint.module))
     if wrong:
-        raise CommandError(
+        raise InputError(
             f"{args.input} does not hold what {model} needs, {len(wrong)} differences:\n  "
             + "\n  ".join(wrong)
         )
     meta = _meta(args, checkpoint.spec, {"fused": False, **checkpoint.meta})
     dtypes = _dtypes(flatten_by_path(checkpoint.variables))
-    return Weights(checkpoint._replace(meta=meta), kind, dtypes)
+    return Weights(dataclasses.replace(checkpoint, meta=meta), kind, dtypes)
 
 
 def _of_the_original(args: argparse.Namespace, kind: "Format") -> Weights:
     """Tensors with the original's names, or without names, as variables of their model."""
     from yolor_jax.models.detector import find_spec
-    from yolor_jax.runs.trained import Checkpoint
+    from yolor_jax.runs.trained import Trained
     from yolor_jax.weights.convert import COUNTERS, from_torch
     from yolor_jax.weights.recognise import Format, find_darknet_model, find_model, read_darknet_of
     from yolor_jax.weights.safetensors_file import read_safetensors
@@ -150,7 +149,7 @@ def _of_the_original(args: argparse.Namespace, kind: "Format") -> Weights:
     if kind is Format.DARKNET:
         classes = 80 if args.classes is None else args.classes
         if classes < 1:
-            raise CommandError(f"--classes is {classes}; expected at least 1")
+            raise InputError(f"--classes is {classes}; expected at least 1")
         spec = spec or find_darknet_model(args.input, classes)
         tensors = read_darknet_of(args.input, spec, classes)
     else:
@@ -160,7 +159,7 @@ def _of_the_original(args: argparse.Namespace, kind: "Format") -> Weights:
     variables, num_classes = from_torch(spec, tensors)
     meta = {"model": spec.name, "implicit": None, "num_classes": num_classes, "fused": False}
     used = {name: array for name, array in tensors.items() if not name.endswith(COUNTERS)}
-    checkpoint = Checkpoint(spec, variables, _meta(args, spec, meta))
+    checkpoint = Trained(spec, variables, _meta(args, spec, meta))
     return Weights(checkpoint, kind.value, _dtypes(used))
 
 
@@ -171,7 +170,7 @@ def _meta(args: argparse.Namespace, spec: "ModelSpec", known: Mapping[str, Any])
 
     num_classes = known["num_classes"]
     if args.classes not in (None, num_classes):
-        raise CommandError(
+        raise InputError(
             f"{args.input} is of {num_classes} classes; leave out --classes {args.classes}"
         )
     names = list(COCO_NAMES) if num_classes == 80 else [f"class{i}" for i in range(num_classes)]
@@ -189,7 +188,7 @@ def _class_names(path: str, num_classes: int) -> list[str]:
     names = pathlib.Path(path).read_text(encoding="utf-8").strip().splitlines()
     names = [name.strip() for name in names]
     if len(names) != num_classes or len(set(names)) != num_classes or "" in names:
-        raise CommandError(
+        raise InputError(
             f"{path} has {len(names)} lines with {len(set(names) - {''})} different names; "
             f"expected one name a line for {num_classes} classes"
         )
@@ -219,17 +218,16 @@ def _description(args: argparse.Namespace, weights: Weights) -> str:
     )
 
 
-def _verify(args: argparse.Namespace, checkpoint: "Checkpoint") -> bool:
+def _verify(args: argparse.Namespace, checkpoint: "Trained") -> bool:
     """Prints the certificate; whether all is within the tolerance."""
     from yolor_jax.cli.launch import use_compilation_cache
     from yolor_jax.weights.certificate import certify, format_certificate, read_reference
 
     if checkpoint.fused:
-        raise CommandError(f"{args.input} is folded; --verify needs the weights before the fold")
+        raise InputError(f"{args.input} is folded; --verify needs the weights before the fold")
     use_compilation_cache()
-    with user_errors():
-        reference = read_reference(args.verify)
-        rows = certify(checkpoint.module(), checkpoint.variables, reference, args.tolerance)
+    reference = read_reference(args.verify)
+    rows = certify(checkpoint.module, checkpoint.variables, reference, args.tolerance)
     print(format_certificate(rows), flush=True)
     wrong = [row for row in rows if not row.ok]
     if wrong:
@@ -244,7 +242,7 @@ def _verify(args: argparse.Namespace, checkpoint: "Checkpoint") -> bool:
     return not wrong
 
 
-def _write(args: argparse.Namespace, checkpoint: "Checkpoint") -> None:
+def _write(args: argparse.Namespace, checkpoint: "Trained") -> None:
     """Writes OUTPUT, which appears whole or not at all."""
     import safetensors.numpy
 
@@ -256,7 +254,7 @@ def _write(args: argparse.Namespace, checkpoint: "Checkpoint") -> None:
         save_variables(args.output, checkpoint.variables, checkpoint.meta)
         return
     if checkpoint.fused:
-        raise CommandError(f"{args.input} is folded; the original has no names for such weights")
+        raise InputError(f"{args.input} is folded; the original has no names for such weights")
     tensors = to_torch(checkpoint.spec, checkpoint.variables)
     with whole_file(args.output) as temporary:
         safetensors.numpy.save_file(tensors, temporary)

@@ -17,7 +17,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from yolor_jax.errors import CommandError, InputError, user_errors
+from yolor_jax.errors import InputError, sentence
 
 if TYPE_CHECKING:
     import numpy as np
@@ -74,17 +74,17 @@ def run(args: argparse.Namespace) -> int:
         0; or 1 if some of the inputs could not be read.
 
     Raises:
-        CommandError: nothing could be read, or the checkpoint is of no use.
+        InputError: nothing could be read, or the checkpoint is of no use.
     """
     files, problems = find_files(args.images)
     if not files:
-        raise CommandError("; ".join(problems))
+        raise InputError("; ".join(problems))
     predictor, meta = _load(args)
     output = pathlib.Path(args.output)
     try:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise CommandError(f"cannot write to {output}: {error.strerror}") from error
+        raise InputError(f"cannot write to {output}: {error.strerror}") from error
 
     records = []
     for file in files:
@@ -98,7 +98,7 @@ def run(args: argparse.Namespace) -> int:
         records.append(record)
         print(f"{file}: {_counts(record['detections'])}", flush=True)
     if not records:
-        raise CommandError("; ".join(problems))
+        raise InputError("; ".join(problems))
 
     report = unused(output / "detections.json")
     settings = {
@@ -162,19 +162,12 @@ def read_image(path: pathlib.Path) -> "np.ndarray":
     Raises:
         InputError: it is not a complete image; the message has the path.
     """
-    import cv2
-
-    from yolor_jax.data.encoded import apply_orientation, decode, read_header
+    from yolor_jax.data import encoded
 
     try:
-        data = path.read_bytes()
-        if read_header(data).orientation != 1:
-            data = apply_orientation(data)
-        return decode(data)
+        return encoded.read_image(path)
     except OSError as error:
-        raise InputError(f"{path}: {error.strerror}") from error
-    except (ValueError, cv2.error) as error:
-        raise InputError(f"{path}: {error}") from error
+        raise InputError(sentence(error)) from error
 
 
 def unused(path: pathlib.Path) -> pathlib.Path:
@@ -192,21 +185,20 @@ def _load(args: argparse.Namespace) -> tuple["Predictor", Mapping[str, Any]]:
     """The network of the checkpoint, ready to predict, and what the checkpoint says of it."""
     from yolor_jax.cli.launch import quiet_libraries, use_compilation_cache
     from yolor_jax.inference.predictor import NmsConfig, Predictor
-    from yolor_jax.runs.trained import open_checkpoint
+    from yolor_jax.runs.trained import load
 
     quiet_libraries()
     use_compilation_cache()
-    with user_errors():
-        checkpoint = open_checkpoint(args.checkpoint)
-        if args.fold and not checkpoint.fused:
-            checkpoint = checkpoint.folded()
-        meta = checkpoint.meta
-        predictor = Predictor(
-            checkpoint.module(),
-            checkpoint.variables,
-            image_size=meta["image_size"] if args.image_size is None else args.image_size,
-            nms=NmsConfig(score_threshold=args.score, iou_threshold=args.iou),
-        )
+    checkpoint = load(args.checkpoint)
+    if args.fold and not checkpoint.fused:
+        checkpoint = checkpoint.folded()
+    meta = checkpoint.meta
+    predictor = Predictor(
+        checkpoint.module,
+        checkpoint.variables,
+        image_size=meta["image_size"] if args.image_size is None else args.image_size,
+        nms=NmsConfig(score_threshold=args.score, iou_threshold=args.iou),
+    )
     return predictor, meta
 
 
@@ -226,7 +218,7 @@ def _save(
     try:
         save_image(copy, draw_boxes(image, boxes_xyxy, labels, scores, class_names=class_names))
     except OSError as error:
-        raise CommandError(str(error)) from error
+        raise InputError(str(error)) from error
     height, width = image.shape[:2]
     detections = [
         {

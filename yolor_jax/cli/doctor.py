@@ -13,15 +13,23 @@ code is 1 where something fails or does not fit.
 
 import argparse
 import pathlib
+import sys
+from typing import TYPE_CHECKING
 
-from yolor_jax.cli.figures import add_json_argument, figures_writer
-from yolor_jax.cli.recipe_flags import add_recipe_argument, read_recipe
-from yolor_jax.errors import CommandError, user_errors
+from yolor_jax.cli import launch
+from yolor_jax.cli.output import add_json_argument, figures_writer
+from yolor_jax.cli.recipes import add_recipe_option, read_recipe
+from yolor_jax.errors import MENDABLE, InputError
+
+if TYPE_CHECKING:
+    from yolor_jax.runs.recipe import Recipe
+
+COCO_CLASSES = 80
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the arguments of ``yolor doctor``."""
-    add_recipe_argument(parser, required=False)
+    add_recipe_option(parser, required=False)
     parser.add_argument(
         "--workdir", default="runs", help="of the run, for its disk space (%(default)s)"
     )
@@ -29,7 +37,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--topology", metavar="NAME", help="compile for such a TPU slice: v5e:4x4, v4:2x2x2, ..."
     )
     parser.add_argument(
-        "--classes", type=int, default=80, help="with --topology, which opens no data (%(default)s)"
+        "--classes",
+        type=int,
+        metavar="K",
+        help=f"with --topology, where the data are not here (those of the data, or {COCO_CLASSES})",
     )
     parser.add_argument("--replay", metavar="FILE", help="the bad batch of a run that stopped")
     add_json_argument(parser)
@@ -39,55 +50,71 @@ def run(args: argparse.Namespace) -> int:
     """Runs ``yolor doctor``: 0, or 1 where something fails or does not fit.
 
     Raises:
-        CommandError: no such recipe or topology, or libtpu is not installed.
+        InputError: no such recipe or topology, or libtpu is not installed.
     """
     if args.settings and not args.config:
-        raise CommandError(f"got {' '.join(args.settings)} without --config, the recipe")
+        raise InputError(f"got {' '.join(args.settings)} without --config, the recipe")
     if args.topology and not args.config:
-        raise CommandError("--topology compiles the programs of a recipe; expected --config too")
+        raise InputError("--topology compiles the programs of a recipe; expected --config too")
     if args.replay and (args.config or args.topology or args.json):
-        raise CommandError("--replay finds its recipe beside the file; expected no other option")
+        raise InputError("--replay finds its recipe beside the file; expected no other option")
     save = figures_writer(args.json)
-    from yolor_jax.cli import launch
-    from yolor_jax.runs import recipe
-
     launch.quiet_libraries()
     if args.replay:
-        from yolor_jax.runs.replay import replay
-
-        launch.use_compilation_cache()
-        return replay(args.replay)
-    config = None
-    if args.config:
-        with user_errors():
-            config = read_recipe(args)
-            recipe.check(config)
-    code, figures = _topology(args, config) if args.topology else _checks(args, config)
+        return _replay(pathlib.Path(args.replay))
+    recipe = read_recipe(args.config, args.settings) if args.config else None
+    code, figures = _topology(args, recipe) if args.topology else _checks(args, recipe)
     save(figures)
     return code
 
 
-def _topology(args: argparse.Namespace, config) -> tuple[int, dict]:
+def _replay(path: pathlib.Path) -> int:
+    """Looks at a bad batch once more, and draws it beside its file."""
+    from yolor_jax.runs.replay import describe, draw, replay
+
+    launch.use_compilation_cache()
+    replayed = replay(path)
+    print(describe(replayed))
+    sheet = path.with_suffix(".png")
+    draw(sheet, replayed)
+    print(f"the augmented images and their boxes: {sheet}")
+    return 0
+
+
+def _topology(args: argparse.Namespace, recipe: "Recipe") -> tuple[int, dict]:
     """Compiles for a TPU slice; the exit code and the figures."""
     import jax
 
     from yolor_jax.runs import ahead_of_time
 
+    def say(sentence: str) -> None:
+        print(sentence, file=sys.stderr, flush=True)
+
     jax.config.update("jax_platforms", "cpu")  # libtpu must not look for a TPU here
-    with user_errors():
-        report = ahead_of_time.compile_recipe(config, args.topology, args.classes)
+    classes = args.classes or _classes(recipe)
+    report = ahead_of_time.compile_recipe(recipe, args.topology, classes, say)
     print(ahead_of_time.format_report(report))
     return int(not report.fits), ahead_of_time.as_dict(report)
 
 
-def _checks(args: argparse.Namespace, config) -> tuple[int, dict]:
+def _classes(recipe: "Recipe") -> int:
+    """The number of classes of the recipe's data, or COCO's where the data are not here."""
+    from yolor_jax.runs.sources import open_split
+
+    try:
+        return len(open_split(recipe.data, recipe.data.eval_split).class_names)
+    except MENDABLE:
+        print(f"the data are not here: {COCO_CLASSES} classes are taken (--classes says others)")
+        return COCO_CLASSES
+
+
+def _checks(args: argparse.Namespace, recipe: "Recipe | None") -> tuple[int, dict]:
     """Prints each check as it ends; the exit code and the figures."""
-    from yolor_jax.cli import launch
     from yolor_jax.runs import checks
 
     launch.use_compilation_cache()
     found = []
-    for check in checks.examine(config, pathlib.Path(args.workdir)):
+    for check in checks.examine(recipe, pathlib.Path(args.workdir)):
         found.append(check)
         print(f"{check.verdict:<5} {check.subject:<10} {check.sentence}", flush=True)
     failed = any(check.verdict == "fail" for check in found)

@@ -16,11 +16,11 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 from yolor_jax.cli.output import weights_file
-from yolor_jax.errors import CommandError, user_errors
+from yolor_jax.errors import InputError
 
 if TYPE_CHECKING:
     from yolor_jax.models.detector import Detector
-    from yolor_jax.runs.trained import Checkpoint
+    from yolor_jax.runs.trained import Trained
 
 # An instruction of the compiled program that computes something.
 OPERATION = re.compile(r"^\s+(ROOT )?%?[\w.-]+ = .*? (?P<name>[\w-]+)\(")
@@ -48,38 +48,37 @@ def run(args: argparse.Namespace) -> int:
     """Runs ``yolor fold`` and returns 0.
 
     Raises:
-        CommandError: no such checkpoint, one that is folded already, or an output that exists.
+        InputError: no such checkpoint, one that is folded already, or an output that exists.
     """
     from yolor_jax.cli.launch import quiet_libraries, use_compilation_cache
     from yolor_jax.models.fold import explain, format_rules
-    from yolor_jax.runs.trained import open_checkpoint
+    from yolor_jax.runs.trained import load
     from yolor_jax.weights.store import save_variables
 
     quiet_libraries()
     use_compilation_cache()
     output = weights_file(args.output, overwrite=args.overwrite)
     if output.resolve() == pathlib.Path(args.checkpoint).resolve():
-        raise CommandError(
+        raise InputError(
             "OUTPUT is the checkpoint itself, and a fold cannot be undone; choose another name"
         )
-    with user_errors():
-        checkpoint = open_checkpoint(args.checkpoint)
-        folded = checkpoint.folded()
-        if args.explain:
-            print(format_rules(explain(checkpoint.spec, checkpoint.variables)), end="\n\n")
-        save_variables(output, folded.variables, folded.meta)
+    checkpoint = load(args.checkpoint)
+    folded = checkpoint.folded()
+    if args.explain:
+        print(format_rules(explain(checkpoint.spec, checkpoint.variables)), end="\n\n")
+    save_variables(output, folded.variables, folded.meta)
     print(_report(checkpoint, folded))
     print(f"\nfind objects with it: yolor detect IMAGE... --checkpoint {output}")
     return 0
 
 
-def _report(trained: "Checkpoint", folded: "Checkpoint") -> str:
+def _report(trained: "Trained", folded: "Trained") -> str:
     """The table before and after, and the difference of the logits."""
     import numpy as np
 
     image_size = trained.meta["image_size"]
-    before, logits = _form(trained.module(), trained.variables, image_size)
-    after, folded_logits = _form(folded.module(), folded.variables, image_size)
+    before, logits = _form(trained.module, trained.variables, image_size)
+    after, folded_logits = _form(folded.module, folded.variables, image_size)
     pairs = list(zip(logits, folded_logits, strict=True))
     difference = max(float(np.abs(a - b).max()) for a, b in pairs)
     largest = max(float(np.abs(a).max()) for a, _ in pairs)

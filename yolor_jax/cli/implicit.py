@@ -10,7 +10,7 @@ import argparse
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from yolor_jax.errors import InputError, user_errors
+from yolor_jax.errors import InputError
 
 if TYPE_CHECKING:
     from yolor_jax.models.spec import ModelSpec
@@ -28,20 +28,19 @@ def run(args: argparse.Namespace) -> int:
     """Runs ``yolor implicit`` and returns 0.
 
     Raises:
-        CommandError: no such checkpoint, or none with implicit knowledge.
+        InputError: no such checkpoint, or none with implicit knowledge.
     """
     from yolor_jax.cli.launch import quiet_libraries
     from yolor_jax.pictures.implicit_figure import draw_implicits
-    from yolor_jax.runs.trained import open_checkpoint
+    from yolor_jax.runs.trained import load
 
     quiet_libraries()
-    with user_errors():
-        checkpoint = open_checkpoint(args.checkpoint)
-        params = checkpoint.variables["params"]
-        print(table(checkpoint.spec, params))
-        if args.figure:
-            draw_implicits(args.figure, checkpoint.spec, params, checkpoint.meta["class_names"])
-            print(f"\ndrawn in {args.figure}")
+    checkpoint = load(args.checkpoint)
+    params = checkpoint.variables["params"]
+    print(table(checkpoint.spec, params))
+    if args.figure:
+        draw_implicits(args.figure, checkpoint.spec, params, checkpoint.meta["class_names"])
+        print(f"\ndrawn in {args.figure}")
     return 0
 
 

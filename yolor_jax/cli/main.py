@@ -4,13 +4,17 @@ yolor detect photos/ --checkpoint runs/first
 """
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 
+from yolor_jax.cli import launch
 from yolor_jax.cli.commands import add_commands
-from yolor_jax.errors import CommandError
+from yolor_jax.errors import MENDABLE, sentence
 
 COMMANDS = {
+    "train": "yolor_jax.cli.train",
+    "eval": "yolor_jax.cli.evaluate",
     "detect": "yolor_jax.cli.detect",
     "convert": "yolor_jax.cli.convert",
     "fold": "yolor_jax.cli.fold",
@@ -30,13 +34,20 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Returns:
         The exit code: 0 done; 1 done in part; 2 wrong input (a sentence on stderr says which); 130
-        interrupted.
+        interrupted; 141 nobody reads any more what it prints.
     """
+    launch.keep_freed_memory()
     args = _parse(argv)
     try:
-        return args.run_command(args)
-    except CommandError as error:
-        print(f"yolor {args.command}: {error}", file=sys.stderr)
+        code = args.run_command(args)
+        sys.stdout.flush()  # a reader that has gone is found out here, and not at the exit
+        return code
+    except BrokenPipeError:
+        # What is left in the buffer goes nowhere, or Python would complain of it at the exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except MENDABLE as error:
+        print(f"yolor {args.command}: {sentence(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print(f"yolor {args.command}: interrupted", file=sys.stderr)
@@ -56,8 +67,20 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="yolor", description="YOLOR object detection in JAX. yolor COMMAND --help says more."
     )
+    parser.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
     add_commands(parser, COMMANDS, "command")
     return parser
+
+
+class _Version(argparse.Action):
+    """Looks the version up only where it is asked for."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_) -> None:
+        """Prints the version and ends the program."""
+        import yolor_jax
+
+        print(f"yolor {yolor_jax.__version__}")
+        parser.exit()
 
 
 if __name__ == "__main__":

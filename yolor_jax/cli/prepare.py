@@ -16,7 +16,7 @@ import argparse
 import pathlib
 from typing import TYPE_CHECKING
 
-from yolor_jax.errors import CommandError, InputError, user_errors
+from yolor_jax.errors import InputError
 
 if TYPE_CHECKING:
     from yolor_jax.preparation.coco_files import Original
@@ -50,18 +50,17 @@ def run(args: argparse.Namespace) -> int:
         0; of ``--verify``, 1 if something is wrong with the data.
 
     Raises:
-        CommandError: The data set cannot be used as it is, or DST not be written.
+        InputError: The data set cannot be used as it is, or DST not be written.
     """
     if args.verify:
         return _verify(args)
     from yolor_jax.preparation.prepare import prepare_splits
 
-    with user_errors():
-        if str(args.source) == "shapes":
-            raise InputError("the built-in shapes are drawn on first use; nothing to prepare")
-        name, originals = _open(args.source.expanduser().resolve(), args.splits)
-        target = args.target or pathlib.Path("data/prepared") / name
-        reports = prepare_splits(originals, target.expanduser(), skip_broken=args.skip_broken)
+    if str(args.source) == "shapes":
+        raise InputError("the built-in shapes are drawn on first use; nothing to prepare")
+    name, originals = _open(args.source.expanduser().resolve(), args.splits)
+    target = args.target or pathlib.Path("data/prepared") / name
+    reports = prepare_splits(originals, target.expanduser(), skip_broken=args.skip_broken)
     print(_table(reports))
     print(f"{target} is ready. Next:\n  {_next(target, list(reports))}")
     return 0
@@ -120,11 +119,10 @@ def _verify(args: argparse.Namespace) -> int:
     from yolor_jax.preparation.verify import verify
 
     if args.target or args.skip_broken:
-        raise CommandError("--verify makes nothing; give it SRC alone, a prepared data set")
+        raise InputError("--verify makes nothing; give it SRC alone, a prepared data set")
     faults = []
-    with user_errors():
-        splits = args.splits or find_splits(args.source)
-        sources = [open_source(args.source, split) for split in splits]
+    splits = args.splits or find_splits(args.source)
+    sources = [open_source(args.source, split) for split in splits]
     print(f"{'split':<16}{'images':>10}{'targets':>10}{'faults':>10}")
     for split, source in zip(splits, sources, strict=True):
         found = verify(source)

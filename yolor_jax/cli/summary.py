@@ -14,7 +14,7 @@ import argparse
 import json
 from typing import TYPE_CHECKING, Any
 
-from yolor_jax.errors import CommandError, user_errors
+from yolor_jax.errors import InputError
 
 if TYPE_CHECKING:
     from yolor_jax.models.detector import Detector
@@ -56,14 +56,13 @@ def run(args: argparse.Namespace) -> int:
     """Runs ``yolor summary`` and returns 0.
 
     Raises:
-        CommandError: no such model or implicit knowledge, or a size that does not fit.
+        InputError: no such model or implicit knowledge, or a size that does not fit.
     """
     from yolor_jax.models.summary import as_dict, format_summary, summarize
 
-    with user_errors():
-        implicit = _implicit(args.implicit)
-        module = _detector(args, implicit)
-        summary = summarize(module, _image_size(args, module), args.batch_size)
+    implicit = _implicit(args.implicit)
+    module = _detector(args, implicit)
+    summary = summarize(module, _image_size(args, module), args.batch_size)
     if args.json:
         settings = {
             "model": args.model,
@@ -90,7 +89,7 @@ def _detector(args: argparse.Namespace, implicit: dict[str, Any] | None) -> "Det
 
     for name, value in (("classes", args.classes), ("batch-size", args.batch_size)):
         if value < 1:
-            raise CommandError(f"--{name} is {value}; expected at least 1")
+            raise InputError(f"--{name} is {value}; expected at least 1")
     spec = with_implicit(with_tasks(find_spec(args.model), args.tasks), implicit)
     dtype = jnp.bfloat16 if args.bfloat16 else jnp.float32
     return build(spec, args.classes, dtype=dtype, fused=args.folded)
@@ -104,11 +103,11 @@ def _implicit(text: str | None) -> dict[str, Any] | None:
     try:
         description = json.loads(text)
     except json.JSONDecodeError as error:
-        raise CommandError(
+        raise InputError(
             f"--implicit is {text!r}, which is no JSON ({error}); {expected}"
         ) from error
     if not isinstance(description, dict):
-        raise CommandError(f"--implicit is {text!r}; {expected}")
+        raise InputError(f"--implicit is {text!r}; {expected}")
     return description
 
 
@@ -121,7 +120,7 @@ def _image_size(args: argparse.Namespace, module: "Detector") -> tuple[int, int]
             return side, side
         case [height, width]:
             return height, width
-    raise CommandError(
+    raise InputError(
         f"--image-size has {len(args.image_size)} numbers; expected one side, or height and width"
     )
 

@@ -7,6 +7,7 @@ the file is looked for first. Pixels are decoded as they are stored: an EXIF ori
     read_header(path.read_bytes())  # Header(height=480, width=640, orientation=1)
 """
 
+import os
 import struct
 from typing import NamedTuple
 
@@ -60,6 +61,46 @@ def decode(data: bytes) -> UInt8[np.ndarray, "h w 3"]:
     if image is None:
         raise InputError("no image that OpenCV can decode")
     return image
+
+
+def read_image(source: str | os.PathLike | bytes) -> UInt8[np.ndarray, "h w 3"]:
+    """Reads a picture as people see it: RGB, turned upright as EXIF asks for.
+
+    Args:
+        source: a path, or what such a file holds.
+
+    Raises:
+        OSError: there is no such file, or it cannot be read.
+        InputError: it is not a complete image; the message has the path.
+    """
+    if isinstance(source, bytes):
+        return turned(decode(source), read_header(source).orientation)
+    with open(source, "rb") as file:
+        data = file.read()
+    try:
+        return turned(decode(data), read_header(data).orientation)
+    except (InputError, cv2.error) as error:
+        raise InputError(f"{os.fspath(source)}: {error}") from error
+
+
+def turned(image: UInt8[np.ndarray, "_ _ 3"], orientation: int) -> UInt8[np.ndarray, "_ _ 3"]:
+    """Stored pixels turned upright.
+
+    Args:
+        image: as it is stored.
+        orientation: of EXIF, 1 .. 8; 1 for as stored.
+    """
+    upright = {
+        1: lambda stored: stored,
+        2: lambda stored: stored[:, ::-1],
+        3: lambda stored: stored[::-1, ::-1],
+        4: lambda stored: stored[::-1],
+        5: lambda stored: stored.swapaxes(0, 1),
+        6: lambda stored: stored.swapaxes(0, 1)[:, ::-1],
+        7: lambda stored: stored.swapaxes(0, 1)[::-1, ::-1],
+        8: lambda stored: stored.swapaxes(0, 1)[::-1],
+    }[orientation]
+    return np.ascontiguousarray(upright(image))
 
 
 def check(data: bytes) -> Header:

@@ -6,7 +6,7 @@ For the cell (gx, gy) of a level with stride s, and an anchor of size (aw, ah) p
     y = (2 sigmoid(ty) - 0.5 + gy) s      h = (2 sigmoid(th))^2 ah
 
 so a centre may lie half a cell outside its cell, and a size is at most four times the anchor's.
-Objectness and classes are sigmoids. Nothing is clipped.
+Objectness and classes are sigmoids. Nothing is clipped. The loss compares the same `activate`.
 
     decoded = decode(outputs.detect, anchors=spec.anchors, strides=spec.strides)
 """
@@ -35,6 +35,25 @@ class Decoded(NamedTuple):
     boxes_cxcywh: Float[Array, "B N 4"]
     objectness: Float[Array, "B N"]
     probabilities: Float[Array, "B N K"]
+
+
+def activate(
+    box_logits: Float[Array, "*batch 4"], anchor_wh: Float[Array, "*#batch 2"]
+) -> tuple[Float[Array, "*batch 2"], Float[Array, "*batch 2"]]:
+    """Logits of boxes to centres and sizes; used by `decode` and by the loss.
+
+    Args:
+        box_logits: [..., 4], tx ty tw th.
+        anchor_wh: (width, height) of the anchors, broadcast against [..., 2]; any unit.
+
+    Returns:
+        The centre (x, y) in cells, as an offset from the corner of the cell, and the size
+        (width, height) in the unit of the anchors.
+    """
+    activated = jax.nn.sigmoid(box_logits)
+    centre_xy = 2 * activated[..., :2] - 0.5
+    size_wh = (2 * activated[..., 2:]) ** 2 * anchor_wh
+    return centre_xy, size_wh
 
 
 def decode(
@@ -81,15 +100,17 @@ def check_levels(predictions, anchors, strides) -> None:
 
 def _decode_level(logits: Float[Array, "B h w A O"], anchors: LevelAnchors, stride: int) -> Decoded:
     batch, height, width, num_anchors, outputs = logits.shape
-    probabilities = jax.nn.sigmoid(logits.astype(jnp.float32))
+    # A bfloat16 coordinate above 1024 pixels moves in steps of 8.
+    logits = logits.astype(jnp.float32)
     cell_y, cell_x = jnp.meshgrid(jnp.arange(height), jnp.arange(width), indexing="ij")
     cell_xy = jnp.stack([cell_x, cell_y], axis=-1).astype(jnp.float32)  # [h, w, 2]
     anchor_wh = jnp.asarray(anchors, jnp.float32)  # [A, 2]
-    xy = (2 * probabilities[..., :2] - 0.5 + cell_xy[None, :, :, None]) * stride
-    wh = (2 * probabilities[..., 2:4]) ** 2 * anchor_wh[None, None, None]
+    centre_xy, size_wh = activate(logits[..., :4], anchor_wh[None, None, None])
+    centre_xy = (centre_xy + cell_xy[None, :, :, None]) * stride
+    probabilities = jax.nn.sigmoid(logits[..., 4:])  # objectness, classes
     rows = (batch, height * width * num_anchors)
     return Decoded(
-        boxes_cxcywh=jnp.concatenate([xy, wh], axis=-1).reshape(*rows, 4),
-        objectness=probabilities[..., 4].reshape(rows),
-        probabilities=probabilities[..., 5:].reshape(*rows, outputs - 5),
+        boxes_cxcywh=jnp.concatenate([centre_xy, size_wh], axis=-1).reshape(*rows, 4),
+        objectness=probabilities[..., 0].reshape(rows),
+        probabilities=probabilities[..., 1:].reshape(*rows, outputs - 5),
     )

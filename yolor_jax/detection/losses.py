@@ -1,11 +1,12 @@
 """The detection loss: where objects are, whether there are any, and what they are.
 
-Over the candidates of a level (see ``assign``) and over all of its cells:
+Over the predictions of a level that a target is assigned to (see ``assign``), and over all of its
+predictions:
 
-    box             mean over candidates of 1 - CIoU(prediction, target)
-    objectness      mean over all cells of BCE(objectness, target), the target being the CIoU of
-                    the candidate there (0 where there is none, the largest where several collide)
-    classification  mean over candidates and classes of BCE(class, one-hot); none if K = 1
+    box             mean over the assigned of 1 - CIoU(prediction, target)
+    objectness      mean over all of BCE(objectness, t), t being the CIoU with the assigned target
+                    (0 where there is none, the largest where there are several)
+    classification  mean over the assigned and classes of BCE(class, one-hot); none if K = 1
 
 Means run over the whole batch. Levels are summed with weights, times 3 / L; the terms are
 multiplied by their gains; the loss is their sum times the batch size, so that its gradient is a
@@ -25,8 +26,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from yolor_jax import boxes
-from yolor_jax.detection.assign import Candidates, assign
-from yolor_jax.detection.decode import LevelAnchors, check_levels
+from yolor_jax.detection.assign import Assignment, assign
+from yolor_jax.detection.decode import LevelAnchors, activate, check_levels
 from yolor_jax.errors import InputError
 
 Number = int | float | Float[Array, ""]
@@ -104,7 +105,7 @@ def detection_loss(
         config: gains and options.
 
     Returns:
-        The loss, and the terms ``box``, ``objectness``, ``classification`` and their sum
+        The loss, float32, and the terms ``box``, ``objectness``, ``classification`` and their sum
         ``total``, gains included. The loss is B times ``total``.
 
     Raises:
@@ -122,11 +123,11 @@ def detection_loss(
     for logits, level_anchors, stride, weight in zip(
         predictions, anchors, strides, balance, strict=True
     ):
-        candidates = assign(
+        assignment = assign(
             boxes_xyxy, labels, mask, anchors=level_anchors, stride=stride,
             grid_hw=logits.shape[1:3], ratio_threshold=config.ratio_threshold,
         )  # fmt: skip
-        box, objectness, classification = _level_losses(logits, candidates, config)
+        box, objectness, classification = _level_losses(logits, assignment, config)
         sums = [sums[0] + box, sums[1] + weight * objectness, sums[2] + classification]
     scale = 3 / len(predictions)
     objectness_gain = config.objectness * (MANY_LEVELS_OBJECTNESS if len(predictions) > 3 else 1)
@@ -140,19 +141,20 @@ def detection_loss(
 
 
 def _level_losses(
-    logits: Float[Array, "B h w A O"], candidates: Candidates, config: LossConfig
+    logits: Float[Array, "B h w A O"], assignment: Assignment, config: LossConfig
 ) -> tuple[Float[Array, ""], Float[Array, ""], Float[Array, ""]]:
     """Box, objectness and classification of one level, without gains."""
-    matched = jax.vmap(_gather)(logits, candidates.cell, candidates.mask).astype(
-        jnp.float32
-    )  # [B, M, O]
-    overlap = candidate_ciou(matched[..., :4], candidates)  # [B, M]
-    box = _masked_mean(1 - overlap, candidates.mask)
+    cell, mask = assignment.cell, assignment.mask
+    # Gathered before the cast, so that no float32 copy of all logits is made.
+    assigned = jax.vmap(_gather)(logits, cell, mask).astype(jnp.float32)  # [B, M, O]
+    overlap = assigned_ciou(assigned[..., :4], assignment)  # [B, M]
+    box = _masked_mean(1 - overlap, mask)
 
+    # The CIoU is a target here, not a way to a better box: no gradient.
     part = config.iou_objectness
     target = (1 - part) + part * jnp.maximum(jax.lax.stop_gradient(overlap), 0)
     target = jax.vmap(_scatter_max, in_axes=(None, 0, 0, 0))(
-        logits.shape[1:4], candidates.cell, target, candidates.mask
+        logits.shape[1:4], cell, target, mask
     )  # [B, h, w, A]
     objectness = jnp.mean(
         bce(
@@ -166,21 +168,27 @@ def _level_losses(
     num_classes = logits.shape[-1] - 5
     if num_classes == 1:
         return box, objectness, jnp.zeros_like(box)
-    one_hot = jax.nn.one_hot(candidates.labels, num_classes, dtype=matched.dtype)  # [B, M, K]
+    one_hot = jax.nn.one_hot(assignment.labels, num_classes, dtype=assigned.dtype)  # [B, M, K]
     one_hot = one_hot * (1 - config.label_smoothing) + config.label_smoothing / 2
-    entropy = bce(matched[..., 5:], one_hot, config.class_pos_weight, config.focal_gamma)
-    return box, objectness, _masked_mean(entropy.mean(axis=-1), candidates.mask)
+    entropy = bce(assigned[..., 5:], one_hot, config.class_pos_weight, config.focal_gamma)
+    return box, objectness, _masked_mean(entropy.mean(axis=-1), mask)
 
 
-def candidate_ciou(
-    box_logits: Float[Array, "B M 4"], candidates: Candidates
-) -> Float[Array, "B M"]:
-    """CIoU of what is predicted for each candidate with its target, in grid units."""
-    activated = jax.nn.sigmoid(box_logits)
-    centre = 2 * activated[..., :2] - 0.5
-    size = (2 * activated[..., 2:]) ** 2 * candidates.anchor_wh
-    predicted_xyxy = boxes.cxcywh_to_xyxy(jnp.concatenate([centre, size], axis=-1))
-    return boxes.ciou(predicted_xyxy, boxes.cxcywh_to_xyxy(candidates.boxes_cxcywh))
+def assigned_ciou(box_logits: Float[Array, "B M 4"], assignment: Assignment) -> Float[Array, "B M"]:
+    """CIoU of each assigned prediction with its target.
+
+    Args:
+        box_logits: float32 [B, M, 4], x y w h, as they stand in ``assignment.cell``.
+        assignment: of the level.
+
+    Returns:
+        [B, M]; without meaning where ``assignment.mask`` is false.
+    """
+    # In grid units, relative to the corner of the cell: the measure depends on neither, but its
+    # epsilons do, and the golden values have them in this unit.
+    predicted_cxcywh = jnp.concatenate(activate(box_logits, assignment.anchor_wh), axis=-1)
+    predicted_xyxy = boxes.cxcywh_to_xyxy(predicted_cxcywh)
+    return boxes.ciou(predicted_xyxy, boxes.cxcywh_to_xyxy(assignment.boxes_cxcywh))
 
 
 def bce(
@@ -202,6 +210,7 @@ def bce(
         [...], not negative.
     """
     positive, negative = targets * pos_weight, 1 - targets
+    # softplus, not the logarithm of a sigmoid, which underflows to -inf for very negative logits.
     entropy = positive * jax.nn.softplus(-logits) + negative * jax.nn.softplus(logits)
     if focal_gamma == 0:
         return entropy
@@ -213,7 +222,7 @@ def bce(
 
 
 def _masked_mean(values: Float[Array, "B M"], mask: Bool[Array, "B M"]) -> Float[Array, ""]:
-    """Mean over the whole batch where the mask is true; 0 if that is nowhere."""
+    """Mean over the batch where the mask is true; 0 if that is nowhere."""
     number = jnp.maximum(mask.sum(), 1).astype(values.dtype)
     return jnp.where(mask, values, 0).sum() / number
 
@@ -221,7 +230,7 @@ def _masked_mean(values: Float[Array, "B M"], mask: Bool[Array, "B M"]) -> Float
 def _gather(
     image: Float[Array, "h w A O"], cell: Int[Array, "M 3"], mask: Bool[Array, " M"]
 ) -> Float[Array, "M O"]:
-    """The rows of the candidates that count, and zeros for the others."""
+    """The predictions in the assigned slots, and zeros in the others."""
     return image.at[_index(cell, mask, image.shape[2])].get(mode="fill", fill_value=0)
 
 
@@ -231,13 +240,15 @@ def _scatter_max(
     values: Float[Array, " M"],
     mask: Bool[Array, " M"],
 ) -> Float[Array, "h w A"]:
-    """Zeros, but the largest value of the candidates that count in their cells."""
+    """A map of zeros with the value of each assigned slot in its cell, the largest of several.
+
+    The original keeps the one that is written last, which an accelerator does not determine.
+    """
     return jnp.zeros(shape, values.dtype).at[_index(cell, mask, shape[2])].max(values, mode="drop")
 
 
 def _index(cell: Int[Array, "M 3"], mask: Bool[Array, " M"], num_anchors: int):
-    """(row, column, anchor), the anchor out of range where nothing is to be read or written.
-
-    So the backward pass drops them, rather than adding thousands of zeros into one cell.
-    """
+    """(row, column, anchor), the anchor out of range where nothing is to be read or written."""
+    # Out of range, unassigned slots are dropped in the backward pass; with their placeholder cell
+    # it would add thousands of zeros into one entry, one after the other.
     return cell[:, 1], cell[:, 2], jnp.where(mask, cell[:, 0], num_anchors)

@@ -1,4 +1,4 @@
-"""Non-maximum suppression with static shapes: a whole batch at once, under jit, on any device.
+"""Non-maximum suppression (NMS) with static shapes: a batch at once, under jit, on any device.
 
 Every (prediction, class) pair whose score = objectness x probability exceeds the threshold is a
 candidate. Taken by descending score, a candidate is kept unless its IoU with one kept before
@@ -13,7 +13,7 @@ Ties go to the lower index (prediction first, then class).
         decoded, score_threshold=0.25, iou_threshold=0.45, max_candidates=4096
     )
 
-A batch that is split over devices goes through ``jax.shard_map`` with the batch axis: each device
+A batch that is sharded over devices goes through ``jax.shard_map`` with the batch axis: each device
 then works on its images alone. Under plain ``jit`` the result is the same, but XLA gathers all
 scores on every device for ``top_k``, and the devices wait for each other in every step.
 """
@@ -52,7 +52,7 @@ class Detections(NamedTuple):
 
 
 class _Candidates(NamedTuple):
-    """The best candidates of each image, by descending score; those at -inf do not count."""
+    """The C best candidates of each image, by descending score; those at -inf are padding."""
 
     boxes_xyxy: Float[Array, "B C 4"]
     moved_xyxy: Float[Array, "B C 4"]  # what is compared: boxes with their class offset
@@ -82,14 +82,15 @@ def non_max_suppression(
         max_candidates: how many (prediction, class) pairs per image take part, best first. Scores
             below are dropped silently: at a threshold of 0.001, as in evaluation, a COCO image
             has up to tens of thousands, at 0.25 a few hundred.
-        max_detections: D, the number of rows returned.
-        allowed_classes: bool [K], classes to look for; None for all.
+        max_detections: D, the number of rows returned for each image.
+        allowed_classes: bool [K], true for the classes to look for; None for all.
 
     Returns:
         ``Detections``.
 
     Raises:
-        InputError: if a size is not positive.
+        InputError: if ``max_candidates``, ``max_detections`` or a size of ``decoded`` is below 1,
+            or ``allowed_classes`` has another shape.
     """
     candidates = _candidates(
         decoded, score_threshold, max_candidates, max_detections, allowed_classes, CLASS_OFFSET
@@ -107,7 +108,10 @@ def class_agnostic_nms(
     max_detections: int = 300,
     allowed_classes: Bool[Array, " K"] | None = None,
 ) -> Detections:
-    """Greedy NMS in which a box suppresses any other; arguments as ``non_max_suppression``."""
+    """Greedy NMS in which a box suppresses those of any class.
+
+    Arguments, result and errors as of ``non_max_suppression``.
+    """
     candidates = _candidates(
         decoded, score_threshold, max_candidates, max_detections, allowed_classes, 0.0
     )
@@ -124,11 +128,12 @@ def merging_nms(
     max_detections: int = 300,
     allowed_classes: Bool[Array, " K"] | None = None,
 ) -> Detections:
-    """Per-class NMS that averages what it suppresses; arguments as ``non_max_suppression``.
+    """Per-class NMS that averages what it suppresses.
 
     Each kept box becomes the score-weighted mean of all candidates whose IoU with it exceeds the
     threshold, and is dropped if there is none but itself. As in YOLOR, an image with a single
-    candidate, or with 3000 or more, gets plain ``non_max_suppression``.
+    candidate, or with 3000 or more, gets plain ``non_max_suppression``, whose arguments and errors
+    this function shares.
     """
     candidates = _candidates(
         decoded, score_threshold, max_candidates, max_detections, allowed_classes, CLASS_OFFSET
@@ -191,16 +196,16 @@ def _image_candidates(
     """The best candidates of one image.
 
     The best C of N x K scores lie on the C predictions with the highest best score, so a first
-    selection by N scores leaves C x K for the second. Sorting the selected predictions by index
-    in between keeps ties in index order.
+    selection by N scores leaves C x K for the second, which is far less than N x K to sort.
     """
     num_predictions, num_classes = decoded.probabilities.shape
     scores = _scores(decoded, score_threshold, allowed_classes)  # [N, K]
     _, rows = jax.lax.top_k(scores.max(axis=1), min(max_candidates, num_predictions))  # [R]
-    rows = jnp.sort(rows)
+    rows = jnp.sort(rows)  # by index, so that top_k below settles ties as the docstring says
     flat = scores[rows].reshape(-1)  # [R * K]
     best, where = jax.lax.top_k(flat, min(max_candidates, flat.size))  # [C]
     labels = where % num_classes
+    # Converted behind the selection: C boxes, not N.
     boxes_xyxy = boxes.cxcywh_to_xyxy(
         decoded.boxes_cxcywh[rows[where // num_classes]].astype(jnp.float32)
     )
@@ -219,6 +224,7 @@ def _scores(
     """Objectness x probability, -inf for what is no candidate (and for NaN)."""
     objectness = decoded.objectness.astype(jnp.float32)[:, None]
     scores = objectness * decoded.probabilities.astype(jnp.float32)
+    # "Exceeds", not "is not below": NaN compares false, so that it never becomes a box.
     candidate = (objectness > score_threshold) & (scores > score_threshold)
     return jnp.where(candidate & allowed_classes[None], scores, -jnp.inf)
 
@@ -228,8 +234,8 @@ def _greedy(
 ) -> tuple[Int[Array, "B D"], Bool[Array, "B D"]]:
     """Positions of the kept candidates in order, and which of them are real.
 
-    One loop for the whole batch rather than a vmap of loops: an image that is finished simply
-    has nothing left to keep.
+    One loop for the batch rather than a vmap of loops, which would run as often and select between
+    the old and the new state of every image each time.
     """
     alive = candidates.scores > -jnp.inf  # [B, C]
     shape = (alive.shape[0], max_detections)
@@ -244,6 +250,7 @@ def _greedy(
         found = jnp.any(alive, axis=1)
         box_xyxy = _rows(candidates.moved_xyxy, best[:, None])  # [B, 1, 4]
         overlap = jax.vmap(boxes.pairwise_iou)(box_xyxy, candidates.moved_xyxy)[:, 0]  # [B, C]
+        # By its position: the IoU of an empty box with itself is 0, and it would be kept again and again.
         is_best = jnp.arange(alive.shape[1])[None] == best[:, None]
         alive = alive & (overlap <= iou_threshold) & ~is_best
         kept = kept.at[:, step].set(best.astype(jnp.int32))
@@ -264,6 +271,7 @@ def _merge(
     joins = (overlap > iou_threshold) & (candidates.scores > -jnp.inf)[None]
     weights = jnp.where(joins, candidates.scores[None], 0)
     total = weights.sum(axis=1, keepdims=True)
+    # HIGHEST: by default TPUs multiply matrices in bfloat16, which moves boxes by pixels.
     sums = jnp.matmul(weights, candidates.boxes_xyxy, precision=jax.lax.Precision.HIGHEST)
     return sums / jnp.where(total > 0, total, 1), joins.sum(axis=1)
 

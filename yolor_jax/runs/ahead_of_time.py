@@ -1,26 +1,30 @@
 """The programs of a recipe compiled on this machine for a TPU slice, and what they need there.
 
-report = compile_recipe(config, "v5e:4x4", num_classes=80)
+report = compile_recipe(recipe, "v5e:4x4", num_classes=80, say=print)
 print(format_report(report))
 """
 
 import contextlib
 import dataclasses
 import math
-import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 import jax
+from jax.sharding import Mesh
 from jaxtyping import PyTree
-from ml_collections import ConfigDict
 
-from yolor_jax.models.detector import variable_shapes
-from yolor_jax.runs import programs, recipe
+from yolor_jax.errors import InputError
+from yolor_jax.models.detector import Detector, variable_shapes
+from yolor_jax.runs import programs
+from yolor_jax.runs.recipe import Recipe
 from yolor_jax.training import mesh as meshes
 from yolor_jax.training.optim import RunLength
 from yolor_jax.training.programs.cost import Collectives, Memory, count_collectives, readable
 from yolor_jax.training.programs.topology import DoesNotFit, compile_for_tpu, hbm_bytes, tpu_devices
+
+Say = Callable[[str], None]
 
 SMALLER = 3 / 4
 """The largest part of a batch that did not fit which is tried next."""
@@ -76,13 +80,14 @@ class Report:
         return all(one.memory for one in self.programs)
 
 
-def compile_recipe(config: ConfigDict, topology: str, num_classes: int) -> Report:
+def compile_recipe(recipe: Recipe, topology: str, num_classes: int, say: Say) -> Report:
     """Compiles the training step, at its largest size, and prediction.
 
     Args:
-        config: the recipe.
+        recipe: of the run.
         topology: name of the slice.
         num_classes: K.
+        say: takes what is being compiled, which may take minutes.
 
     Raises:
         InputError: no such slice, or a recipe that does not fit its number of chips.
@@ -90,81 +95,93 @@ def compile_recipe(config: ConfigDict, topology: str, num_classes: int) -> Repor
     """
     devices = tpu_devices(topology)
     hbm = hbm_bytes(devices[0])
-    mesh = meshes.make_mesh(devices, fsdp=config.mesh.fsdp)
-    programs.require_batch(config, mesh)
-    module = recipe.detector(config, num_classes)
-    training = _training(config, module, mesh, hbm)
-    fitting = None if training.memory else _fitting(config, module, mesh, hbm, training)
+    mesh = meshes.make_mesh(devices, fsdp=recipe.mesh.fsdp)
+    programs.require_batch(recipe, mesh)
+    module = recipe.network(num_classes)
+    compiler = _Compiler(recipe, module, mesh, hbm, say)
+    training = compiler.training(recipe.batch_size)
+    fitting = None if training.memory else compiler.fitting(training)
+    prediction = compiler.prediction()
     title = (
-        f"{config.model.name}, {num_classes} classes, {programs.largest_side(config)} pixels, "
-        f"batches of {config.batch_size}, on {topology}: {len(devices)} x "
+        f"{recipe.model.name}, {num_classes} classes, {recipe.largest_side} pixels, "
+        f"batches of {recipe.batch_size}, on {topology}: {len(devices)} x "
         f"{devices[0].device_kind} of {hbm / 2**30:.0f} GiB"
     )
-    prediction = _prediction(config, module, mesh, hbm)
-    return Report(title, (training, prediction), fitting, programs.step_flops(config, module))
+    return Report(title, (training, prediction), fitting, programs.step_flops(recipe, module))
 
 
-def _training(config, module, mesh, hbm, batch_size: int | None = None) -> Program:
-    batch_size = batch_size or config.batch_size
-    lowered = programs.lower_step(config, module, mesh, batch_size)
-    return _compile(TRAINING, lowered, batch_size, hbm)
+@dataclasses.dataclass(frozen=True)
+class _Compiler:
+    """Compiles the programs of a recipe for a mesh of chips with ``hbm`` bytes each."""
 
+    recipe: Recipe
+    module: Detector
+    mesh: Mesh
+    hbm: int
+    say: Say
 
-def _prediction(config, module, mesh, hbm) -> Program:
-    arguments = programs.prediction_arguments(config, variable_shapes(module), mesh)
-    predict = programs.make_prediction(config, module, mesh)
-    batch_size = programs.evaluation_batch_size(config, mesh)
-    return _compile(PREDICTION, predict.lower(*arguments), batch_size, hbm)
+    def training(self, batch_size: int) -> Program:
+        """The training step with a batch in the place of the recipe's."""
+        lowered = programs.lower_step(self.recipe, self.module, self.mesh, batch_size)
+        return self._compiled(TRAINING, lowered, batch_size)
 
+    def prediction(self) -> Program:
+        """Prediction with the batch of evaluation."""
+        shapes = variable_shapes(self.module)
+        arguments = programs.prediction_arguments(self.recipe, shapes, self.mesh)
+        predict = programs.make_prediction(self.recipe, self.module, self.mesh)
+        batch_size = programs.evaluation_batch_size(self.recipe, self.mesh)
+        return self._compiled(PREDICTION, predict.lower(*arguments), batch_size)
 
-def _compile(name: str, lowered: jax.stages.Lowered, batch_size: int, hbm: int) -> Program:
-    print(f"compiling the {name}, batch {batch_size} ...", file=sys.stderr, flush=True)
-    started = time.perf_counter()
-    try:
-        compiled = compile_for_tpu(lowered)
-    except DoesNotFit as error:
+    def fitting(self, attempt: Program) -> Program | None:
+        """The training step with a smaller batch that fits, tried by compiling it.
+
+        The state stays and the rest grows with the batch, so that each attempt says where to look
+        next. What it needed is told too low, though: the compiler had spared memory where it could
+        before it gave up. As compiling takes long, no attempt is larger than `SMALLER` of the one
+        before.
+        """
+        state = self._state_bytes()
+        while attempt.memory is None:
+            room = (AIM * attempt.available - state) / (attempt.needed - state)
+            most = int(attempt.batch_size * min(room, SMALLER))
+            batch_size = self._largest_batch(most)
+            if batch_size is None:
+                return None
+            attempt = self.training(batch_size)
+        return attempt
+
+    def _compiled(self, name: str, lowered: jax.stages.Lowered, batch_size: int) -> Program:
+        self.say(f"compiling the {name}, batch {batch_size} ...")
+        started = time.perf_counter()
+        try:
+            compiled = compile_for_tpu(lowered)
+        except DoesNotFit as error:
+            seconds = time.perf_counter() - started
+            return Program(name, batch_size, None, error.needed, error.available, {}, seconds)
         seconds = time.perf_counter() - started
-        return Program(name, batch_size, None, error.needed, error.available, {}, seconds)
-    seconds = time.perf_counter() - started
-    memory = Memory.of(compiled)
-    collectives = count_collectives(compiled.as_text())
-    return Program(name, batch_size, memory, memory.total, hbm, collectives, seconds)
+        memory = Memory.of(compiled)
+        collectives = count_collectives(compiled.as_text())
+        return Program(name, batch_size, memory, memory.total, self.hbm, collectives, seconds)
 
+    def _largest_batch(self, most: int) -> int | None:
+        """The largest batch up to a number that devices and mosaics can share evenly."""
+        chips = self.mesh.size
+        for batch_size in range(most // chips * chips, 0, -chips):
+            with contextlib.suppress(InputError):
+                self.recipe.augment.require_groups(batch_size // chips)
+                return batch_size
+        return None
 
-def _fitting(config, module, mesh, hbm, program_: Program) -> Program | None:
-    """The training step with a smaller batch that fits, tried by compiling it.
-
-    The state stays and the rest grows with the batch, so that each attempt says where to look next.
-    What it needed is told too low, though: the compiler had spared memory where it could before it
-    gave up. As compiling takes long, no attempt is larger than `SMALLER` of the one before.
-    """
-    state = _bytes_on_chip(_state(config, module, mesh))
-    while program_.memory is None:
-        room = (AIM * program_.available - state) / (program_.needed - state)
-        most = int(program_.batch_size * min(room, SMALLER))
-        batch_size = _largest_batch(config, mesh, most)
-        if batch_size is None:
-            return None
-        program_ = _training(config, module, mesh, hbm, batch_size)
-    return program_
-
-
-def _largest_batch(config, mesh, most: int) -> int | None:
-    """The largest batch up to a number that devices and mosaics can share evenly."""
-    for batch_size in range(most // mesh.size * mesh.size, 0, -mesh.size):
-        with contextlib.suppress(ValueError):
-            recipe.augment_config(config).require_groups(batch_size // mesh.size)
-            return batch_size
-    return None
-
-
-def _state(config, module, mesh):
-    run = RunLength(config.batch_size, programs.STEPS, programs.STEPS)
-    return programs.step_arguments(config, module, run=run, mesh=mesh)[0]
+    def _state_bytes(self) -> int:
+        """Bytes of the state on one chip."""
+        run = RunLength(self.recipe.batch_size, programs.STEPS, programs.STEPS)
+        arguments = programs.step_arguments(self.recipe, self.module, run=run, mesh=self.mesh)
+        return _bytes_on_chip(arguments[0])
 
 
 def _bytes_on_chip(tree: PyTree) -> int:
-    """Of arrays that are cut over chips, the part of one."""
+    """Of sharded arrays, the part of one chip."""
     return sum(
         math.prod(leaf.sharding.shard_shape(leaf.shape)) * leaf.dtype.itemsize
         for leaf in jax.tree.leaves(tree)

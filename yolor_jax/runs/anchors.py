@@ -1,7 +1,7 @@
 """Do the anchors fit the training data? What a run says before it starts, and what it may take.
 
-resolve(config, source, workdir)    # config.model.anchors = "auto" becomes a list
-print(warning(config, source))      # one paragraph, or nothing
+recipe, said = resolved(recipe, source, workdir)    # "auto" becomes a list
+print(warning(recipe, source))                      # one paragraph, or nothing
 """
 
 import pathlib
@@ -10,13 +10,14 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
-from ml_collections import ConfigDict
 
 from yolor_jax.data.objects import network_sizes, some_objects
 from yolor_jax.detection.anchors import MIN_SIZE, find_anchors, measure
 from yolor_jax.models.anchors import all_sizes, by_level
 from yolor_jax.models.spec import ModelSpec
-from yolor_jax.runs import recipe
+from yolor_jax.runs import recipe as recipes
+from yolor_jax.runs.recipe import Recipe
+from yolor_jax.runs.sources import Split
 
 GOOD_RECALL = 0.98
 MOST_IMAGES = 1000  # that are read where no file has the boxes of all
@@ -30,40 +31,43 @@ class Found(NamedTuple):
     recall: float
 
 
-def resolve(config: ConfigDict, source: recipe.Split, workdir: pathlib.Path) -> None:
-    """Replaces anchors that are to be found by those of the run in the workdir, or finds them.
+def resolved(recipe: Recipe, source: Split, workdir: pathlib.Path) -> tuple[Recipe, str | None]:
+    """The recipe with anchors that are known: those of the run in the workdir, or found anew.
+
+    Returns:
+        The recipe, and what to say of anchors that were found; None if none were asked for.
 
     Raises:
         InputError: there are fewer boxes than anchors.
     """
-    if config.model.anchors != recipe.AUTO:
-        return
+    if recipe.model.anchors != recipes.AUTO:
+        return recipe, None
     earlier = None
-    if (workdir / recipe.FILE).is_file():
-        earlier = recipe.load(workdir).model.get("anchors")
-    config.model.anchors = earlier or _find(config, _sizes(config, source)).anchors
-    print(f"anchors found for these data: {config.model.anchors}")
+    if (workdir / recipes.FILE).is_file():
+        earlier = recipes.load(workdir).model.anchors
+    found = earlier or _find(recipe, _sizes(recipe, source)).anchors
+    return recipe.with_changes(model={"anchors": found}), f"anchors found for these data: {found}"
 
 
-def warning(config: ConfigDict, source: recipe.Split) -> str | None:
+def warning(recipe: Recipe, source: Split) -> str | None:
     """What to say of anchors that miss more than 2 % of the training boxes; None if they do not.
 
-    A box whose sides differ from those of every anchor by more than ``config.loss.ratio_threshold``
+    A box whose sides differ from those of every anchor by more than ``recipe.loss.ratio_threshold``
     is no target of any cell, so that it is never learnt.
     """
-    sizes_wh = _sizes(config, source)
+    sizes_wh = _sizes(recipe, source)
     if not len(sizes_wh):
         return None
-    recall = _recall(config, sizes_wh, all_sizes(recipe.model_spec(config)))
+    recall = _recall(recipe, sizes_wh, all_sizes(recipe.spec))
     if recall >= GOOD_RECALL:
         return None
     said = (
-        f"warning: the anchors of {config.model.name} match only {recall:.1%} of the "
-        f"{len(sizes_wh):,} training boxes at {config.image_size} pixels; the others are never "
+        f"warning: the anchors of {recipe.model.name} match only {recall:.1%} of the "
+        f"{len(sizes_wh):,} training boxes at {recipe.image_size} pixels; the others are never "
         f"learnt, and {GOOD_RECALL:.0%} is good."
     )
     try:
-        found = _find(config, sizes_wh)
+        found = _find(recipe, sizes_wh)
     except ValueError:
         return f"{said} There are too few boxes to find other anchors with."
     if found.recall <= recall:
@@ -95,29 +99,29 @@ def difference(given: ModelSpec, spec: ModelSpec, loaded: Iterable[str]) -> str 
     )
 
 
-def _sizes(config: ConfigDict, source: recipe.Split) -> Float[np.ndarray, "N 2"]:
+def _sizes(recipe: Recipe, source: Split) -> Float[np.ndarray, "N 2"]:
     """Width and height of the training boxes in pixels of the network input."""
-    objects = some_objects(source, MOST_IMAGES, seed=config.seed)
-    return network_sizes(objects, config.image_size)
+    objects = some_objects(source, MOST_IMAGES, seed=recipe.seed)
+    return network_sizes(objects, recipe.image_size)
 
 
-def _recall(config: ConfigDict, sizes_wh: np.ndarray, anchors_wh: np.ndarray) -> float:
-    threshold = config.loss.ratio_threshold
+def _recall(recipe: Recipe, sizes_wh: np.ndarray, anchors_wh: np.ndarray) -> float:
+    threshold = recipe.loss.ratio_threshold
     return measure(sizes_wh, anchors_wh, ratio_threshold=threshold).best_possible_recall
 
 
-def _find(config: ConfigDict, sizes_wh: np.ndarray) -> Found:
+def _find(recipe: Recipe, sizes_wh: np.ndarray) -> Found:
     """Anchors for boxes, by k-means and evolution; the same for the same boxes and seed."""
-    spec = recipe.model_spec(config)
+    spec = recipe.spec
     looked_at = sizes_wh[(sizes_wh >= MIN_SIZE).any(axis=1)]
     if len(looked_at) > MOST_BOXES:
-        rng = np.random.default_rng(config.seed)
+        rng = np.random.default_rng(recipe.seed)
         looked_at = looked_at[rng.choice(len(looked_at), MOST_BOXES, replace=False)]
     anchors_wh = find_anchors(
         looked_at,
         len(all_sizes(spec)),
-        seed=config.seed,
-        ratio_threshold=config.loss.ratio_threshold,
+        seed=recipe.seed,
+        ratio_threshold=recipe.loss.ratio_threshold,
     )
     anchors = by_level(anchors_wh, len(spec.strides))
-    return Found(anchors, _recall(config, sizes_wh, np.array(anchors).reshape(-1, 2)))
+    return Found(anchors, _recall(recipe, sizes_wh, np.array(anchors).reshape(-1, 2)))

@@ -1,25 +1,25 @@
 """The training batches of a recipe: one way to open them, for training and for its bench.
 
-read = batch_reader(config, sources.train)
-with contextlib.closing(read(start=position, workers=config.data.workers)) as batches: ...
+read = batch_reader(recipe, sources.train)
+with contextlib.closing(read(start=position, workers=recipe.data.workers)) as batches: ...
 """
 
 import functools
 from collections.abc import Callable, Iterator
 
 import jax
-from ml_collections import ConfigDict
 
 from yolor_jax.data.example import Batch
 from yolor_jax.data.pipeline import train_batches
-from yolor_jax.runs import recipe
+from yolor_jax.runs.recipe import Recipe
+from yolor_jax.runs.sources import Split, example_order
 
 
-def batch_reader(config: ConfigDict, source: recipe.Split) -> Callable[..., Iterator[Batch]]:
+def batch_reader(recipe: Recipe, source: Split) -> Callable[..., Iterator[Batch]]:
     """Opens this process's part of the training batches; each call opens them anew.
 
     Args:
-        config: the recipe.
+        recipe: of the run.
         source: the split to train on.
 
     Returns:
@@ -32,13 +32,13 @@ def batch_reader(config: ConfigDict, source: recipe.Split) -> Callable[..., Iter
     return functools.partial(
         train_batches,
         source,
-        image_size=config.image_size,
-        batch_size=config.batch_size,
-        max_targets=config.data.max_targets,
-        seed=config.seed,
+        image_size=recipe.image_size,
+        batch_size=recipe.batch_size,
+        max_targets=recipe.data.max_targets,
+        seed=recipe.seed,
         process_index=jax.process_index(),
         process_count=jax.process_count(),
-        threads=config.data.threads,
-        order=recipe.example_order(config, source),
-        partners=recipe.augment_config(config).decodes - 1,
+        threads=recipe.data.threads,
+        order=example_order(recipe, source),
+        partners=recipe.augment.decodes - 1,
     )

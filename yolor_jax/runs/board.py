@@ -16,7 +16,7 @@ from yolor_jax.data.encoded import decode
 from yolor_jax.models.implicits import representations
 from yolor_jax.models.spec import ModelSpec
 from yolor_jax.pictures.drawing import contact_sheet, draw_pair
-from yolor_jax.runs import recipe
+from yolor_jax.runs.sources import Split
 from yolor_jax.training.metrics import TensorBoard
 
 IMAGES = 4  # of the evaluation split, the same ones each time
@@ -26,7 +26,7 @@ LEAST_SCORE = 0.25  # of a detection that is drawn
 class Board:
     """Pictures and histograms of a run for TensorBoard."""
 
-    def __init__(self, writer: TensorBoard, source: recipe.Split, spec: ModelSpec):
+    def __init__(self, writer: TensorBoard, source: Split, spec: ModelSpec):
         """Writes nothing yet.
 
         Args:

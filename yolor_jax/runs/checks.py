@@ -1,6 +1,6 @@
 """What a run needs, looked at before it starts: one verdict and one sentence for each.
 
-for check in examine(config, workdir):
+for check in examine(recipe, workdir):
     print(check.verdict, check.subject, check.sentence)
 """
 
@@ -16,11 +16,13 @@ from typing import NamedTuple
 import jax
 import numpy as np
 from jax.sharding import Mesh
-from ml_collections import ConfigDict
 
 from yolor_jax.data.objects import all_objects
+from yolor_jax.errors import MENDABLE, InputError, sentence
 from yolor_jax.models.detector import Detector, variable_shapes
-from yolor_jax.runs import anchors, preflight, programs, recipe
+from yolor_jax.runs import anchors, preflight, programs
+from yolor_jax.runs.recipe import Recipe
+from yolor_jax.runs.sources import Sources, open_sources
 from yolor_jax.training import mesh as meshes
 from yolor_jax.training.optim import RunLength
 from yolor_jax.training.programs.compile_log import CompileLog
@@ -42,7 +44,7 @@ class Check(NamedTuple):
     sentence: str
 
 
-def examine(config: ConfigDict | None, workdir: pathlib.Path) -> Iterator[Check]:
+def examine(recipe: Recipe | None, workdir: pathlib.Path) -> Iterator[Check]:
     """Checks the machine and, if there is a recipe, what its run needs; the quick ones first.
 
     A check whose subject is missing is left out: without data no step is compiled.
@@ -50,27 +52,27 @@ def examine(config: ConfigDict | None, workdir: pathlib.Path) -> Iterator[Check]
     yield versions()
     yield devices()
     yield disk(workdir, None)
-    if config is None:
+    if recipe is None:
         return
     try:
-        sources = recipe.open_sources(config)
-        anchors.resolve(config, sources.train, workdir)
-        module = recipe.detector(config, len(sources.class_names))
-        run = recipe.run_length(config, len(sources.train))
-    except (ValueError, OSError, ImportError) as error:
-        yield Check("fail", "data", str(error))
+        sources = open_sources(recipe.data, progress=True)
+        recipe, _ = anchors.resolved(recipe, sources.train, workdir)
+        module = recipe.network(len(sources.class_names))
+        run = recipe.length(len(sources.train))
+    except MENDABLE as error:
+        yield Check("fail", "data", sentence(error))
         return
-    yield data(config, sources)
+    yield data(recipe, sources)
     try:
-        mesh = meshes.make_mesh(fsdp=config.mesh.fsdp)
-        programs.require_batch(config, mesh)
-    except ValueError as error:
+        mesh = meshes.make_mesh(fsdp=recipe.mesh.fsdp)
+        programs.require_batch(recipe, mesh)
+    except InputError as error:
         yield Check("fail", "batch", str(error))
         return
-    yield Check("ok", "batch", f"{config.batch_size} images over {mesh.size} devices")
-    state = programs.step_arguments(config, module, run=run, mesh=mesh)[0]
+    yield Check("ok", "batch", f"{recipe.batch_size} images over {mesh.size} devices")
+    state = programs.step_arguments(recipe, module, run=run, mesh=mesh)[0]
     yield disk(workdir, sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(state)))
-    yield from compiled_programs(config, module, run, mesh)
+    yield from compiled_programs(recipe, module, run, mesh)
 
 
 def versions() -> Check:
@@ -108,11 +110,11 @@ def disk(workdir: pathlib.Path, state_bytes: int | None) -> Check:
     return Check("ok" if needed < free else "fail", "disk", sentence)
 
 
-def data(config: ConfigDict, sources: recipe.Sources) -> Check:
+def data(recipe: Recipe, sources: Sources) -> Check:
     """How many images, classes and objects there are, and whether the anchors fit them."""
     objects = all_objects(sources.train)
     of_image = np.bincount(objects.image, minlength=len(sources.train))
-    empty, full = int((of_image == 0).sum()), int((of_image > config.data.max_targets).sum())
+    empty, full = int((of_image == 0).sum()), int((of_image > recipe.data.max_targets).sum())
     sentence = (
         f"{len(sources.train):,} images to train on, {empty:,} of them without objects, "
         f"{len(objects.labels):,} objects of {len(sources.class_names)} classes; "
@@ -122,26 +124,26 @@ def data(config: ConfigDict, sources: recipe.Sources) -> Check:
     if full:
         doubts.append(
             f"{full:,} images have more objects than --config.data.max_targets="
-            f"{config.data.max_targets}, and lose the smallest"
+            f"{recipe.data.max_targets}, and lose the smallest"
         )
     absent = len(sources.class_names) - len(np.unique(objects.labels))
     if absent:
         doubts.append(f"{absent} classes have no object")
-    if misfit := anchors.warning(config, sources.train):
+    if misfit := anchors.warning(recipe, sources.train):
         doubts.append(misfit.removeprefix("warning: "))
     return Check("warn" if doubts else "ok", "data", ". ".join([sentence, *doubts]))
 
 
 def compiled_programs(
-    config: ConfigDict, module: Detector, run: RunLength, mesh: Mesh
+    recipe: Recipe, module: Detector, run: RunLength, mesh: Mesh
 ) -> Iterator[Check]:
     """Compiles the training step of each size and prediction: seconds, memory, operations."""
-    arguments = programs.step_arguments(config, module, run=run, mesh=mesh)
-    steps = programs.make_steps(config, module, arguments[0], run=run, mesh=mesh)
+    arguments = programs.step_arguments(recipe, module, run=run, mesh=mesh)
+    steps = programs.make_steps(recipe, module, arguments[0], run=run, mesh=mesh)
     named = {f"training step at {side} pixels": (steps[side], arguments) for side in steps}
     named["prediction"] = (
-        programs.make_prediction(config, module, mesh),
-        programs.prediction_arguments(config, variable_shapes(module), mesh),
+        programs.make_prediction(recipe, module, mesh),
+        programs.prediction_arguments(recipe, variable_shapes(module), mesh),
     )
     with CompileLog(lambda sentence: None) as log:
         started = time.perf_counter()
@@ -156,11 +158,11 @@ def compiled_programs(
     )
     for name, one in compiled.items():
         yield _memory(name, Memory.of(one), mesh)
-    gigaflops = programs.step_flops(config, module) / 1e9
+    gigaflops = programs.step_flops(recipe, module) / 1e9
     yield Check(
         "ok",
         "FLOPs",
-        f"{gigaflops:,.1f} GFLOP for one training step, {gigaflops / config.batch_size:,.2f} "
+        f"{gigaflops:,.1f} GFLOP for one training step, {gigaflops / recipe.batch_size:,.2f} "
         "for one image",
     )
 

@@ -1,32 +1,58 @@
-"""Evaluation of a recipe's network, shared by training and ``eval_main.py``."""
+"""Evaluation of a network on a split as its recipe says, for training and by itself.
 
-import dataclasses
+trained, recipe = load("runs/csp"), recipes.load(pathlib.Path("runs/csp"))
+evaluated = evaluate(trained, on(recipe, data="data/coco", split="val2017"))
+evaluated.metrics["AP50"]
+"""
+
 import json
 import pathlib
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import NamedTuple
 
 import jax
 from jax.sharding import Mesh
-from ml_collections import ConfigDict
 
 from yolor_jax.data.example import Batch
 from yolor_jax.data.pipeline import eval_batches
-from yolor_jax.errors import InputError, user_errors, user_errors_in
+from yolor_jax.errors import InputError
+from yolor_jax.evaluation import evaluate as coco
 from yolor_jax.evaluation.coco import NUMBERS, Metrics, format_table
-from yolor_jax.evaluation.evaluate import Evaluation, evaluate
+from yolor_jax.evaluation.evaluate import Evaluation
 from yolor_jax.evaluation.tasks import evaluate_tasks, task_numbers
 from yolor_jax.models.detector import Detector
-from yolor_jax.runs import preflight, programs, recipe
-from yolor_jax.runs.trained import open_checkpoint
+from yolor_jax.runs import preflight, programs
+from yolor_jax.runs.recipe import Recipe
+from yolor_jax.runs.sources import Split
+from yolor_jax.runs.trained import Trained
 from yolor_jax.training.mesh import batch_sharding, make_mesh, whole
 from yolor_jax.training.processes.group import ALONE, ProcessGroup
+from yolor_jax.whole_file import whole_file
 
 Evaluator = Callable[[Mapping], Evaluation]
 
 
+class Evaluated(NamedTuple):
+    """An evaluation and what it was of.
+
+    Attributes:
+        evaluation: numbers and boxes.
+        module: the network.
+        source: the split.
+    """
+
+    evaluation: Evaluation
+    module: Detector
+    source: Split
+
+    @property
+    def metrics(self) -> Metrics:
+        """The numbers by name."""
+        return self.evaluation.metrics
+
+
 def make_evaluator(
-    config: ConfigDict, module: Detector, source: recipe.Split, mesh: Mesh, *, progress: bool = True
+    recipe: Recipe, module: Detector, source: Split, mesh: Mesh, *, progress: bool = False
 ) -> Evaluator:
     """``evaluator(variables) -> Evaluation`` on all images of a split; compiles once.
 
@@ -34,42 +60,102 @@ def make_evaluator(
     twelve.
 
     Args:
-        config: the recipe.
+        recipe: of the run.
         module: the network, folded or not.
         source: the split.
         mesh: the devices that share each batch.
         progress: whether to show a bar.
     """
-    predict = programs.make_prediction(config, module, mesh)
+    predict = programs.make_prediction(recipe, module, mesh)
     observe = programs.make_observation(module, mesh)
     tasks = module.spec.tasks
 
     def batches(max_targets: int) -> Iterator[Batch]:
-        given = eval_batches(
+        return eval_batches(
             source,
-            image_size=config.image_size,
-            batch_size=programs.evaluation_batch_size(config, mesh),
+            image_size=recipe.image_size,
+            batch_size=programs.evaluation_batch_size(recipe, mesh),
             max_targets=max_targets,
             process_index=jax.process_index(),
             process_count=jax.process_count(),
-            threads=config.data.threads,
-            workers=config.data.workers,
+            threads=recipe.data.threads,
+            workers=recipe.data.workers,
         )
-        return user_errors_in(given)
 
     def evaluator(variables: Mapping) -> Evaluation:
         variables = whole(mesh, variables)
         shown = {"sharding": batch_sharding(mesh), "progress": progress}
-        evaluation = evaluate(
-            predict, variables, batches(0), source, backend=config.eval.backend, **shown
+        evaluation = coco.evaluate(
+            predict, variables, batches(0), source, backend=recipe.eval.backend, **shown
         )
         if not tasks:
             return evaluation
-        targets = batches(config.data.max_targets)
+        targets = batches(recipe.data.max_targets)
         more = evaluate_tasks(observe, variables, targets, source, tasks=tasks, **shown)
         return evaluation._replace(metrics=evaluation.metrics | more)
 
     return evaluator
+
+
+def evaluate(
+    trained: Trained, recipe: Recipe, group: ProcessGroup = ALONE, *, progress: bool = False
+) -> Evaluated:
+    """Evaluates a network by the COCO protocol.
+
+    Args:
+        trained: the network, folded or not.
+        recipe: of its run, or one that was fitted to it (`of_network`); says data, size, backend.
+        group: the processes that evaluate together, connected.
+        progress: whether to show bars.
+
+    Raises:
+        InputError: the data cannot be used, or has other classes.
+    """
+    source = preflight.open_evaluation(recipe.data, group, progress=progress)
+    require_classes(source, trained)
+    module = recipe.network(len(trained.class_names), fused=trained.fused)
+    evaluator = make_evaluator(recipe, module, source, make_mesh(), progress=progress)
+    return Evaluated(evaluator(trained.variables), module, source)
+
+
+def of_network(recipe: Recipe, trained: Trained) -> Recipe:
+    """A recipe with the network of a file of weights in the place of its own."""
+    meta = trained.meta
+    model = {
+        "name": meta["model"],
+        "implicit": meta["implicit"],
+        "tasks": tuple(meta.get("tasks", ())),
+        "anchors": meta.get("anchors"),
+    }
+    return recipe.with_changes(model=model, image_size=meta["image_size"], multi_scale=())
+
+
+def on(
+    recipe: Recipe,
+    *,
+    data: str | None = None,
+    split: str | None = None,
+    image_size: int | None = None,
+    backend: str | None = None,
+) -> Recipe:
+    """A recipe that is evaluated on other data; None keeps what it says.
+
+    Args:
+        recipe: of a run.
+        data: a data set, see `DataRecipe.path`.
+        split: of it.
+        image_size: side of the network input in pixels.
+        backend: "faster-coco-eval" or "pycocotools".
+    """
+    changes = {"path": data, "eval_split": split}
+    changes = {name: value for name, value in changes.items() if value is not None}
+    if changes:
+        recipe = recipe.with_changes(data=changes | {"first": 0})
+    if image_size is not None:
+        recipe = recipe.with_changes(image_size=image_size)
+    if backend is not None:
+        recipe = recipe.with_changes(eval={"backend": backend})
+    return recipe
 
 
 def table(columns: Mapping[str, Metrics], module: Detector) -> str:
@@ -78,94 +164,17 @@ def table(columns: Mapping[str, Metrics], module: Detector) -> str:
 
 
 def write_detections(path: pathlib.Path, evaluation: Evaluation) -> None:
-    """Writes a COCO results file."""
-    path.write_text(json.dumps(evaluation.results))
+    """Writes a COCO results file, whole or not at all."""
+    with whole_file(path) as file:
+        file.write_text(json.dumps(evaluation.results))
 
 
-@dataclasses.dataclass(frozen=True)
-class Options:
-    """What ``eval_main.py`` may be asked for; None keeps what the recipe says.
-
-    Attributes:
-        checkpoint: workdir of a training run, or a file of weights.
-        data: a data set, see `configs/base.py`.
-        split: of the data set.
-        image_size: pixels.
-        backend: "faster-coco-eval" or "pycocotools".
-        step: of the run's checkpoint; the latest if None.
-        folded: evaluate the folded network.
-    """
-
-    checkpoint: pathlib.Path
-    data: str | None = None
-    split: str | None = None
-    image_size: int | None = None
-    backend: str | None = None
-    step: int | None = None
-    folded: bool = False
-
-
-def run(
-    options: Options, config: ConfigDict | None = None, group: ProcessGroup = ALONE
-) -> Evaluation:
-    """Evaluates a checkpoint, prints the table and writes the boxes as COCO results.
-
-    Args:
-        options: what to evaluate.
-        config: the recipe for a file of weights; a run has its own, and takes from this one what
-            did not exist yet when it was started.
-        group: the processes that evaluate together, connected.
-
-    Raises:
-        CommandError: there is no such checkpoint, or the data does not fit it.
-    """
-    with user_errors():
-        if config is None or options.checkpoint.is_dir():
-            config = recipe.load(options.checkpoint, config)
-        checkpoint = open_checkpoint(options.checkpoint, options.step)
-        if options.folded and not checkpoint.fused:
-            checkpoint = checkpoint.folded()
-        _adapt(config, options, checkpoint.meta)
-        recipe.check(config)
-        source = preflight.open_evaluation(config, group)
-        require_classes(source, checkpoint.meta, options.checkpoint)
-        num_classes = checkpoint.meta["num_classes"]
-        module = recipe.detector(config, num_classes, fused=checkpoint.fused)
-    evaluation = make_evaluator(config, module, source, make_mesh())(checkpoint.variables)
-    path = options.checkpoint / "detections.json"
-    if options.checkpoint.is_file():
-        path = options.checkpoint.with_suffix(".detections.json")
-    if group.is_first:
-        write_detections(path, evaluation)
-    kind = "folded" if checkpoint.fused else "trained"
-    print(table({kind: evaluation.metrics}, module))
-    print(f"{len(source)} images of {config.data.path}, {source.split}; boxes in {path}")
-    return evaluation
-
-
-def _adapt(config: ConfigDict, options: Options, meta: Mapping[str, Any]) -> None:
-    """Sets a recipe to what was asked for, and to the network of a file of weights."""
-    with config.unlocked():
-        if options.checkpoint.is_file():
-            config.model.name, config.model.implicit = meta["model"], meta["implicit"]
-            config.model.tasks = meta.get("tasks", ())
-            config.model.anchors = meta.get("anchors")
-            config.image_size = meta["image_size"]
-        config.data.path = options.data or config.data.path
-        config.data.eval_split = options.split or config.data.eval_split
-        if options.data or options.split:
-            config.data.first = 0
-        if options.image_size is not None:
-            config.image_size = options.image_size
-        config.eval.backend = options.backend or config.eval.backend
-
-
-def require_classes(source: recipe.Split, meta: Mapping[str, Any], path: pathlib.Path) -> None:
-    """Raises an InputError unless a data set has the classes that a checkpoint was trained for."""
-    names = tuple(meta["class_names"])
+def require_classes(source: Split, trained: Trained) -> None:
+    """Raises an InputError unless a data set has the classes that a network was trained for."""
+    names = tuple(trained.class_names)
     if source.class_names != names:
         raise InputError(
-            f"{path} was trained for {len(names)} classes ({', '.join(names[:5])} ...), but the "
-            f"data set has {len(source.class_names)} ({', '.join(source.class_names[:5])} ...); "
-            "evaluate on data with the same categories in the same order"
+            f"the network was trained for {len(names)} classes ({', '.join(names[:5])} ...), but "
+            f"the data set has {len(source.class_names)} ({', '.join(source.class_names[:5])} "
+            "...); evaluate on data with the same categories in the same order"
         )

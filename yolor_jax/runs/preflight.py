@@ -1,8 +1,8 @@
 """Before several processes begin one run: all must be there and mean the same run.
 
-    group = preflight.meet({"config": config.to_dict(), "workdir": "runs/csp"})
+    group = preflight.meet({"config": recipe.to_dict(), "workdir": "runs/csp"})
     preflight.connect(group)
-    sources = preflight.open_sources(config, group)
+    sources = preflight.open_sources(recipe.data, group)
     preflight.require_shared(workdir, group)
 
 Each ends with one message in every process, instead of a run that hangs or that trains on two data
@@ -15,18 +15,18 @@ import importlib.metadata
 import os
 import pathlib
 import platform
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import jax
-from ml_collections import ConfigDict
 
 import yolor_jax
-from yolor_jax.errors import CommandError, user_errors
-from yolor_jax.runs import recipe
+from yolor_jax.errors import MENDABLE, InputError, sentence
+from yolor_jax.runs import sources
+from yolor_jax.runs.recipe import DataRecipe
+from yolor_jax.runs.sources import Sources, Split
 from yolor_jax.training.processes.cluster import find_place
-from yolor_jax.training.processes.group import ALONE, Disagreement, ProcessGroup, differences
+from yolor_jax.training.processes.group import ALONE, ProcessGroup, differences
 from yolor_jax.training.processes.roll_call import meet as roll_call
 
 TIMEOUT = 50.0
@@ -47,26 +47,24 @@ def meet(settings: Mapping[str, Any]) -> ProcessGroup:
         settings: what the command was asked for, by name; nested dictionaries.
 
     Raises:
-        CommandError: a process never came, or differs; says which, in what, and what to do.
+        InputError: a process never came, or differs; says which, in what, and what to do.
     """
-    with user_errors():
-        place = find_place(os.environ)
+    place = find_place(os.environ)
     if place is None:
         return ALONE
-    try:
-        group = roll_call(place, timeout=TIMEOUT)
-    except Disagreement as error:
-        raise CommandError(str(error)) from error
-    agree(group, "command", _flat(settings), "Give every process the same command and recipe.")
-    agree(group, "code", code_facts(), "Bring the same code and libraries to every host.")
+    group = roll_call(place, timeout=TIMEOUT)
+    same_command = "Give every process the same command and recipe."
+    group.agree("command", _flat(settings), advice=same_command, timeout=TIMEOUT)
+    same_code = "Bring the same code and libraries to every host."
+    group.agree("code", code_facts(), advice=same_code, timeout=TIMEOUT)
     return group
 
 
 def connect(group: ProcessGroup) -> None:
-    """Makes the devices of all processes those of one run; only the first process speaks then.
+    """Makes the devices of all processes those of one run.
 
     Raises:
-        CommandError: the processes do not have equally many devices of one kind.
+        InputError: the processes do not have equally many devices of one kind.
     """
     if group is ALONE:
         return
@@ -75,8 +73,6 @@ def connect(group: ProcessGroup) -> None:
     jax.distributed.initialize(
         place.coordinator, place.count, place.index, initialization_timeout=round(TIMEOUT)
     )
-    if not group.is_first:
-        sys.stdout = open(os.devnull, "w")
     kinds = collections.defaultdict(list)
     for device in jax.devices():
         kinds[device.process_index].append(device.device_kind)
@@ -84,7 +80,7 @@ def connect(group: ProcessGroup) -> None:
 
 
 def require_equal_devices(kinds: Mapping[int, Sequence[str]]) -> None:
-    """Raises a CommandError unless each process has equally many devices of one kind.
+    """Raises an InputError unless each process has equally many devices of one kind.
 
     Args:
         kinds: of the devices of each process.
@@ -94,7 +90,7 @@ def require_equal_devices(kinds: Mapping[int, Sequence[str]]) -> None:
         counts = collections.Counter(own)
         facts.append({"devices": ", ".join(f"{counts[k]} x {k}" for k in sorted(counts))})
     if clauses := differences(facts):
-        raise CommandError(
+        raise InputError(
             f"the processes of this run have different {clauses[0]}. Look for a device that "
             "another program holds, and at CUDA_VISIBLE_DEVICES."
         )
@@ -123,61 +119,66 @@ def open_together(
         What was opened.
 
     Raises:
-        CommandError: it could not be opened here or in another process, or differs.
+        InputError: it could not be opened here or in another process, or differs.
     """
     try:
-        with user_errors():
-            opened = opener()
-    except CommandError as error:
-        group.part(str(error), timeout=None)
+        opened = opener()
+    except MENDABLE as error:
+        group.part(sentence(error), timeout=None)
         raise
     if group is not ALONE:
-        agree(group, topic, facts(opened), advice, timeout=None)
+        group.agree(topic, facts(opened), advice=advice, timeout=None)
     return opened
 
 
-def open_sources(config: ConfigDict, group: ProcessGroup) -> recipe.Sources:
+def open_sources(data: DataRecipe, group: ProcessGroup, *, progress: bool = False) -> Sources:
     """Opens both splits of a recipe in every process.
 
+    Args:
+        data: of the recipe.
+        group: the processes.
+        progress: whether a preparation shows bars and its table.
+
     Raises:
-        CommandError: the data cannot be used as it is, or is not the same everywhere.
+        InputError: the data cannot be used as it is, or is not the same everywhere.
     """
 
-    def facts(sources: recipe.Sources) -> dict[str, str]:
-        return split_facts(sources.train) | split_facts(sources.evaluation)
+    def opener() -> Sources:
+        return sources.open_sources(data, progress=progress)
 
-    return open_together("data", lambda: recipe.open_sources(config), facts, group, SAME_DATA)
+    def facts(opened: Sources) -> dict[str, str]:
+        return split_facts(opened.train) | split_facts(opened.evaluation)
+
+    return open_together("data", opener, facts, group, SAME_DATA)
 
 
-def open_evaluation(config: ConfigDict, group: ProcessGroup) -> recipe.Split:
+def open_evaluation(data: DataRecipe, group: ProcessGroup, *, progress: bool = False) -> Split:
     """Opens the split to evaluate on in every process; see `open_sources`."""
-    return open_together(
-        "data",
-        lambda: recipe.open_split(config, config.data.eval_split),
-        split_facts,
-        group,
-        SAME_DATA,
-    )
+
+    def opener() -> Split:
+        return sources.open_split(data, data.eval_split, progress=progress)
+
+    return open_together("data", opener, split_facts, group, SAME_DATA)
 
 
 def require_shared(folder: pathlib.Path, group: ProcessGroup) -> None:
     """Checks that all processes see the same folder; creates it if need be.
 
     Raises:
-        CommandError: a process sees another one, such as a disk of its own.
+        InputError: a process sees another one, such as a disk of its own.
     """
     if group is ALONE:
         return
-    with user_errors():
-        folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     sign = folder / ".shared"
     if group.is_first:
         sign.touch()
     try:
-        agree(group, "sign of the workdir", {}, "")
+        # All wait here until the first process has made the sign; only then may they look for it.
+        group.agree("sign of the workdir", {}, advice="", timeout=TIMEOUT)
         seen = {f"{folder}, as process 0 sees it": "there" if sign.exists() else "not there"}
         advice = "a folder that all hosts share, such as a network file system or a mounted bucket"
-        agree(group, "workdir", seen, f"Use {advice}.")
+        group.agree("workdir", seen, advice=f"Use {advice}.", timeout=TIMEOUT)
     finally:
         if group.is_first:
             sign.unlink()
@@ -193,7 +194,7 @@ def code_facts() -> dict[str, str]:
     return {"yolor_jax": digest.hexdigest()[:12], "Python": platform.python_version(), **versions}
 
 
-def split_facts(split: recipe.Split) -> dict[str, str]:
+def split_facts(split: Split) -> dict[str, str]:
     """Number of images of a split, and digests of its classes and of its images."""
     classes = hashlib.sha256("\n".join(split.class_names).encode())
     return {
@@ -203,7 +204,7 @@ def split_facts(split: recipe.Split) -> dict[str, str]:
     }
 
 
-def digest_of_images(split: recipe.Split) -> str:
+def digest_of_images(split: Split) -> str:
     """Digest of `SAMPLED` images of a split, with their positions, names, boxes and labels."""
     count = len(split)
     images = hashlib.sha256()
@@ -212,20 +213,6 @@ def digest_of_images(split: recipe.Split) -> str:
         images.update(f"{position} {split.name(position)}".encode() + example.jpeg)
         images.update(example.boxes_xyxy.tobytes() + example.labels.tobytes())
     return images.hexdigest()[:12]
-
-
-def agree(
-    group: ProcessGroup,
-    topic: str,
-    facts: Mapping[str, str],
-    advice: str,
-    timeout: float | None = TIMEOUT,
-) -> None:
-    """`ProcessGroup.agree` at the command line: what differs is a CommandError."""
-    try:
-        group.agree(topic, facts, advice=advice, timeout=timeout)
-    except Disagreement as error:
-        raise CommandError(str(error)) from error
 
 
 def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, str]:

@@ -1,23 +1,27 @@
-"""From a recipe (`configs/`) to typed objects: the border at which the config stops."""
+"""What a run is asked for, as data: read once, typed, checked, and never changed in place.
+
+    recipe = read(config.to_dict())              # of a file in configs/
+    recipe = load("runs/quickstart")             # of a run
+    recipe = recipe.with_changes(batch_size=16)  # another one
+
+The names are those of the settings on the command line: ``--config.data.path`` is
+``recipe.data.path``. What each setting means stands in the docstrings here and of the dataclasses
+that a recipe is made of; the defaults stand in ``configs/base.py`` and nowhere else.
+"""
 
 import dataclasses
+import functools
 import json
 import math
 import pathlib
-from collections.abc import Iterator, Sequence
+import types
+import typing
+from collections.abc import Mapping
 from typing import Any
 
-import jax
 import jax.numpy as jnp
-from ml_collections import ConfigDict
 
-from yolor_jax.augment.batch import augment
 from yolor_jax.augment.config import AugmentConfig
-from yolor_jax.data.example import Batch
-from yolor_jax.data.image_weights import WeightedOrder, image_weights
-from yolor_jax.data.objects import all_objects
-from yolor_jax.data.sources import Source
-from yolor_jax.data.subset import Subset, first_images
 from yolor_jax.detection.losses import LossConfig
 from yolor_jax.errors import InputError
 from yolor_jax.evaluation.coco import BACKENDS
@@ -25,262 +29,303 @@ from yolor_jax.inference.predictor import NmsConfig
 from yolor_jax.models.anchors import with_anchors
 from yolor_jax.models.detector import Detector, build, find_spec, require_multiple
 from yolor_jax.models.spec import ModelSpec, with_implicit, with_tasks
-from yolor_jax.preparation.dataset import open_dataset
 from yolor_jax.training.optim import OptimConfig, RunLength
-from yolor_jax.training.step import Augment, Loss
-from yolor_jax.training.task_losses import TaskLossConfig, make_loss
+from yolor_jax.training.task_losses import TaskLossConfig
+from yolor_jax.whole_file import whole_file
 
-Split = Source | Subset
 FILE = "config.json"
-AUTO = "auto"  # anchors that are found for the training data, see `runs.anchors`
+AUTO = "auto"
+"""Anchors that are found for the training data (`runs.anchors`)."""
+
 FREE = ("eval", "mesh", "remat", "log_every", "checkpoint_every", "tensorboard")
 FREE_OF_DATA = ("path", "prepared", "eval_split", "threads", "workers")
+"""Settings that may change when a run is continued: they do not decide its course."""
 
 
 @dataclasses.dataclass(frozen=True)
-class Sources:
-    """The two splits of a recipe; their classes are the same."""
+class ModelRecipe:
+    """The network.
 
-    train: Split
-    evaluation: Split
+    Attributes:
+        name: of the zoo, such as "yolor_csp".
+        implicit: implicit knowledge by place, such as {"alignment": "add"}; {}: none; None: the
+            model's own.
+        tasks: beyond detection: "classify", "embed".
+        anchors: [level][anchor][width, height] in pixels of the network input; "auto": found for
+            the training data; None: the model's own.
+    """
+
+    name: str
+    implicit: Any
+    tasks: tuple[str, ...]
+    anchors: Any
+
+    def __post_init__(self):
+        _require(
+            "model.implicit",
+            self.implicit,
+            isinstance(self.implicit, dict | None),
+            """a Python dict such as {"alignment": "add"}""",
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class MeshRecipe:
+    """How devices share the work.
+
+    Attributes:
+        fsdp: devices that share one copy of the state; divides their number.
+    """
+
+    fsdp: int
+
+
+@dataclasses.dataclass(frozen=True)
+class DataRecipe:
+    """The images, and how the host reads them.
+
+    Attributes:
+        path: TFDS directory, COCO-format folder, or "shapes".
+        prepared: where folders are turned into TFDS directories.
+        train_split: name of the split to train on.
+        eval_split: name of the split to evaluate on.
+        first: use only the first images by id that show an object; 0: all.
+        max_targets: boxes per image, padded to this number.
+        image_weights: draw images with rare classes more often.
+        skip_broken: leave out broken images and boxes instead of stopping.
+        threads: threads that read and decode.
+        workers: processes with so many threads each; 0: threads of the main process.
+    """
+
+    path: str
+    prepared: str
+    train_split: str
+    eval_split: str
+    first: int
+    max_targets: int
+    image_weights: bool
+    skip_broken: bool
+    threads: int
+    workers: int
+
+    def __post_init__(self):
+        _require_positive("data.", self, "max_targets", "threads")
+        _require_not_negative("data.", self, "first", "workers")
+
+
+@dataclasses.dataclass(frozen=True)
+class EvalRecipe:
+    """How often and by what a run is evaluated.
+
+    Attributes:
+        every_epochs: epochs between evaluations; the end is evaluated too.
+        batch_size: images of a batch, over all devices.
+        backend: "faster-coco-eval" or "pycocotools".
+        nms: what counts as a detection.
+    """
+
+    every_epochs: float
+    batch_size: int
+    backend: str
+    nms: NmsConfig
+
+    def __post_init__(self):
+        _require_positive("eval.", self, "every_epochs", "batch_size")
+        known = ", ".join(BACKENDS)
+        _require("eval.backend", self.backend, self.backend in BACKENDS, f"one of {known}")
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """A training run: network, data, augmentation, loss, optimiser, evaluation.
+
+    Attributes:
+        model: the network.
+        init: workdir of a run or .safetensors file whose weights a new run starts from; "": none;
+            None: must be given.
+        image_size: side of the network's square input in pixels; a multiple of its largest stride.
+        multi_scale: sides that steps train at, drawn for each; (): image_size alone.
+        bfloat16: activations in bfloat16; parameters, statistics, losses and boxes stay float32.
+        remat: blocks computed again for the gradients, to save memory: a regular expression on
+            their names, "." for all, "" for none.
+        batch_size: images of a step, over all devices.
+        batch_norm: "global": statistics of the whole batch; "device": of each device's part.
+        epochs: passes over the training images.
+        seed: of everything random.
+        mesh: how devices share the work.
+        data: the images.
+        augment: how much they are varied.
+        close_mosaic: last epochs, which do without mosaic and mixup.
+        loss: gains and options of detection; ``classification`` is per 80 classes.
+        task_loss: gains and options of the tasks beyond detection.
+        optim: optimiser, schedule and moving average.
+        eval: how often and by what the run is evaluated.
+        log_every: steps between rows of metrics.
+        checkpoint_every: steps between checkpoints; one is saved after each evaluation too.
+        tensorboard: also write event files for TensorBoard.
+
+    Raises:
+        InputError: a setting that no part could use, before anything is computed.
+    """
+
+    model: ModelRecipe
+    init: str | None
+    image_size: int
+    multi_scale: tuple[int, ...]
+    bfloat16: bool
+    remat: str
+    batch_size: int
+    batch_norm: str
+    epochs: float
+    seed: int
+    mesh: MeshRecipe
+    data: DataRecipe
+    augment: AugmentConfig
+    close_mosaic: float
+    loss: LossConfig
+    task_loss: TaskLossConfig
+    optim: OptimConfig
+    eval: EvalRecipe
+    log_every: int
+    checkpoint_every: int
+    tensorboard: bool
+
+    def __post_init__(self):
+        positive = ("image_size", "batch_size", "epochs", "log_every", "checkpoint_every")
+        _require_positive("", self, *positive)
+        _require_not_negative("", self, "close_mosaic")
+        _require("seed", self.seed, 0 <= self.seed < 2**32, "0 .. 2**32 - 1")
+        known = ("global", "device")
+        _require("batch_norm", self.batch_norm, self.batch_norm in known, "global or device")
+        _require(
+            "optim.nominal_batch", self.optim.nominal_batch, self.optim.nominal_batch > 0,
+            "more than 0",
+        )  # fmt: skip
+        require_multiple(self.multi_scale, self.spec.strides[-1])
+
+    @functools.cached_property
+    def spec(self) -> ModelSpec:
+        """The model with the recipe's tasks, implicit knowledge and anchors."""
+        given = None if self.model.anchors == AUTO else self.model.anchors
+        spec = with_tasks(find_spec(self.model.name), self.model.tasks)
+        return with_anchors(with_implicit(spec, self.model.implicit), given)
+
+    def network(self, num_classes: int, *, fused: bool = False) -> Detector:
+        """The module.
+
+        Args:
+            num_classes: K.
+            fused: of folded variables.
+
+        Raises:
+            InputError: the image size does not fit the model.
+        """
+        dtype = jnp.bfloat16 if self.bfloat16 else jnp.float32
+        remat = "" if fused else self.remat
+        module = build(self.spec, num_classes, dtype=dtype, fused=fused, remat=remat)
+        require_multiple((self.image_size,), self.spec.strides[-1])
+        return module
+
+    def loss_for(self, num_classes: int) -> LossConfig:
+        """The loss of a number of classes: the classification gain is per 80 of them."""
+        gain = self.loss.classification * num_classes / 80
+        return dataclasses.replace(self.loss, classification=gain)
+
+    def length(self, num_images: int) -> RunLength:
+        """Steps per epoch and in all, in whole batches; what is left over begins the next epoch.
+
+        Raises:
+            InputError: fewer images than one batch, or no step in all.
+        """
+        if num_images < self.batch_size:
+            raise InputError(
+                f"the split {self.data.train_split} has {num_images} images, fewer than one batch "
+                f"of {self.batch_size}; use --config.batch_size={num_images} or less"
+            )
+        steps_per_epoch = num_images // self.batch_size
+        total_steps = round(self.epochs * steps_per_epoch)
+        if not total_steps:
+            raise InputError(
+                f"--config.epochs is {self.epochs}, and an epoch has {steps_per_epoch} steps; "
+                f"expected at least {1 / steps_per_epoch:.2g}, one step"
+            )
+        return RunLength(self.batch_size, steps_per_epoch, total_steps)
 
     @property
-    def class_names(self) -> tuple[str, ...]:
-        """The names of the K classes."""
-        return self.train.class_names
+    def largest_side(self) -> int:
+        """The largest side in pixels that it trains at."""
+        return max(self.multi_scale, default=self.image_size)
+
+    def with_changes(self, **changes: Any) -> "Recipe":
+        """Another recipe, checked anew.
+
+        Args:
+            **changes: settings by name; those of a part in a dictionary, ``data={"path": "x"}``.
+        """
+        for name, value in changes.items():
+            part = getattr(self, name)
+            if dataclasses.is_dataclass(part) and isinstance(value, Mapping):
+                changes[name] = dataclasses.replace(part, **value)
+        return dataclasses.replace(self, **changes)
+
+    def to_dict(self) -> dict[str, Any]:
+        """All settings as nested dictionaries of plain values."""
+        return dataclasses.asdict(self)
+
+    def identity(self) -> dict[str, Any]:
+        """What decides the course of a run; the rest may change when it is continued.
+
+        Compared as JSON with what a checkpoint says of its run, so that a name that changes here
+        ends every run that exists.
+        """
+        entries = {name: value for name, value in self.to_dict().items() if name not in FREE}
+        data = {name: v for name, v in entries["data"].items() if name not in FREE_OF_DATA}
+        return entries | {"data": data}
 
 
-def check(config: ConfigDict) -> None:
-    """Raises an InputError for a setting that no part could use, before anything is computed."""
-    positive = ("image_size", "batch_size", "epochs", "log_every", "checkpoint_every")
-    positive += ("data.max_targets", "data.threads", "optim.nominal_batch")
-    positive += ("eval.batch_size", "eval.every_epochs")
-    positive += ("eval.nms.max_candidates", "eval.nms.max_detections")
-    not_negative = ("close_mosaic", "data.first", "data.workers")
-    for name, value in _numbers(config):
-        if not math.isfinite(value):
-            raise InputError(f"--config.{name} is {value}; expected a finite number")
-        if value <= 0 and name in positive:
-            raise InputError(f"--config.{name} is {value}; expected more than 0")
-        if value < 0 and name in not_negative:
-            raise InputError(f"--config.{name} is {value}; expected 0 or more")
-    if not 0 <= config.seed < 2**32:
-        raise InputError(f"--config.seed is {config.seed}; expected 0 .. 2**32 - 1")
-    if config.eval.backend not in BACKENDS:
-        raise InputError(
-            f"got the backend {config.eval.backend!r} for evaluation; expected one of "
-            f"{', '.join(BACKENDS)}"
-        )
-    if config.batch_norm not in ("global", "device"):
-        raise InputError(f"--config.batch_norm is {config.batch_norm!r}; expected global or device")
-    spec = model_spec(config)
-    multi_scale_sizes(config)
-    optim_config(config)
-    loss(config, spec, num_classes=80)
-    evaluation_nms(config)
+OLDER = {
+    "init": "",
+    "multi_scale": (),
+    "remat": "",
+    "batch_norm": "global",
+    "close_mosaic": 0.0,
+    "model": {"tasks": (), "anchors": None},
+    "mesh": {"fsdp": 1},
+    "data": {"image_weights": False, "workers": 0},
+    "augment": {
+        **dict.fromkeys(("mosaic", "mosaic_nine", "mixup", "flip_vertical"), 0.0),
+        **dict.fromkeys(("degrees", "translate", "scale", "shear", "perspective"), 0.0),
+        **{"group": 8, "partners": "batch", "max_targets": 0, "sampling": "auto"},
+    },
+    "task_loss": dataclasses.asdict(TaskLossConfig()),
+    "optim": {"clip_norm": 0.0, "freeze": ""},
+}
+"""Settings that did not exist when older runs were started, with the values that they ran by."""
+
+OLDER_NAMES = {"augment": {"flip_probability": "flip_horizontal"}}
+"""Settings that had another name in older runs."""
 
 
-def _numbers(config: ConfigDict, section: str = "") -> Iterator[tuple[str, float]]:
-    """Name and value of each setting that is a number, at any depth."""
-    for name, value in config.items():
-        if isinstance(value, ConfigDict):
-            yield from _numbers(value, f"{section}{name}.")
-        elif isinstance(value, int | float):
-            yield f"{section}{name}", value
-
-
-def require_init(config: ConfigDict) -> None:
-    """Raises an InputError if the recipe starts from other weights, and none are given."""
-    if config.init is None:
-        raise InputError(
-            "this recipe tunes a trained network, and --config.init is missing: expected the "
-            "workdir of a run, or a file that yolor convert wrote"
-        )
-
-
-def open_sources(config: ConfigDict) -> Sources:
-    """Opens both splits, preparing them first where that has not been done.
-
-    Raises:
-        InputError: the splits have different classes, or the data cannot be used as it is.
-    """
-    train, evaluation = (
-        open_split(config, s) for s in (config.data.train_split, config.data.eval_split)
-    )
-    if train.class_names != evaluation.class_names:
-        only = sorted(set(train.class_names) ^ set(evaluation.class_names))
-        raise InputError(
-            f"{config.data.train_split} and {config.data.eval_split} have different classes "
-            f"({', '.join(only) or 'in another order'}); both must list the same categories"
-        )
-    return Sources(train, evaluation)
-
-
-def open_split(config: ConfigDict, split: str) -> Split:
-    """Opens one split, preparing it first where that has not been done.
-
-    Raises:
-        InputError: the data cannot be used as it is.
-    """
-    source = open_dataset(
-        config.data.path, split, config.data.prepared, skip_broken=config.data.skip_broken
-    )
-    return first_images(source, config.data.first) if config.data.first else source
-
-
-def model_spec(config: ConfigDict) -> ModelSpec:
-    """The recipe's model with the tasks, implicit knowledge and anchors that the recipe asks for.
-
-    Raises:
-        InputError: no such model, task or implicit knowledge, or anchors that do not fit the model.
-    """
-    spec = with_tasks(find_spec(config.model.name), tasks(config))
-    return with_anchors(with_implicit(spec, implicit(config)), anchors(config))
-
-
-def tasks(config: ConfigDict) -> tuple[str, ...]:
-    """The recipe's tasks beyond detection."""
-    return tuple(config.model.get("tasks", ()))  # not in the recipe of an older run
-
-
-def anchors(config: ConfigDict) -> Any:
-    """The recipe's anchors; None for the model's own, and as long as they are to be found."""
-    given = config.model.get("anchors")  # not in the recipe of an older run
-    return None if given == AUTO else given
-
-
-def implicit(config: ConfigDict) -> dict[str, Any] | None:
-    """The recipe's description of implicit knowledge (`models.spec`); None: the model's own.
-
-    Raises:
-        InputError: it is no dictionary.
-    """
-    description = config.model.to_dict()["implicit"]
-    if not isinstance(description, dict | None):
-        raise InputError(
-            f"--config.model.implicit is {description!r}; expected a Python dict such as "
-            """{"alignment": "add"}"""
-        )
-    return description
-
-
-def detector(config: ConfigDict, num_classes: int, *, fused: bool = False) -> Detector:
-    """The recipe's network.
-
-    Raises:
-        InputError: no such model, or an image size that does not fit it.
-    """
-    dtype = jnp.bfloat16 if config.bfloat16 else jnp.float32
-    remat = "" if fused else config.remat
-    module = build(model_spec(config), num_classes, dtype=dtype, fused=fused, remat=remat)
-    require_multiple((config.image_size,), module.spec.strides[-1])
-    return module
-
-
-def multi_scale_sizes(config: ConfigDict) -> tuple[int, ...]:
-    """The sides in pixels that steps are trained at; () for ``config.image_size`` alone.
-
-    Raises:
-        InputError: a side is no whole number, or no multiple of the model's largest stride.
-    """
-    sizes = tuple(config.get("multi_scale", ()))  # not in the recipe of an older run
-    if not all(type(side) is int for side in sizes):
-        raise InputError(
-            f"--config.multi_scale is {sizes}; expected pixels such as (512, 640, 768)"
-        )
-    require_multiple(sizes, model_spec(config).strides[-1])
-    return sizes
-
-
-def loss_config(config: ConfigDict, num_classes: int) -> LossConfig:
-    """The recipe's loss; its classification gain is per 80 classes, as in the original."""
-    typed = LossConfig(**config.loss)
-    return dataclasses.replace(typed, classification=typed.classification * num_classes / 80)
-
-
-def loss(config: ConfigDict, spec: ModelSpec, num_classes: int) -> Loss:
-    """``loss(outputs, batch) -> (loss, terms)`` with the recipe's settings, for all its tasks."""
-    gains = TaskLossConfig(**config.get("task_loss", {}))  # not in the recipe of an older run
-    return make_loss(spec, detection=loss_config(config, num_classes), tasks=gains)
-
-
-def optim_config(config: ConfigDict) -> OptimConfig:
-    """The recipe's optimiser and schedule."""
-    return OptimConfig(**config.optim)
-
-
-def evaluation_nms(config: ConfigDict) -> NmsConfig:
-    """What counts as a detection in evaluation."""
-    return NmsConfig(**config.eval.nms)
-
-
-def augment_config(config: ConfigDict) -> AugmentConfig:
-    """How much the recipe varies its images."""
-    return AugmentConfig(**config.augment)
-
-
-def augmentation(config: ConfigDict, run: RunLength) -> Augment:
-    """``(key, batch, step) -> batch`` with the recipe's settings."""
-    settings = augment_config(config)
-    last_steps = round(config.close_mosaic * run.steps_per_epoch)
-
-    def augment_at_step(key: jax.Array, batch: Batch, step: jax.Array) -> Batch:
-        return augment(key, batch, settings, composing=step < run.total_steps - last_steps)
-
-    return augment_at_step
-
-
-def example_order(config: ConfigDict, source: Split) -> Sequence[int] | None:
-    """The order of the training images, if it is not a permutation for each epoch.
-
-    Raises:
-        InputError: image weights are asked for, and no image shows an object.
-    """
-    if not config.data.image_weights:
-        return None
-    weights = image_weights(all_objects(source), len(source.class_names))
-    return WeightedOrder(weights, config.seed)
-
-
-def run_length(config: ConfigDict, num_images: int) -> RunLength:
-    """Steps per epoch and in all, in whole batches; what is left over begins the next epoch.
-
-    Raises:
-        InputError: fewer images than one batch, or no step in all.
-    """
-    if num_images < config.batch_size:
-        raise InputError(
-            f"the split {config.data.train_split} has {num_images} images, fewer than one batch of "
-            f"{config.batch_size}; use --config.batch_size={num_images} or less"
-        )
-    steps_per_epoch = num_images // config.batch_size
-    total_steps = round(config.epochs * steps_per_epoch)
-    if not total_steps:
-        raise InputError(
-            f"--config.epochs is {config.epochs}, and an epoch has {steps_per_epoch} steps; "
-            f"expected at least {1 / steps_per_epoch:.2g}, one step"
-        )
-    return RunLength(config.batch_size, steps_per_epoch, total_steps)
-
-
-def identity(config: ConfigDict) -> dict:
-    """The part of a recipe that decides the course of a run; the rest may change on the way."""
-    entries = {name: value for name, value in config.to_dict().items() if name not in FREE}
-    data = {name: v for name, v in entries["data"].items() if name not in FREE_OF_DATA}
-    return entries | {"data": data}
-
-
-def save(config: ConfigDict, workdir: pathlib.Path) -> None:
-    """Writes the recipe of a run to its workdir."""
-    (workdir / FILE).write_text(config.to_json_best_effort(indent=2) + "\n")
-
-
-def load(workdir: pathlib.Path, defaults: ConfigDict | None = None) -> ConfigDict:
-    """The recipe of a run.
+def read(settings: Mapping[str, Any]) -> Recipe:
+    """The recipe of nested settings.
 
     Args:
-        workdir: of the run.
-        defaults: of settings that did not exist yet when the run was started.
+        settings: as a file in ``configs/`` gives them, or as a run stored them.
+
+    Raises:
+        InputError: a setting is missing, unknown, of another type, or of no use; says which.
+    """
+    return _read(Recipe, settings, "")
+
+
+def save(recipe: Recipe, workdir: pathlib.Path) -> None:
+    """Writes the recipe of a run to its workdir."""
+    with whole_file(workdir / FILE) as path:
+        path.write_text(json.dumps(recipe.to_dict(), indent=2) + "\n")
+
+
+def load(workdir: pathlib.Path) -> Recipe:
+    """The recipe of a run, also of one that was started before some of the settings existed.
 
     Raises:
         FileNotFoundError: the folder holds no run.
@@ -298,15 +343,101 @@ def load(workdir: pathlib.Path, defaults: ConfigDict | None = None) -> ConfigDic
             f"{path} is damaged; expected the settings of a run as JSON: give the command that "
             "started the run again, which writes them anew"
         )
-    config = ConfigDict(settings)
-    _fill(config, defaults or ConfigDict())
-    return config.lock()
+    try:
+        return read(_with_older(settings))
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
 
 
-def _fill(config: ConfigDict, defaults: ConfigDict) -> None:
-    """Adds what a recipe lacks, at any depth."""
-    for name, default in defaults.items():
-        if name not in config:
-            config[name] = default
-        elif isinstance(default, ConfigDict):
-            _fill(config[name], default)
+def _with_older(settings: dict[str, Any]) -> dict[str, Any]:
+    """The settings of an older run under today's names, with those that it lacks."""
+    filled = dict(settings)
+    for name, default in OLDER.items():
+        if not isinstance(default, dict):
+            filled.setdefault(name, default)
+        elif isinstance(filled.get(name, {}), dict):
+            names = OLDER_NAMES.get(name, {})
+            part = {names.get(key, key): value for key, value in filled.get(name, {}).items()}
+            filled[name] = default | part
+    return filled
+
+
+def _read(kind: type, settings: Any, section: str) -> Any:
+    """The dataclass ``kind`` of settings; every one there, none unknown, each of its type."""
+    if not isinstance(settings, Mapping):
+        _require(section.rstrip("."), settings, False, "a section of settings")
+    fields = typing.get_type_hints(kind)
+    if missing := sorted(fields.keys() - settings.keys()):
+        raise InputError(
+            f"the setting {section}{missing[0]} is missing (yolor train --help lists all)"
+        )
+    if unknown := sorted(settings.keys() - fields.keys()):
+        raise InputError(
+            f"there is no setting {section}{unknown[0]} (yolor train --help lists all)"
+        )
+    values = {}
+    for name, expected in fields.items():
+        if dataclasses.is_dataclass(expected):
+            values[name] = _read(expected, settings[name], f"{section}{name}.")
+        else:
+            values[name] = _typed(f"{section}{name}", settings[name], expected)
+    return kind(**values)
+
+
+def _typed(name: str, value: Any, expected: Any) -> Any:
+    """A value of the expected type, a list as tuple; numbers are finite."""
+    if isinstance(value, float):
+        _require(name, value, math.isfinite(value), "a finite number")
+    if typing.get_origin(expected) is tuple:
+        of = typing.get_args(expected)[0]
+        words = f"a list of {_WORDS[of]}s"
+        _require(name, value, isinstance(value, list | tuple), words)
+        for item in value:
+            _require(name, value, _is(item, of), words)
+        return tuple(value)
+    if expected is Any:
+        return value
+    _require(name, value, _is(value, expected), _words(expected))
+    return value
+
+
+_WORDS = {bool: "True or False", int: "whole number", float: "number", str: "text"}
+
+
+def _words(expected: Any) -> str:
+    """What to say of an expected type."""
+    known = [_WORDS[kind] for kind in _kinds(expected) if kind in _WORDS]
+    return known[-1] if known == [_WORDS[bool]] else f"a {known[-1]}"
+
+
+def _kinds(expected: Any) -> tuple[Any, ...]:
+    """The members of a union, or the type itself."""
+    is_union = isinstance(expected, types.UnionType) or typing.get_origin(expected) is typing.Union
+    return typing.get_args(expected) if is_union else (expected,)
+
+
+def _is(value: Any, expected: Any) -> bool:
+    """Whether a plain value is of a type; a whole number is a number, and True is none."""
+    kinds = _kinds(expected)
+    if value is None:
+        return type(None) in kinds
+    if isinstance(value, bool):
+        return bool in kinds
+    return type(value) in kinds or (isinstance(value, int) and float in kinds)
+
+
+def _require(name: str, value: Any, holds: bool, expected: str) -> None:
+    if not holds:
+        raise InputError(f"--config.{name} is {value!r}; expected {expected}")
+
+
+def _require_positive(section: str, settings: Any, *names: str) -> None:
+    for name in names:
+        value = getattr(settings, name)
+        _require(f"{section}{name}", value, 0 < value < math.inf, "more than 0")
+
+
+def _require_not_negative(section: str, settings: Any, *names: str) -> None:
+    for name in names:
+        value = getattr(settings, name)
+        _require(f"{section}{name}", value, 0 <= value < math.inf, "0 or more")

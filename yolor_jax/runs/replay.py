@@ -1,6 +1,8 @@
 """What went wrong in the step that stopped a run: its batch once more, looked at number by number.
 
-    replay("runs/csp/bad_batch_1234.npz")
+    replayed = replay("runs/csp/bad_batch_1234.npz")
+    print(describe(replayed))
+    draw("bad_batch_1234.png", replayed)
 
 The network has the parameters of the last checkpoint before that step, or those of the start: the
 parameters of the step itself are gone. What is not finite with them is the batch's own doing; where
@@ -8,18 +10,22 @@ all is finite, the parameters went wrong in between. An image of a mosaic goes b
 first part.
 """
 
+import os
 import pathlib
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import jax
 import numpy as np
-from ml_collections import ConfigDict
 
 from yolor_jax.augment.resize import resize
 from yolor_jax.data.example import Batch
-from yolor_jax.errors import CommandError, user_errors
 from yolor_jax.pictures.drawing import contact_sheet, draw_boxes, save_image
-from yolor_jax.runs import recipe, start
+from yolor_jax.runs import programs, start
+from yolor_jax.runs import recipe as recipes
+from yolor_jax.runs.recipe import Recipe
+from yolor_jax.runs.sources import open_sources
+from yolor_jax.table import text_table
 from yolor_jax.training import bad_batch
 from yolor_jax.training import mesh as meshes
 from yolor_jax.training.bad_batch import BadBatch
@@ -32,79 +38,106 @@ from yolor_jax.training.optim import RunLength
 MARK = (220, 38, 38)  # red
 
 
-def replay(path: str | pathlib.Path) -> int:
-    """Augments a bad batch as its step did, runs network and loss, and says what is not finite.
+class Replayed(NamedTuple):
+    """A bad batch with other parameters.
 
-    Prints a table with a line for each image, and draws the augmented batch beside the file.
+    Attributes:
+        path: of the file.
+        bad: what it holds; ``image_ids`` has one id for each augmented image.
+        batch: as the step saw it, augmented.
+        origin: the step of the checkpoint whose parameters it met; 0 for the start of the run.
+        found: what is not finite, image by image.
+        class_names: of the run.
+    """
+
+    path: pathlib.Path
+    bad: BadBatch
+    batch: Batch
+    origin: int
+    found: Diagnosis
+    class_names: Sequence[str]
+
+
+def replay(path: str | os.PathLike) -> Replayed:
+    """Augments a bad batch as its step did, and runs network and loss.
 
     Args:
         path: a file ``bad_batch_STEP.npz`` in the workdir of its run.
 
-    Returns:
-        The exit code 0.
-
     Raises:
-        CommandError: there is no such file or run, or its checkpoint is damaged.
+        FileNotFoundError: there is no such file or run.
+        InputError: the file or the recipe is damaged.
+        OSError: the checkpoint is damaged.
     """
     path = pathlib.Path(path)
     if not path.is_file():
-        raise CommandError(
+        raise FileNotFoundError(
             f"no bad batch {path}; expected a file bad_batch_STEP.npz in the workdir of a run"
         )
-    with user_errors():
-        bad = bad_batch.load(path)
-        config = recipe.load(path.parent)
-        step, variables, class_names, run = _before(config, path.parent, bad.step)
-        module = recipe.detector(config, len(class_names))
-    batch = augmented(config, run, bad)
-    loss = recipe.loss(config, module.spec, module.num_classes)
-    found = diagnose(module, loss, variables, batch)
-    suspects = found.suspects()
+    bad = bad_batch.load(path)
+    recipe = recipes.load(path.parent)
+    origin, variables, class_names, run = _before(recipe, path.parent, bad.step)
+    module = recipe.network(len(class_names))
+    batch = augmented(recipe, run, bad)
+    found = diagnose(module, programs.loss_of(recipe, module), variables, batch)
     # Partners of a mosaic may come from the data set, behind the image that they belong to.
     bad = bad._replace(image_ids=bad.image_ids[:: len(bad.image_ids) // len(found.boxes)])
-    print(_opening(path, bad, step))
-    print(_table(found, bad.image_ids, suspects))
-    sheet = path.with_suffix(".png")
-    save_image(sheet, _sheet(batch, bad.image_ids, suspects, class_names))
-    print(f"the augmented images and their boxes: {sheet}")
-    print(_verdict(found, bad, step, suspects))
-    return 0
+    return Replayed(path, bad, batch, origin, found, class_names)
 
 
-def augmented(config: ConfigDict, run: RunLength, bad: BadBatch) -> Batch:
+def augmented(recipe: Recipe, run: RunLength, bad: BadBatch) -> Batch:
     """A bad batch as its step saw it.
 
     Args:
-        config: the recipe of the run.
+        recipe: of the run.
         run: its length.
         bad: the batch.
     """
     before = bad.step - 1  # the number of the state that the step began with
-    side = config.image_size
-    if sizes := recipe.multi_scale_sizes(config):
-        side = drawn_size(sizes, config.seed, before)
-    augment = recipe.augmentation(config, run)
+    side = recipe.image_size
+    if recipe.multi_scale:
+        side = drawn_size(recipe.multi_scale, recipe.seed, before)
+    augment = programs.augmentation(recipe, run)
     key = jax.random.fold_in(jax.random.wrap_key_data(bad.key_data), before)
     as_trained = jax.jit(lambda *arguments: resize(augment(*arguments), side))
     return as_trained(key, bad.batch, np.int32(before))
 
 
 def _before(
-    config: ConfigDict, workdir: pathlib.Path, bad_step: int
+    recipe: Recipe, workdir: pathlib.Path, bad_step: int
 ) -> tuple[int, dict, Sequence[str], RunLength]:
     """The last checkpoint before a step, or 0; its variables; the run's classes and length."""
     folder = checkpoint_folder.absolute(workdir) / checkpoint_folder.FOLDER
     before = [step for step in checkpoint_folder.steps(folder) if step < bad_step]
     if before:
         variables, meta = load_trained(workdir, before[-1])
-        run = recipe.run_length(config, meta["train_images"])
-        return before[-1], variables, meta["class_names"], run
-    sources = recipe.open_sources(config)
-    module = recipe.detector(config, len(sources.class_names))
-    run = recipe.run_length(config, len(sources.train))
-    first = start.first_state(config, module, run, meshes.make_mesh(jax.devices()[:1]))
+        return before[-1], variables, meta["class_names"], recipe.length(meta["train_images"])
+    sources = open_sources(recipe.data)
+    module = recipe.network(len(sources.class_names))
+    run = recipe.length(len(sources.train))
+    first = start.first_state(recipe, module, run, meshes.make_mesh(jax.devices()[:1]))
     variables = {"params": first.params, "batch_stats": first.batch_stats}
     return 0, variables, sources.class_names, run
+
+
+def describe(replayed: Replayed) -> str:
+    """What the step had, a line for each image, and a verdict."""
+    bad, found = replayed.bad, replayed.found
+    suspects = found.suspects()
+    return "\n".join(
+        [
+            _opening(replayed.path, bad, replayed.origin),
+            _table(found, bad.image_ids, suspects),
+            _verdict(found, bad, replayed.origin, suspects),
+        ]
+    )
+
+
+def draw(path: pathlib.Path, replayed: Replayed) -> None:
+    """Draws the augmented images with their boxes; those at fault in a red frame."""
+    suspects = replayed.found.suspects()
+    sheet = _sheet(replayed.batch, replayed.bad.image_ids, suspects, replayed.class_names)
+    save_image(path, sheet)
 
 
 def _opening(path: pathlib.Path, bad: BadBatch, step: int) -> str:
@@ -132,12 +165,7 @@ def _table(found: Diagnosis, image_ids: Sequence[int], suspects: Sequence[int]) 
         ]
         for place, image_id in enumerate(image_ids)
     ]
-    widths = [max(map(len, column)) for column in zip(columns, *rows, strict=True)]
-    lines = [
-        "  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True))
-        for row in [columns, *rows]
-    ]
-    return "\n".join(lines)
+    return text_table([columns, *rows], left=())
 
 
 def _verdict(found: Diagnosis, bad: BadBatch, step: int, suspects: Sequence[int]) -> str:

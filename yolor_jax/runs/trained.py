@@ -1,23 +1,43 @@
-"""Opens what the commands call a checkpoint: the workdir of a run, or a file of ours."""
+"""A trained network, opened in one line: a run, a checkpoint of it, or a file of weights.
 
+trained = load("runs/quickstart")
+found = trained.predict("photo.jpg")
+found[0].boxes_xyxy, found[0].scores, found[0].names
+module, variables = trained.module, trained.variables   # for jax.jit, jax.grad and so on
+"""
+
+import dataclasses
+import functools
+import os
 import pathlib
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
+import jax.numpy as jnp
+
+from yolor_jax.data.classes import category_ids
+from yolor_jax.errors import InputError
+from yolor_jax.inference.predictor import NmsConfig, Predictor
 from yolor_jax.models.anchors import with_anchors
 from yolor_jax.models.detector import Detector, build, find_spec
 from yolor_jax.models.fold import fold
 from yolor_jax.models.spec import ModelSpec, with_implicit, with_tasks
+from yolor_jax.runs.found import Found, as_images
+from yolor_jax.training.checkpoints import folder as folders
 from yolor_jax.training.checkpoints import loading
 from yolor_jax.weights import store
 
+_lock = threading.Lock()
 
-class Checkpoint(NamedTuple):
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Trained:
     """A network and what is known of it.
 
     Attributes:
         spec: its model, with the tasks, implicit knowledge and anchors that it was trained with.
-        variables: for ``module.apply``; of a run, the moving average.
+        variables: for ``module.apply``, as NumPy arrays; of a run, the moving average.
         meta: model, implicit, num_classes, class_names, image_size; tasks, if it has any beyond
             detection; anchors, if they are not the model's own; and of a file also fused.
     """
@@ -31,35 +51,147 @@ class Checkpoint(NamedTuple):
         """The variables are folded."""
         return self.meta.get("fused", False)
 
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The names of the K classes."""
+        return tuple(self.meta["class_names"])
+
+    @property
+    def image_size(self) -> int:
+        """Side of the square network input in pixels that it was trained for."""
+        return self.meta["image_size"]
+
+    @functools.cached_property
     def module(self) -> Detector:
-        """The network that these variables belong to."""
+        """The Linen module that the variables belong to, in float32."""
         return build(self.spec, self.meta["num_classes"], fused=self.fused)
 
-    def folded(self) -> "Checkpoint":
-        """The same network, folded.
+    def folded(self) -> "Trained":
+        """The same network with implicit knowledge and batch norm folded into its convolutions.
 
         Raises:
             InputError: it is folded already.
         """
         variables = fold(self.spec, self.variables)
-        return Checkpoint(self.spec, variables, {**self.meta, "fused": True})
+        return Trained(self.spec, variables, {**self.meta, "fused": True})
+
+    def predictor(
+        self,
+        *,
+        batch_size: int = 1,
+        score: float = 0.25,
+        iou: float = 0.45,
+        classes: Sequence[str | int] | None = None,
+        image_size: int | None = None,
+        dtype: Any = jnp.float32,
+    ) -> "ObjectFinder":
+        """What finds objects in many images; compiles at the first one.
+
+        The network is folded, which changes nothing but the time it takes.
+
+        Args:
+            batch_size: images that go through the network together.
+            score: least score of a box, 0..1.
+            iou: a box goes if a better one of its class overlaps it by more, 0..1.
+            classes: names or numbers of those to report; all if None.
+            image_size: side of the network input in pixels; that of the training if None.
+            dtype: of the activations; boxes stay float32.
+
+        Raises:
+            InputError: an unknown class, or a size or threshold that does not fit.
+        """
+        folded = self if self.fused else self.folded()
+        module = folded.module.clone(dtype=dtype)
+        predictor = Predictor(
+            module,
+            folded.variables,
+            image_size=self.image_size if image_size is None else image_size,
+            nms=NmsConfig(score_threshold=score, iou_threshold=iou),
+            batch_size=batch_size,
+        )
+        return ObjectFinder(predictor, self.class_names, self._labels(classes))
+
+    def predict(self, images: Any) -> list[Found]:
+        """Finds the objects in an image, or in several; see `predictor` for other settings.
+
+        Args:
+            images: a path, the bytes of a file, an RGB array, an image of PIL, or several of them.
+
+        Returns:
+            One result for each image; for one image a list of one.
+        """
+        with _lock:  # two threads that come first would both compile
+            finder = self._finder
+        return finder(images)
+
+    @functools.cached_property
+    def _finder(self) -> "ObjectFinder":
+        return self.predictor()
+
+    def _labels(self, classes: Sequence[str | int] | None) -> frozenset[int] | None:
+        """The numbers of classes that are given by name or number."""
+        if classes is None:
+            return None
+        known = {name: label for label, name in enumerate(self.class_names)}
+        labels = {known.get(one, one) for one in classes}
+        if wrong := [one for one in labels if one not in range(len(self.class_names))]:
+            raise InputError(
+                f"there is no class {wrong[0]!r}; expected some of {', '.join(self.class_names)}"
+            )
+        return frozenset(labels)
 
 
-def open_checkpoint(path: str | pathlib.Path, step: int | None = None) -> Checkpoint:
-    """Opens the workdir of a run, or a file written by `weights.store`.
+class ObjectFinder:
+    """Images of any kind in, `Found` out; safe to call from several threads."""
+
+    def __init__(
+        self, predictor: Predictor, class_names: tuple[str, ...], labels: frozenset[int] | None
+    ):
+        """See `Trained.predictor`."""
+        self._predictor = predictor
+        self._class_names = class_names
+        self._category_ids = category_ids(class_names)
+        self._labels = labels
+        self._lock = threading.Lock()
+
+    @property
+    def image_size(self) -> int:
+        """Side of the network input in pixels."""
+        return self._predictor.size[0]
+
+    def __call__(self, images: Any) -> list[Found]:
+        """One result for each image, in their order; see `Trained.predict`."""
+        return list(self.each(images))
+
+    def each(self, images: Any) -> Iterator[Found]:
+        """The same, one after the other."""
+        with self._lock:  # two threads that come first would both compile
+            predictions = self._predictor(as_images(images))
+        for boxes_xyxy, scores, labels in predictions:
+            if self._labels is not None:
+                wanted = [label in self._labels for label in labels.tolist()]
+                boxes_xyxy, scores, labels = boxes_xyxy[wanted], scores[wanted], labels[wanted]
+            yield Found(boxes_xyxy, scores, labels, self._class_names, self._category_ids)
+
+
+def load(path: str | os.PathLike, step: int | None = None) -> Trained:
+    """Opens a run, one of its checkpoints, or a file that `weights.store` wrote.
 
     Args:
-        path: folder or file.
+        path: a workdir, the folder of a step in it, or a .safetensors file.
         step: of a run's checkpoint; the latest if None.
 
     Raises:
         InputError: the file is damaged or of another kind.
         OSError: there is no checkpoint there, or it cannot be read.
     """
-    if pathlib.Path(path).is_file():
+    path = pathlib.Path(path).expanduser()
+    if path.is_file():
         variables, meta = store.load_variables(path)
     else:
+        if step is None and path.parent.name == folders.FOLDER and path.name.isdecimal():
+            path, step = path.parent.parent, int(path.name)
         variables, meta = loading.load_variables(path, step)
     spec = with_tasks(find_spec(meta["model"]), meta.get("tasks", ()))
     spec = with_anchors(with_implicit(spec, meta["implicit"]), meta.get("anchors"))
-    return Checkpoint(spec, variables, meta)
+    return Trained(spec, variables, meta)

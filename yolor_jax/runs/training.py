@@ -1,205 +1,226 @@
-"""One training run from data to pictures, as ``train_main.py`` starts it.
+"""One training run from data to pictures.
 
 data -> train (with checkpoints and evaluations) -> fold -> evaluate the folded network
-     -> detections.json, pictures -> what to type next
+     -> detections.json, pictures
+
+    outcome = train(recipe, "runs/quickstart")    # or goes on with the run that is there
+    outcome.folded.metrics["AP50"]
 """
 
 import contextlib
+import dataclasses
 import functools
+import os
 import pathlib
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
-import tqdm
-from jax.sharding import Mesh
-from ml_collections import ConfigDict
 
 from yolor_jax.data.example import Batch
-from yolor_jax.errors import run_errors, user_errors, user_errors_in
 from yolor_jax.evaluation.evaluate import Evaluation
-from yolor_jax.models.detector import Detector
 from yolor_jax.models.fold import fold
-from yolor_jax.runs import anchors, augmented, preflight, programs, recipe, report, start
+from yolor_jax.runs import augmented, preflight, programs, start, validation
+from yolor_jax.runs import recipe as recipes
 from yolor_jax.runs.batches import batch_reader
 from yolor_jax.runs.board import Board
 from yolor_jax.runs.curves import Curves
-from yolor_jax.runs.evaluation import Evaluator, make_evaluator, table, write_detections
+from yolor_jax.runs.evaluation import Evaluator, make_evaluator, write_detections
 from yolor_jax.runs.preemption import Preemption, preemption, shared_preemption
+from yolor_jax.runs.recipe import Recipe
+from yolor_jax.runs.run import Run, open_run
+from yolor_jax.training import loop
 from yolor_jax.training import mesh as meshes
+from yolor_jax.training.bad_batch import keep_in
 from yolor_jax.training.checkpoints.checkpoint import Checkpoints
-from yolor_jax.training.loop import train
-from yolor_jax.training.metrics import JsonLines, TensorBoard, Writer
-from yolor_jax.training.optim import RunLength
-from yolor_jax.training.processes.group import ALONE, ProcessGroup
+from yolor_jax.training.metrics import JsonLines, TensorBoard
+from yolor_jax.training.processes.group import ALONE
 from yolor_jax.training.programs.compile_log import CompileLog
 from yolor_jax.training.state import TrainState
+from yolor_jax.training.step import make_advance
+
+Say = Callable[[str], None]
 
 
-def run(config: ConfigDict, workdir: pathlib.Path, group: ProcessGroup = ALONE) -> None:
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """What a training run came to.
+
+    Attributes:
+        workdir: where its files are.
+        step: of its last checkpoint.
+        trained: the last evaluation of the trained network; None if SIGTERM came before its end.
+        folded: that of the folded network; None likewise.
+        seconds: from the first step of this start to the last picture.
+        compiled: what was compiled in that time, as a clause.
+    """
+
+    workdir: pathlib.Path
+    step: int
+    trained: Evaluation | None
+    folded: Evaluation | None
+    seconds: float
+    compiled: str
+
+    @property
+    def preempted(self) -> bool:
+        """SIGTERM ended the run; the same call goes on with it."""
+        return self.folded is None
+
+
+def _silent(sentence: str) -> None:
+    """Says nothing."""
+
+
+def train(
+    recipe: Recipe,
+    workdir: str | os.PathLike,
+    *,
+    say: Say = _silent,
+    progress: bool = False,
+) -> Outcome:
     """Trains as the recipe says, or continues the run in the workdir.
 
-    On SIGTERM it saves, says how to continue, and returns.
-
     Args:
-        config: the recipe.
+        recipe: what is asked for.
         workdir: of the run; created if need be.
-        group: the processes of the run, connected.
+        say: takes what the run tells on its way, a sentence at a time.
+        progress: whether to show progress bars.
 
     Raises:
-        CommandError: the recipe, the data or the workdir cannot be used; or the loss is not finite.
+        InputError: the recipe, the data or the workdir cannot be used.
+        FloatingPointError: the loss is not finite; the message says what is left and how to look.
+        OSError: something could not be written.
     """
-    with user_errors():
-        recipe.check(config)
-        recipe.require_init(config)
-        recipe.augment_config(config)  # evaluation does without it
-        sources = preflight.open_sources(config, group)
-        anchors.resolve(config, sources.train, workdir)
-        used = {"model.anchors": str(config.model.anchors)}
-        preflight.agree(group, "anchors", used, "Give them as --config.model.anchors.")
-        module = recipe.detector(config, len(sources.class_names))
-        mesh = meshes.make_mesh(fsdp=config.mesh.fsdp)
-        print(report.opening(config, sources, module, workdir))
-        if misfit := anchors.warning(config, sources.train):
-            print(misfit)
-    preflight.require_shared(workdir, group)
-    evaluator = make_evaluator(config, module, sources.evaluation, mesh)
+    run = open_run(recipe, pathlib.Path(workdir), progress=progress)
+    return train_run(run, say=say, progress=progress)
 
-    with preemption() if group is ALONE else shared_preemption(mesh) as preempted:
+
+def train_run(run: Run, *, say: Say = _silent, progress: bool = False) -> Outcome:
+    """`train` of a run that has been opened; all files are on disk on return."""
+    evaluator = make_evaluator(
+        run.recipe, run.module, run.sources.evaluation, run.mesh, progress=progress
+    )
+    caught = preemption() if run.group is ALONE else shared_preemption(run.mesh)
+    with caught as preempted, CompileLog(say) as compilations:
         started = time.monotonic()
-        with CompileLog(tqdm.tqdm.write) as compilations:
-            state, trained = _train(
-                config, sources, module, mesh, evaluator, workdir, group, preempted
-            )
-            finish = functools.partial(_finish, config, sources, module.spec, mesh, workdir, group)
-            folded = preempted.until(lambda: finish(state, trained)) if trained else None
-        minutes = (time.monotonic() - started) / 60
-    if folded is None:
-        print(report.preempted(workdir, int(state.step)))
-    else:
-        took = f"{minutes:.1f} minutes since this start; {compilations.summary()}"
-        print(report.closing(config, workdir, folded.metrics, took))
+        state, trained = _train(run, evaluator, preempted, say, progress)
+        finish = functools.partial(_finish, run, state, progress)
+        folded = None if trained is None else preempted.until(finish)
+        seconds = time.monotonic() - started
+    return Outcome(run.workdir, int(state.step), trained, folded, seconds, compilations.summary())
 
 
-def _finish(
-    config, sources, spec, mesh, workdir, group, state: TrainState, trained: Evaluation
-) -> Evaluation:
+def _finish(run: Run, state: TrainState, progress: bool) -> Evaluation:
     """Folds the network, evaluates and draws that."""
-    folded_variables = fold(spec, meshes.whole(mesh, state.ema_variables))
-    fused = recipe.detector(config, len(sources.class_names), fused=True)
-    folded = make_evaluator(config, fused, sources.evaluation, mesh)(folded_variables)
-    print(table({"trained": trained.metrics, "folded": folded.metrics}, fused))
-    if group.is_first:
-        write_detections(workdir / "detections.json", folded)
-        on_host = jax.device_get(folded_variables)
-        report.draw_validation(
-            workdir / "pictures", fused, on_host, sources.evaluation, config.image_size
-        )
+    variables = fold(run.module.spec, meshes.whole(run.mesh, state.ema_variables))
+    fused = run.recipe.network(run.num_classes, fused=True)
+    source = run.sources.evaluation
+    folded = make_evaluator(run.recipe, fused, source, run.mesh, progress=progress)(variables)
+    if run.group.is_first:
+        write_detections(run.workdir / "detections.json", folded)
+        pictures, on_host = run.workdir / "pictures", jax.device_get(variables)
+        validation.draw_validation(pictures, fused, on_host, source, run.recipe.image_size)
     return folded
 
 
 def _train(
-    config: ConfigDict,
-    sources: recipe.Sources,
-    module: Detector,
-    mesh: Mesh,
-    evaluator: Evaluator,
-    workdir: pathlib.Path,
-    group: ProcessGroup,
-    preempted: Preemption,
+    run: Run, evaluator: Evaluator, preempted: Preemption, say: Say, progress: bool
 ) -> tuple[TrainState, Evaluation | None]:
-    """Trains to the last step and evaluates; all files are on disk on return.
+    """Trains to the last step and evaluates.
 
     The evaluation is None if SIGTERM came before its end.
     """
-    with run_errors(), contextlib.ExitStack() as stack:
-        with user_errors():
-            run = recipe.run_length(config, len(sources.train))
-            read = batch_reader(config, sources.train)
-            programs.require_batch(config, mesh)
-            checkpoints = stack.enter_context(Checkpoints(workdir, _meta(config, sources)))
-            if group.is_first:
-                recipe.save(config, workdir)
-            state, position = start.state(config, module, run, mesh, checkpoints)
-            writers = _writers(config, workdir, int(state.step)) if group.is_first else []
-            for writer in writers:
-                stack.enter_context(writer)
-        train_step = programs.make_step(config, module, state, run=run, mesh=mesh)
-        key = jax.random.key(config.seed)
-        shows = group.is_first and config.tensorboard
-        board = Board(writers[-1], sources.evaluation, module.spec) if shows else None
-        if group.is_first:
+    recipe, length = run.recipe, run.length
+    with contextlib.ExitStack() as stack:
+        read = batch_reader(recipe, run.sources.train)
+        checkpoints = stack.enter_context(Checkpoints(run.workdir, _meta(run)))
+        if run.group.is_first:
+            recipes.save(recipe, run.workdir)
+        state, position = start.state(run, checkpoints, say)
+        key = jax.random.key(recipe.seed)
+        writers, board = [], None
+        if run.group.is_first:
+            writers, board = _writers(run, int(state.step))
             with contextlib.closing(read(start=position)) as first_batches:
-                picture = _draw_augmented(config, sources, first_batches, run, state, key, workdir)
+                picture = _draw_augmented(run, first_batches, state, key)
             if board:
                 board.show_augmented(int(state.step), picture)
-        batches = read(start=position, workers=config.data.workers)
-        stack.enter_context(contextlib.closing(batches))  # workers end with the training
-        evaluations = []
-        state = train(
+        for writer in writers:
+            stack.enter_context(writer)
+        step = programs.make_step(recipe, run.module, state, run=length, mesh=run.mesh)
+        # Workers end with the training: the stack is left before the folded network is evaluated.
+        batches = read(start=position, workers=recipe.data.workers)
+        stack.enter_context(contextlib.closing(batches))
+        evaluations: list[Evaluation] = []
+
+        def image_id(position: int) -> int:
+            return run.sources.train.image_ids[position]
+
+        state = loop.train(
             state,
-            train_step=train_step,
-            batches=user_errors_in(batches),
-            place=functools.partial(meshes.shard_batch, mesh),
-            key=key,
-            run=run,
+            make_advance(step, run.mesh, key),
+            batches=batches,
+            run=length,
+            every=loop.Every(
+                save=recipe.checkpoint_every,
+                log=recipe.log_every,
+                evaluate=max(1, round(recipe.eval.every_epochs * length.steps_per_epoch)),
+            ),
             checkpoints=checkpoints,
-            save_every=config.checkpoint_every,
-            position=position,
             writers=writers,
-            log_every=config.log_every,
-            evaluate=_scores(evaluator, evaluations, preempted, mesh, board),
-            evaluate_every=max(1, round(config.eval.every_epochs * run.steps_per_epoch)),
-            image_id=lambda position: sources.train.image_ids[position],
-            bad_batches=workdir,
+            evaluate=_scores(run, evaluator, evaluations, preempted, board),
+            keep=keep_in(
+                run.workdir,
+                key=key,
+                image_id=image_id,
+            ),
             stop=preempted,
-            progress=group.is_first,
+            progress=progress and run.group.is_first,
         )
     if preempted():
         return state, None
     if not evaluations:  # a run that was finished before
-        evaluations.append(preempted.until(lambda: evaluator(state.ema_variables)))
-    return state, evaluations[-1]
+        last = preempted.until(lambda: evaluator(state.ema_variables))
+        evaluations = [] if last is None else [last]
+    return state, evaluations[-1] if evaluations else None
 
 
 def _draw_augmented(
-    config: ConfigDict,
-    sources: recipe.Sources,
-    batches: Iterator[Batch],
-    run: RunLength,
-    state: TrainState,
-    key: jax.Array,
-    workdir: pathlib.Path,
+    run: Run, batches: Iterator[Batch], state: TrainState, key: jax.Array
 ) -> pathlib.Path:
     """Draws the first images as the next steps will see them; the file."""
-    picture = workdir / "pictures" / "augmented.png"
+    picture = run.workdir / "pictures" / "augmented.png"
     augmented.draw(
         picture,
-        user_errors_in(batches),
-        config=recipe.augment_config(config),
-        augment=recipe.augmentation(config, run),
+        batches,
+        config=run.recipe.augment,
+        augment=programs.augmentation(run.recipe, run.length),
         key=key,
         step=int(state.step),
-        class_names=sources.class_names,
+        class_names=run.sources.class_names,
     )
     return picture
 
 
-def _writers(config: ConfigDict, workdir: pathlib.Path, step: int) -> list[Writer]:
-    """Where metrics go; rows behind the step at which the run continues are dropped."""
-    rows = workdir / "metrics.jsonl"
-    writers = [JsonLines(rows, keep_until=step), Curves(rows, workdir / "curves.png")]
-    if config.tensorboard:
-        writers.append(TensorBoard(workdir / "tensorboard", keep_until=step))
-    return writers
+def _writers(run: Run, step: int) -> tuple[list[Any], Board | None]:
+    """Where metrics go, and the board; rows behind the step that the run continues at go."""
+    rows = run.workdir / "metrics.jsonl"
+    # The curves are drawn from the rows on disk, and so come after them.
+    writers = [JsonLines(rows, keep_until=step), Curves(rows, run.workdir / "curves.png")]
+    if not run.recipe.tensorboard:
+        return writers, None
+    tensorboard = TensorBoard(run.workdir / "tensorboard", keep_until=step)
+    board = Board(tensorboard, run.sources.evaluation, run.module.spec)
+    return [*writers, tensorboard], board
 
 
 def _scores(
+    run: Run,
     evaluator: Evaluator,
     evaluations: list[Evaluation],
     preempted: Preemption,
-    mesh: Mesh,
     board: Board | None,
 ) -> Callable[[TrainState], dict[str, float] | None]:
     """What the loop calls; appends to ``evaluations``.
@@ -212,7 +233,7 @@ def _scores(
         if evaluation is None:
             return None
         evaluations.append(evaluation)
-        params = meshes.whole(mesh, state.ema_params)  # by all processes, for the first
+        params = meshes.whole(run.mesh, state.ema_params)  # by all processes, for the first
         if board:
             board.show_evaluation(int(state.step), jax.device_get(params), evaluation.results)
         return {name: value for name, value in evaluation.metrics.items() if value is not None}
@@ -220,18 +241,18 @@ def _scores(
     return scores
 
 
-def _meta(config: ConfigDict, sources: recipe.Sources) -> dict[str, Any]:
+def _meta(run: Run) -> dict[str, Any]:
     """What a checkpoint says of itself: the network, and all that decides the course of its run."""
-    own = recipe.anchors(config)
+    model, train_split = run.recipe.model, run.sources.train
     return {
-        "model": config.model.name,
-        "implicit": recipe.implicit(config),
-        "tasks": recipe.tasks(config),
-        **({} if own is None else {"anchors": own}),
-        "num_classes": len(sources.class_names),
-        "class_names": list(sources.class_names),
-        "image_size": config.image_size,
-        "train_images": len(sources.train),
-        "train_digest": preflight.digest_of_images(sources.train),
-        "run": recipe.identity(config),
+        "model": model.name,
+        "implicit": model.implicit,
+        "tasks": model.tasks,
+        **({} if model.anchors is None else {"anchors": model.anchors}),
+        "num_classes": run.num_classes,
+        "class_names": list(run.sources.class_names),
+        "image_size": run.recipe.image_size,
+        "train_images": len(train_split),
+        "train_digest": preflight.digest_of_images(train_split),
+        "run": run.recipe.identity(),
     }

@@ -1,7 +1,7 @@
 """The batch at which a run stopped because its loss or gradient was not finite, kept for a replay.
 
-    path = save(workdir, BadBatch(step, key_data, terms, image_ids, batch))
-    bad = load(path)
+    train(..., keep=keep_in(workdir, key=key, image_id=image_id))
+    bad = load(workdir / "bad_batch_1234.npz")
     key = jax.random.fold_in(jax.random.wrap_key_data(bad.key_data), bad.step - 1)
 
 The file holds what the host gave to the step, before augmentation, and the key of the run; the
@@ -12,7 +12,7 @@ import os
 import pathlib
 import re
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import jax
@@ -21,6 +21,11 @@ from jaxtyping import UInt32
 
 from yolor_jax.data.example import Batch
 from yolor_jax.errors import InputError
+
+Keep = Callable[[int, dict[str, float], Batch], str]
+"""Takes step, metrics and host batch of a step that went wrong; returns words of advice."""
+
+ADVICE = "lower the learning rate, or train in float32."
 
 
 class BadBatch(NamedTuple):
@@ -39,6 +44,43 @@ class BadBatch(NamedTuple):
     terms: dict[str, float]
     image_ids: list[int]
     batch: Batch
+
+
+def name_images(step: int, terms: dict[str, float], batch: Batch) -> str:
+    """Keeps nothing; the words name the images by their positions in the split."""
+    del step, terms
+    images = [int(index) for index in batch.index]
+    return (
+        f"The batch was (positions in the split): {images}. "
+        f"Look at these images and their boxes, {ADVICE}"
+    )
+
+
+def keep_in(folder: pathlib.Path, *, key: jax.Array, image_id: Callable[[int], int]) -> Keep:
+    """Keeps a bad batch as a file, and says how to replay it.
+
+    Args:
+        folder: the run's workdir.
+        key: the run's key, from which the random numbers of each step follow.
+        image_id: id of the image at a position in the split.
+
+    Returns:
+        What `training.loop.train` takes as ``keep``. It raises nothing: where the batch cannot be
+        written, the words say why, because the loss that is not finite must be heard of.
+    """
+
+    def keep(step: int, terms: dict[str, float], batch: Batch) -> str:
+        images = [image_id(int(index)) for index in batch.index]
+        key_data = np.asarray(jax.random.key_data(key))
+        look = "Look at these images and their boxes"
+        try:
+            path = save(folder, BadBatch(step, key_data, terms, images, batch))
+            look = f"To see which it was: yolor doctor --replay {path}. Look at its boxes"
+        except OSError as error:
+            look = f"The batch could not be kept ({error}). {look}"
+        return f"The batch was (image ids): {images}. {look}, {ADVICE}"
+
+    return keep
 
 
 def save(folder: str | os.PathLike, bad: BadBatch) -> pathlib.Path:

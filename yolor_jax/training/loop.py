@@ -2,19 +2,22 @@
 
     with Checkpoints(workdir, meta) as checkpoints, JsonLines(path, keep_until=step) as writer:
         state = train(
-            state, train_step=train_step, batches=train_batches(..., start=position),
-            place=functools.partial(shard_batch, mesh), key=jax.random.key(seed), run=run,
-            checkpoints=checkpoints, save_every=1000, position=position, writers=[writer],
-            evaluate=evaluate, evaluate_every=run.steps_per_epoch,
-        )  # fmt: skip
+            state,
+            make_advance(train_step, mesh, jax.random.key(seed)),
+            batches=train_batches(..., start=position),
+            run=run,
+            every=Every(save=1000, evaluate=run.steps_per_epoch),
+            checkpoints=checkpoints,
+            writers=[writer],
+            evaluate=evaluate,
+        )
 
-"Step n" is the state after n batches, in rows, checkpoints and messages alike. The device is a few
-steps ahead of what has been looked at; before anything is saved, all of it has been.
+"Step n" is the state after n batches, in rows, checkpoints and messages alike.
 """
 
 import collections
 import contextlib
-import pathlib
+import dataclasses
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
@@ -29,7 +32,7 @@ from yolor_jax.training import metrics as metrics_lib
 from yolor_jax.training.checkpoints.checkpoint import Checkpoints
 from yolor_jax.training.optim import RunLength
 from yolor_jax.training.state import TrainState
-from yolor_jax.training.step import Metrics, TrainStep
+from yolor_jax.training.step import Advance, Metrics
 
 STEPS_AHEAD = 2
 """Steps that may run on the device before the metrics of one are fetched."""
@@ -39,6 +42,21 @@ CLOCK_METRICS = ("images_per_second", "data_wait_share")
 
 NOTABLE_DATA_WAIT = 0.1
 """Share of the time spent waiting for data from which on the progress bar shows it."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Every:
+    """How often the loop does what is not training, in steps.
+
+    Attributes:
+        save: steps between checkpoints; an evaluation, a stop and the end save one too.
+        log: steps between rows of metrics; each checkpoint has a row too.
+        evaluate: steps between evaluations; the end is evaluated too. None: only the end.
+    """
+
+    save: int
+    log: int = 20
+    evaluate: int | None = None
 
 
 class _Pending(NamedTuple):
@@ -51,49 +69,37 @@ class _Pending(NamedTuple):
 
 def train(
     state: TrainState,
+    advance: Advance,
     *,
-    train_step: TrainStep,
     batches: Iterator[Batch],
-    place: Callable[[Batch], Batch],
-    key: jax.Array,
     run: RunLength,
+    every: Every,
     checkpoints: Checkpoints,
-    save_every: int,
-    position: int = 0,
     writers: Sequence[metrics_lib.Writer] = (),
-    log_every: int = 20,
     evaluate: Callable[[TrainState], dict[str, float] | None] | None = None,
-    evaluate_every: int | None = None,
-    image_id: Callable[[int], int] | None = None,
-    bad_batches: pathlib.Path | None = None,
-    progress: bool = True,
+    keep: bad_batch.Keep = bad_batch.name_images,
     stop: Callable[[], bool] = lambda: False,
+    progress: bool = True,
 ) -> TrainState:
     """Train from ``state.step`` to ``run.total_steps``, or until ``stop`` says so.
 
     Args:
         state: fresh or restored; donated.
-        train_step: see ``make_train_step``.
+        advance: ``(state, host_batch) -> (state, metrics)``, one step; see ``make_advance``.
         batches: host batches, beginning at the data position of ``state``.
-        place: puts a host batch on the devices.
-        key: the run's key; the same in each part of a run that was interrupted.
         run: batch size and length.
+        every: intervals between checkpoints, rows and evaluations.
         checkpoints: where to save.
-        save_every: steps between checkpoints; an evaluation and the end save one too.
-        position: training examples consumed before.
-        writers: take a row every ``log_every`` steps and at each checkpoint, with the means
-            since the row before, and after an evaluation its values under ``eval/``.
-        log_every: see there.
+        writers: take a row every ``every.log`` steps and at each checkpoint, with the means since
+            the row before; after an evaluation its values under ``eval/``.
         evaluate: returns metrics of a state, ``AP`` among them, or None if it was cut short. The
             state has been saved before; one that was not evaluated to the end is evaluated when
             the run continues.
-        evaluate_every: steps between evaluations; the end is evaluated too. Only the end if None.
-        image_id: of a position in the split, to name the images of a bad batch.
-        bad_batches: folder for the batch of a step whose loss is not finite (see `bad_batch`);
-            None keeps none.
-        progress: show a progress bar.
+        keep: takes step, metrics and batch of a step whose loss or gradient is not finite;
+            returns words of advice, which end the error.
         stop: asked once a step and around an evaluation; when true, the step in flight is finished
             and saved, and training ends. Must agree among processes.
+        progress: show a progress bar.
 
     Returns:
         The last state; its checkpoint may still be on its way to disk (see ``Checkpoints.wait``).
@@ -105,7 +111,7 @@ def train(
     start = int(jax.device_get(state.step))
 
     def evaluates(step: int) -> bool:
-        return evaluate is not None and (step == run.total_steps or _divides(evaluate_every, step))
+        return evaluate is not None and (step == run.total_steps or _divides(every.evaluate, step))
 
     def score(step: int, state: TrainState) -> None:
         scores = evaluate(state)
@@ -113,39 +119,52 @@ def train(
             _write(writers, step, {f"eval/{name}": value for name, value in scores.items()})
             checkpoints.score(step, scores)
 
+    # A run that ended in an evaluation left a checkpoint without scores. It is made up for before
+    # the first step, so that the rows and the best checkpoint are those of a run that never ended.
     if evaluates(start) and checkpoints.latest_step == start and not checkpoints.is_scored(start):
         score(start, state)
     if stop():
         return state
     window = _Window(run.batch_size)
-    pending = collections.deque()
+    pending: collections.deque[_Pending] = collections.deque()
     with tqdm.tqdm(
         total=run.total_steps, initial=start, disable=not progress, unit="step", dynamic_ncols=True
     ) as bar:
         for step in range(start + 1, run.total_steps + 1):
             with window.data_wait():
                 batch = next(batches)
-            state, step_metrics = train_step(state, place(batch), key)
+            # This returns before the device has done anything. To look at the metrics of the same
+            # step now would leave the device without work while the host reads the next batch.
+            state, step_metrics = advance(state, batch)
             pending.append(_Pending(step, batch, step_metrics))
+            # A write that failed in the background is heard of now, not hours later at the next.
             checkpoints.check()
             stops = stop()
             saves = (
-                step == run.total_steps or evaluates(step) or _divides(save_every, step) or stops
+                step == run.total_steps or evaluates(step) or _divides(every.save, step) or stops
             )
+            # Nothing is saved that has not been looked at: the latest checkpoint is always finite.
             while len(pending) > (0 if saves else STEPS_AHEAD):
                 entry = pending.popleft()
                 values = metrics_lib.merge({}, jax.device_get(entry.metrics))
                 if not all(np.isfinite(mean) for mean in metrics_lib.compute(values).values()):
-                    raise _not_finite(entry, values, key, image_id, bad_batches, checkpoints)
+                    raise _not_finite(entry, metrics_lib.compute(values), keep, checkpoints)
                 window.add(values)
                 bar.update()
                 bar.set_postfix(window.summary(), refresh=False)
-                if _divides(log_every, entry.step) and not (saves and entry.step == step):
+                # The row of a step that is saved is written below, with the checkpoint.
+                if _divides(every.log, entry.step) and not (saves and entry.step == step):
                     _write(writers, entry.step, window.close())
+            # The order decides what a run continues with that is killed between any two lines.
+            # The row comes before the checkpoint: rows behind the checkpoint that a run continues
+            # from are dropped (``keep_until``), one that is missing before it would never come.
+            # Scores come after the checkpoint that they belong to: whoever is killed in an
+            # evaluation loses no step, and finds above that the scores are missing. Stopping comes
+            # last, because an evaluation may take long enough for the signal to come in it.
             if saves:
                 _write(writers, step, window.close())
-                seen = position + (step - start) * run.batch_size
-                checkpoints.save(step, state, position=seen)
+                # Every step takes one batch, so that the position in the data follows from it.
+                checkpoints.save(step, state, position=step * run.batch_size)
                 if evaluates(step) and not stops:
                     score(step, state)
                 window.restart_clock()
@@ -212,40 +231,20 @@ class _Window:
 
 
 def _not_finite(
-    entry: _Pending,
-    values: metrics_lib.Sums,
-    key: jax.Array,
-    image_id: Callable[[int], int] | None,
-    folder: pathlib.Path | None,
-    checkpoints: Checkpoints,
+    entry: _Pending, terms: dict[str, float], keep: bad_batch.Keep, checkpoints: Checkpoints
 ) -> FloatingPointError:
-    """What to say of a step that went wrong; its batch is kept if there is a folder for it."""
-    means = metrics_lib.compute(values)
-    terms = ", ".join(
+    """What to say of a step that went wrong."""
+    shown = ", ".join(
         f"{name} {value:.6g}"
-        for name, value in means.items()
+        for name, value in terms.items()
         if name.startswith("loss/") or not np.isfinite(value)
     )
-    indices = [int(i) for i in entry.batch.index]
-    images = indices if image_id is None else [image_id(i) for i in indices]
-    kind = "positions in the split" if image_id is None else "image ids"
-    checkpoints.wait()
+    checkpoints.wait()  # or a checkpoint would be promised that is not on disk yet
     good = checkpoints.latest_step
     rest = "There is no checkpoint" if good is None else f"The checkpoint of step {good} is intact"
-    look = "Look at these images and their boxes"
-    if folder is not None:
-        words = np.asarray(jax.random.key_data(key))
-        try:
-            path = bad_batch.save(
-                folder, bad_batch.BadBatch(entry.step, words, means, images, entry.batch)
-            )
-            look = f"To see which it was: yolor doctor --replay {path}. Look at its boxes"
-        except OSError as error:
-            look = f"The batch could not be kept ({error}). {look}"
     return FloatingPointError(
-        f"training stopped at step {entry.step}, whose loss or gradient is not finite: {terms}. "
-        f"The batch was ({kind}): {images}. {rest}. {look}, lower the learning rate, or train in "
-        "float32."
+        f"training stopped at step {entry.step}, whose loss or gradient is not finite: {shown}. "
+        f"{rest}. {keep(entry.step, terms, entry.batch)}"
     )
 
 

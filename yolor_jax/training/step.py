@@ -30,7 +30,12 @@ from yolor_jax.data.example import Batch
 from yolor_jax.detection.losses import LossConfig, detection_loss
 from yolor_jax.nn.conv import BatchNorm
 from yolor_jax.training.freeze import constant_batch_norms, stop_gradients
-from yolor_jax.training.mesh import batch_sharding, replicated, require_divisible
+from yolor_jax.training.mesh import (
+    batch_sharding,
+    replicated,
+    require_divisible,
+    shard_batch,
+)
 from yolor_jax.training.optim import (
     Hyperparameters,
     OptimConfig,
@@ -50,6 +55,8 @@ Augment = Callable[[jax.Array, Batch, Int[Array, ""]], Batch]
 Loss = Callable[[Any, Batch], tuple[Float[Array, ""], dict[str, Float[Array, ""]]]]
 Penalty = Callable[[PyTree], Float[Array, ""]]
 TrainStep = Callable[[TrainState, Batch, jax.Array], tuple[TrainState, Metrics]]
+Advance = Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
+"""``(state, host_batch) -> (state, metrics)``: a step of a run, with its devices and its key."""
 
 
 def make_detection_loss(
@@ -156,6 +163,24 @@ def make_train_step(
         out_shardings=(shardings, replicated(mesh)),
         donate_argnums=0,
     )
+
+
+def make_advance(train_step: TrainStep, mesh: Mesh, key: jax.Array) -> Advance:
+    """One step of a run, from a batch on the host.
+
+    Args:
+        train_step: see `make_train_step`.
+        mesh: the devices.
+        key: the run's key; the same in each part of a run that was interrupted.
+
+    Returns:
+        ``advance(state, host_batch) -> (state, metrics)``; ``state`` is donated.
+    """
+
+    def advance(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
+        return train_step(state, shard_batch(mesh, batch), key)
+
+    return advance
 
 
 def grouped_batch_norms(groups: int) -> Callable[..., Any]:

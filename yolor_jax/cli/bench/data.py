@@ -19,8 +19,8 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from yolor_jax.cli.figures import add_json_argument, figures_writer
-from yolor_jax.errors import InputError, user_errors
+from yolor_jax.cli.output import add_json_argument, figures_writer
+from yolor_jax.errors import InputError
 
 if TYPE_CHECKING:
     from yolor_jax.data.example import Batch
@@ -74,12 +74,11 @@ def run(args: argparse.Namespace) -> int:
     from yolor_jax.preparation.dataset import open_dataset
 
     save = figures_writer(args.json)
-    with user_errors():
-        _check(args)
-        split = args.split or ("train" if args.path == "shapes" else "train2017")
-        source = open_dataset(args.path, split, args.prepared)
-        rounds = [_measure(source, args, number) for number in range(args.rounds)]
-        device, augment_ms = _augmentation(source, args)
+    _check(args)
+    split = args.split or ("train" if args.path == "shapes" else "train2017")
+    source = open_dataset(args.path, split, args.prepared)
+    rounds = [_measure(source, args, number) for number in range(args.rounds)]
+    device, augment_ms = _augmentation(source, args)
     figures = _figures(rounds, augment_ms)
     cores = len(os.sched_getaffinity(0))
     print(

@@ -14,8 +14,8 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from yolor_jax.cli.figures import add_json_argument, figures_writer
-from yolor_jax.errors import InputError, user_errors
+from yolor_jax.cli.output import add_json_argument, figures_writer
+from yolor_jax.errors import InputError
 
 
 class Program(NamedTuple):
@@ -43,10 +43,9 @@ def run(args: argparse.Namespace) -> int:
     import jax
 
     save = figures_writer(args.json)
-    with user_errors():
-        if args.rounds < 1:
-            raise InputError(f"--rounds is {args.rounds}; expected at least 1")
-        programs = _programs(args)
+    if args.rounds < 1:
+        raise InputError(f"--rounds is {args.rounds}; expected at least 1")
+    programs = _programs(args)
     seconds = {program.name: [] for program in programs}
     for round_ in range(args.rounds + 1):
         for program in programs:

@@ -16,6 +16,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from yolor_jax.errors import InputError
 from yolor_jax.training.processes.cluster import Place
 
 GRACE = 10.0
@@ -24,7 +25,7 @@ ANSWER = 5.0
 """Seconds beyond a deadline for the answer of process 0 to arrive."""
 
 
-class Disagreement(Exception):
+class Disagreement(InputError):
     """The processes of a run are not all there, differ in what must be equal, or one gave up."""
 
 

@@ -1,0 +1,107 @@
+"""Recipes on the command line: by the name of a shipped one or by file, and with other settings.
+
+    yolor train coco640:yolor_csp --config.batch_size=128
+    yolor train configs/coco640.py:yolor_csp
+    yolor train my_recipe.py
+
+A recipe is a Python file with a function ``get_config(ROW)``. argparse leaves
+``--config.NAME=VALUE`` alone (`main` passes them on as ``args.settings``); absl and ml_collections
+read them, each as the type of its default.
+"""
+
+import argparse
+import importlib
+import pathlib
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from yolor_jax.errors import InputError
+
+if TYPE_CHECKING:
+    from yolor_jax.runs.recipe import Recipe
+
+SHIPPED = "yolor_jax.configs"
+BASE = "base"
+"""The module that has all settings with their defaults, and is no recipe by itself."""
+
+
+def add_recipe_option(parser: argparse.ArgumentParser, *, required: bool) -> None:
+    """Declares ``--config``, and lets ``--config.NAME=VALUE`` follow."""
+    parser.add_argument(
+        "--config",
+        metavar="RECIPE[:ROW]",
+        required=required,
+        help="the recipe: the name of a shipped one, such as coco640:yolor_csp, or a file; its "
+        "settings are changed as in training, --config.NAME=VALUE",
+    )
+    parser.set_defaults(takes_settings=True)
+
+
+def read_recipe(config: str, settings: Sequence[str]) -> "Recipe":
+    """The recipe of ``RECIPE[:ROW]`` with other settings.
+
+    Args:
+        config: a name or a file, and a row if the recipe has rows.
+        settings: ``--config.NAME=VALUE`` each.
+
+    Raises:
+        InputError: there is no such recipe, row or setting, or a value is of no use.
+    """
+    from absl import flags
+    from ml_collections import config_flags
+
+    from yolor_jax.runs.recipe import read
+
+    _, colon, row = config.partition(":")
+    argv = ["yolor", f"--config={recipe_file(config)}{colon}{row}", *settings]
+    values = flags.FlagValues()
+    given = config_flags.DEFINE_config_file("config", flag_values=values, sys_argv=argv)
+    _parse(argv, values)
+    return read(given.value.to_dict())
+
+
+def recipe_file(config: str) -> pathlib.Path:
+    """The file of ``RECIPE`` or ``RECIPE:ROW``.
+
+    Raises:
+        InputError: there is none, or it is no Python file; lists the shipped ones.
+    """
+    name = config.partition(":")[0]
+    shipped = shipped_recipes()
+    if name in shipped:
+        return shipped[name]
+    path = pathlib.Path(name).expanduser()
+    if path.is_file() and path.suffix == ".py":
+        return path
+    raise InputError(
+        f"no recipe {name!r}; expected one of {', '.join(shipped)}, or a Python file such as "
+        "configs/quickstart.py (settings are written --config.NAME=VALUE)"
+    )
+
+
+def shipped_recipes() -> dict[str, pathlib.Path]:
+    """The files of the recipes that come with the package, by name."""
+    [folder] = importlib.import_module(SHIPPED).__path__
+    files = sorted(pathlib.Path(folder).glob("*.py"))
+    return {file.stem: file for file in files if file.stem not in (BASE, "__init__")}
+
+
+def _parse(argv: Sequence[str], values) -> None:
+    """Parses as absl does; whatever is no setting of the recipe is an InputError."""
+    from absl import flags
+
+    try:
+        rest = values(list(argv))
+    except flags.Error as error:
+        said = str(error).strip().splitlines()[-1].removeprefix("ValueError: ")
+        if "get_config() takes 0 positional arguments" in said:
+            said = "this recipe has no rows or models to choose; leave out the colon and all behind"
+        raise InputError(said) from error
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        # A KeyError within a KeyError: quoted twice.
+        said = str(error).replace("\\n", ". ").replace("\\", "").replace("'", "").strip('"')
+        raise InputError(
+            f"no such setting or value: {said} (yolor train --help lists all)"
+        ) from error
+    if len(rest) > 1:
+        raise InputError(f"got {' '.join(rest[1:])}; expected only settings, --config.NAME=VALUE")

@@ -1,0 +1,156 @@
+"""Train a detector, evaluate and fold it, and draw what it finds.
+
+    yolor train                                  # the quickstart, minutes on a CPU
+    yolor train coco128 --data FOLDER
+    yolor train coco640:yolor_csp --data data/coco --workdir runs/csp --config.batch_size=128
+
+The same command with the same workdir continues a run that was stopped. RECIPE is the name of a
+shipped recipe or a Python file (yolor_jax.configs has the shipped ones to import and change).
+"""
+
+import argparse
+import pathlib
+import shlex
+import sys
+from typing import TYPE_CHECKING
+
+from yolor_jax.cli import launch, recipes
+from yolor_jax.errors import InputError
+
+if TYPE_CHECKING:
+    from yolor_jax.evaluation.coco import Metrics
+    from yolor_jax.runs.recipe import Recipe
+    from yolor_jax.runs.run import Run
+    from yolor_jax.runs.training import Outcome
+    from yolor_jax.training.processes.group import ProcessGroup
+
+QUICKSTART = "quickstart"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the arguments of ``yolor train``."""
+    parser.add_argument(
+        "recipe", nargs="?", metavar="RECIPE[:ROW]", help=f"what to train ({QUICKSTART})"
+    )
+    recipes.add_recipe_option(parser, required=False)
+    parser.add_argument("--data", metavar="FOLDER", help="short for --config.data.path=FOLDER")
+    parser.add_argument(
+        "--workdir", metavar="DIR", help="folder of the run (runs/RECIPE, runs/RECIPE/ROW)"
+    )
+
+
+def more_help() -> str:
+    """What ``--help`` says below the arguments: all settings."""
+    from yolor_jax.cli.settings import format_settings
+
+    return f"settings, with their defaults in configs/base.py:\n{format_settings()}"
+
+
+def run(args: argparse.Namespace) -> int:
+    """Runs ``yolor train`` and returns the exit code; see `launch.together`.
+
+    Raises:
+        InputError: there is no such recipe or setting.
+    """
+    if args.recipe and args.config:
+        raise InputError(f"got the recipes {args.recipe} and {args.config}; expected one")
+    config = args.recipe or args.config or QUICKSTART
+    data = [f"--config.data.path={args.data}"] if args.data else []
+    recipe = recipes.read_recipe(config, [*args.settings, *data])
+    name, _, row = config.partition(":")
+    workdir = pathlib.Path(args.workdir or pathlib.Path("runs", pathlib.Path(name).stem, row))
+    settings = {"config": recipe.to_dict(), "workdir": str(workdir)}
+    return launch.together(lambda group: train(recipe, workdir, group), settings)
+
+
+def train(recipe: "Recipe", workdir: pathlib.Path, group: "ProcessGroup") -> None:
+    """Trains, and tells of it; on SIGTERM it says how to continue."""
+    import tqdm
+
+    from yolor_jax.runs.evaluation import table
+    from yolor_jax.runs.run import open_run
+    from yolor_jax.runs.training import train_run
+
+    run = open_run(recipe, workdir, group, progress=True)
+    print(opening(run))
+    for note in run.notes:
+        print(note)
+    outcome = train_run(run, say=tqdm.tqdm.write, progress=True)
+    if outcome.preempted:
+        print(preempted(outcome))
+        return
+    columns = {"trained": outcome.trained.metrics, "folded": outcome.folded.metrics}
+    print(table(columns, run.module))
+    print(closing(run, outcome))
+
+
+def opening(run: "Run") -> str:
+    """Says what will be trained on what."""
+    import jax
+
+    from yolor_jax.models.detector import variable_shapes
+    from yolor_jax.training import freeze
+
+    recipe, sources = run.recipe, run.sources
+    params = variable_shapes(run.module)["params"]
+    parameters = f"{sum(leaf.size for leaf in jax.tree.leaves(params)):,} parameters"
+    if recipe.optim.freeze:
+        parameters += f", {freeze.count(params, recipe.optim.freeze):,} of them frozen"
+    devices = jax.devices()
+    return (
+        f"{network(recipe)}, {parameters}, {recipe.image_size} pixels, on "
+        f"{len(devices)} {devices[0].platform} device{'s' * (len(devices) > 1)}\n"
+        f"{len(sources.train):,} images to train on, {len(sources.evaluation):,} to evaluate on, "
+        f"{run.num_classes} classes; results go to {run.workdir}"
+    )
+
+
+def network(recipe: "Recipe") -> str:
+    """The model by its name, and what the recipe changes of it."""
+    model = recipe.model
+    said = [model.name]
+    if model.tasks:
+        said.append(f"also to {' and '.join(model.tasks)}")
+    if model.implicit is not None:
+        knowledge = f"implicit knowledge {model.implicit}"
+        said.append(knowledge if model.implicit else "no implicit knowledge")
+    return ", ".join(said)
+
+
+def closing(run: "Run", outcome: "Outcome") -> str:
+    """Says what was made, where, in what time, and what to type next."""
+    recipe, workdir, metrics = run.recipe, outcome.workdir, outcome.folded.metrics
+    made = {
+        "pictures": workdir / "pictures" / "validation.png",
+        "boxes": workdir / "detections.json",
+        "metrics": workdir / "metrics.jsonl",
+        "curves": workdir / "curves.png",
+        "checkpoints": workdir / "checkpoints",
+    }
+    lines = [
+        f"{recipe.model.name} is trained ({outcome.seconds / 60:.1f} minutes since this start; "
+        f"{outcome.compiled}): {percent(metrics, 'AP')}, {percent(metrics, 'AP50')} on "
+        f"{recipe.data.eval_split}.",
+        *(f"  {name:<12} {path}" for name, path in made.items()),
+        "Next:",
+        f"  yolor detect IMAGE... --checkpoint {shlex.quote(str(workdir))}",
+        f"  yolor eval --workdir {shlex.quote(str(workdir))}",
+    ]
+    if recipe.data.path == "shapes":
+        lines.append("  yolor train coco128 --data FOLDER")
+    return "\n".join(lines)
+
+
+def percent(metrics: "Metrics", name: str) -> str:
+    """``AP 46.0 %``, or ``AP -`` where there is nothing to measure."""
+    value = metrics[name]
+    return f"{name} -" if value is None else f"{name} {100 * value:.1f} %"
+
+
+def preempted(outcome: "Outcome") -> str:
+    """Says that SIGTERM ended the run, what there is of it, and the command to continue."""
+    saved = f"step {outcome.step} is saved in {outcome.workdir}"
+    left = saved if outcome.step else "before the first step"
+    program = pathlib.Path(sys.argv[0])
+    words = ["python", *sys.argv] if program.suffix == ".py" else [program.name, *sys.argv[1:]]
+    return f"stopped by SIGTERM: {left}. Continue with\n  {shlex.join(words)}"

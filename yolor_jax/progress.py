@@ -1,0 +1,48 @@
+"""A progress bar: drawn in place on a terminal, and a line now and then in a log file.
+
+with progress(total=4000, unit="step") as bar:
+    bar.update()
+"""
+
+import sys
+from collections.abc import Iterable
+from typing import TextIO
+
+import tqdm
+
+SECONDS_BETWEEN_LINES = 30.0
+"""In a log file, where a bar that is drawn anew ten times a second is one endless line."""
+
+
+def progress(iterable: Iterable | None = None, **options) -> tqdm.tqdm:
+    """A bar of tqdm on stderr.
+
+    Args:
+        iterable: what to go through, if not by ``update``.
+        **options: of tqdm, such as ``total``, ``unit``, ``desc``, ``initial``, ``disable``.
+    """
+    if not sys.stderr.isatty():
+        options |= {
+            "file": _Lines(sys.stderr),
+            "mininterval": SECONDS_BETWEEN_LINES,
+            "maxinterval": SECONDS_BETWEEN_LINES,
+            "ascii": True,
+            "ncols": 0,  # counts and times, without a drawn bar
+        }
+    return tqdm.tqdm(iterable, **({"dynamic_ncols": True} | options))
+
+
+class _Lines:
+    """Turns what would be drawn in place into lines."""
+
+    def __init__(self, stream: TextIO):
+        self._stream = stream
+
+    def write(self, text: str) -> None:
+        """Writes a line, unless it would be empty: tqdm blanks out a bar that it draws anew."""
+        if line := text.strip("\r\n "):
+            self._stream.write(f"{line}\n")
+
+    def flush(self) -> None:
+        """Flushes the stream below."""
+        self._stream.flush()

@@ -1,0 +1,92 @@
+"""What a network found in one image, and any image as an array."""
+
+import dataclasses
+import os
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float32, Int32, UInt8
+
+from yolor_jax.data.encoded import read_image
+from yolor_jax.evaluation.evaluate import coco_results
+from yolor_jax.inference.predictor import Prediction, check_image
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Found:
+    """The objects in one image, by descending score; there may be none.
+
+    Attributes:
+        boxes_xyxy: corners in pixels of the image, inside it.
+        scores: 0..1.
+        labels: class numbers.
+        class_names: of all classes of the network.
+        category_ids: COCO's id of each class number.
+    """
+
+    boxes_xyxy: Float32[np.ndarray, "n 4"]
+    scores: Float32[np.ndarray, " n"]
+    labels: Int32[np.ndarray, " n"]
+    class_names: tuple[str, ...]
+    category_ids: tuple[int, ...]
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    def __repr__(self) -> str:
+        counts = {name: self.names.count(name) for name in dict.fromkeys(self.names)}
+        said = ", ".join(f"{number} {name}" for name, number in counts.items())
+        return f"Found({said or 'nothing'})"
+
+    @property
+    def names(self) -> list[str]:
+        """The class name of each object."""
+        return [self.class_names[label] for label in self.labels]
+
+    def to_coco(self, image_id: int) -> list[dict[str, Any]]:
+        """Entries of a COCO results file: image_id, category_id, bbox (x, y, w, h), score."""
+        prediction = Prediction(self.boxes_xyxy, self.scores, self.labels)
+        return coco_results(prediction, image_id, self.category_ids)
+
+    def to_supervision(self) -> Any:
+        """A ``supervision.Detections``.
+
+        Raises:
+            ImportError: that library is not installed.
+        """
+        try:
+            import supervision
+        except ImportError as error:
+            raise ImportError("to_supervision needs: pip install supervision") from error
+        return supervision.Detections(
+            xyxy=self.boxes_xyxy,
+            confidence=self.scores,
+            class_id=self.labels,
+            data={"class_name": np.array(self.names)},
+        )
+
+
+def as_images(given: Any) -> Iterator[UInt8[np.ndarray, "_ _ 3"]]:
+    """One image or several as RGB arrays, one after the other.
+
+    Args:
+        given: a path, the bytes of an encoded image, an array [H, W, 3] or [B, H, W, 3], an image
+            of PIL, or an iterable of these.
+
+    Raises:
+        OSError: there is no such file.
+        InputError: no image; says what was got and what to do.
+        TypeError: an array is not uint8.
+    """
+    if isinstance(given, str | os.PathLike | bytes):
+        yield read_image(given)
+    elif isinstance(given, np.ndarray) and given.ndim != 4:
+        yield check_image(given, "the image")
+    elif hasattr(given, "convert") and hasattr(given, "getbands"):  # an image of PIL
+        yield np.array(given.convert("RGB"))
+    elif isinstance(given, Iterable):
+        for one in given:
+            yield from as_images(one)
+    else:
+        yield check_image(given, "the image")
