@@ -107,33 +107,34 @@ def program(batch_size, needed, *, name=ahead_of_time.TRAINING, available=16 * G
     )
 
 
+def compiler(config, monkeypatch, compiled):
+    """A compiler that says what ``compiled(batch_size)`` says, for a state of 1 GiB."""
+    monkeypatch.setattr(ahead_of_time._Compiler, "training", lambda _, batch: compiled(batch))
+    monkeypatch.setattr(ahead_of_time._Compiler, "_state_bytes", lambda _: GIB)
+    return ahead_of_time._Compiler(typed(config), None, meshes.make_mesh(), 16 * GIB, print)
+
+
 def test_the_batch_that_fits_is_found_by_compiling(config, monkeypatch):
     """1 GiB of state and a ninth for each image; 0.9 of 16 GiB hold 120.6 images, by eights 120."""
-    mesh, tried = meshes.make_mesh(), []
+    tried = []
 
-    def compiled(config, module, mesh, hbm, batch_size):
+    def compiled(batch_size):
         tried.append(batch_size)
         return program(batch_size, round((1 + batch_size / 9) * GIB))
 
-    monkeypatch.setattr(ahead_of_time, "_training", compiled)
-    monkeypatch.setattr(ahead_of_time, "_state", lambda *_: None)
-    monkeypatch.setattr(ahead_of_time, "_bytes_on_chip", lambda _: GIB)
     first = program(450, 51 * GIB)
-    fitting = ahead_of_time._fitting(config, None, mesh, 16 * GIB, first)
+    fitting = compiler(config, monkeypatch, compiled).fitting(first)
     assert fitting.batch_size == 120 and tried == [120]
     config.augment.mosaic = 1.0  # now by 8 devices with groups of 8
-    fitting = ahead_of_time._fitting(config, None, mesh, 16 * GIB, first)
-    assert fitting.batch_size == 64
+    by_groups = compiler(config, monkeypatch, compiled)
+    assert by_groups.fitting(first).batch_size == 64
 
     tried.clear()  # a GiB too many of 400 images, which the compiler has squeezed
-    fitting = ahead_of_time._fitting(config, None, mesh, 16 * GIB, program(400, 17 * GIB))
+    fitting = by_groups.fitting(program(400, 17 * GIB))
     assert fitting.batch_size == 64 and tried == [256, 64]
 
-    def never(config, module, mesh, hbm, batch_size):
-        return program(batch_size, 17 * GIB)
-
-    monkeypatch.setattr(ahead_of_time, "_training", never)
-    assert ahead_of_time._fitting(config, None, mesh, 16 * GIB, first) is None
+    never = compiler(config, monkeypatch, lambda batch_size: program(batch_size, 17 * GIB))
+    assert never.fitting(first) is None
 
 
 def test_the_report_of_what_fits_and_what_does_not():
