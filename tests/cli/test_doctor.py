@@ -111,7 +111,9 @@ def compiler(config, monkeypatch, compiled):
     """A compiler that says what ``compiled(batch_size)`` says, for a state of 1 GiB."""
     monkeypatch.setattr(ahead_of_time._Compiler, "training", lambda _, batch: compiled(batch))
     monkeypatch.setattr(ahead_of_time._Compiler, "_state_bytes", lambda _: GIB)
-    return ahead_of_time._Compiler(typed(config), None, meshes.make_mesh(), 16 * GIB, print)
+    recipe = typed(config)
+    module = recipe.network(6)
+    return ahead_of_time._Compiler(recipe, module, meshes.make_mesh(), 16 * GIB, print)
 
 
 def test_the_batch_that_fits_is_found_by_compiling(config, monkeypatch):

@@ -36,7 +36,7 @@ def ordered(rows):
 
 @pytest.mark.parametrize("name", CASES)
 def test_equals_golden(golden, name):
-    """The same assigned slots on every level; only their order differs (there: image after target)."""
+    """The same assigned slots on every level; their order differs (there: image after target)."""
     case = load(golden / "losses", name)
     boxes_xyxy, labels, mask = map(jnp.asarray, case.targets)
     for level, shape in enumerate(case.stored["shapes"]):

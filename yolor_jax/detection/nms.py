@@ -250,7 +250,7 @@ def _greedy(
         found = jnp.any(alive, axis=1)
         box_xyxy = _rows(candidates.moved_xyxy, best[:, None])  # [B, 1, 4]
         overlap = jax.vmap(boxes.pairwise_iou)(box_xyxy, candidates.moved_xyxy)[:, 0]  # [B, C]
-        # By its position: the IoU of an empty box with itself is 0, and it would be kept again and again.
+        # By its position: the IoU of an empty box with itself is 0, so that it would stay alive.
         is_best = jnp.arange(alive.shape[1])[None] == best[:, None]
         alive = alive & (overlap <= iou_threshold) & ~is_best
         kept = kept.at[:, step].set(best.astype(jnp.int32))

@@ -23,7 +23,7 @@ from yolor_jax.evaluation.classification import mean_average_precision
 from yolor_jax.evaluation.coco import Metrics
 from yolor_jax.evaluation.each_image import each_image
 from yolor_jax.evaluation.retrieval import rank1
-from yolor_jax.models.detector import Detector
+from yolor_jax.models.detector import Detector, normalise
 from yolor_jax.tasks.embedding import EPSILON, sample
 
 NUMBERS = {
@@ -84,7 +84,7 @@ def make_observe(module: Detector) -> Callable[..., Observations]:
         objects: Bool[Array, "B T"],
     ) -> Observations:
         def outputs(image):
-            return module.apply(variables, image.astype(jnp.float32) / 255, train=False)
+            return module.apply(variables, normalise(image, module.dtype), train=False)
 
         def describe(embed, boxes_xyxy):
             samples = sample(embed, boxes_xyxy, objects, strides=spec.strides)

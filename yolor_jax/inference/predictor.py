@@ -24,7 +24,7 @@ from yolor_jax.data.letterbox import letterbox as letterbox_image
 from yolor_jax.detection.decode import decode
 from yolor_jax.detection.nms import Detections, non_max_suppression
 from yolor_jax.errors import InputError
-from yolor_jax.models.detector import Detector, require_multiple
+from yolor_jax.models.detector import Detector, normalise, require_multiple
 
 LEAST_SIDE = 0.1  # pixels of the original image that must be left of a box in its border
 
@@ -96,7 +96,7 @@ def make_predict(module: Detector, nms: NmsConfig) -> Predict:
         letterbox: Float[Array, "B 3"],
         original_size: Int[Array, "B 2"],
     ) -> Detections:
-        outputs = module.apply(variables, image.astype(jnp.float32) / 255, train=False)
+        outputs = module.apply(variables, normalise(image, module.dtype), train=False)
         decoded = decode(
             outputs.detect, anchors=module.spec.anchors, strides=module.spec.strides
         )  # [B, N, ...]

@@ -15,7 +15,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, UInt8
 
 from yolor_jax.errors import InputError
 from yolor_jax.models.backbone import Backbone
@@ -101,6 +101,21 @@ class Detector(nn.Module):
                 pyramid.shared, train=train
             )
         return Outputs(head(pyramid.detection), classify, embed)
+
+
+def normalise(images: UInt8[Array, "B H W 3"], dtype: DTypeLike) -> Float[Array, "B H W 3"]:
+    """Images as they are stored to images as the network takes them.
+
+    Args:
+        images: uint8, 0 to 255.
+        dtype: of the network's activations.
+
+    Returns:
+        The same images in 0..1.
+    """
+    # Divided in float32 and rounded once, so that training and inference see the same numbers
+    # whatever a backend makes of a division in bfloat16.
+    return (images.astype(jnp.float32) / 255).astype(dtype)
 
 
 def require_multiple(size: tuple[int, ...], stride: int) -> None:

@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from yolor_jax.data.example import Batch
+from yolor_jax.models.detector import normalise
 from yolor_jax.training.step import Loss
 
 
@@ -82,7 +83,7 @@ def diagnose(
 
     @jax.jit
     def run(variables: Mapping[str, Any], batch: Batch):
-        images = batch.image.astype(module.dtype) / 255.0  # [B, H, W, 3]
+        images = normalise(batch.image, module.dtype)  # [B, H, W, 3]
         with nn.intercept_methods(note):  # names in their order; the numbers are captured
             outputs, captured = module.apply(
                 variables, images, train=True, mutable=["batch_stats"], capture_intermediates=True

@@ -28,6 +28,7 @@ from jaxtyping import Array, Float, Int, PyTree
 
 from yolor_jax.data.example import Batch
 from yolor_jax.detection.losses import LossConfig, detection_loss
+from yolor_jax.models.detector import normalise
 from yolor_jax.nn.conv import BatchNorm
 from yolor_jax.training.freeze import constant_batch_norms, stop_gradients
 from yolor_jax.training.mesh import (
@@ -131,7 +132,7 @@ def make_train_step(
 
     def train_step(state: TrainState, batch: Batch, key: jax.Array) -> tuple[TrainState, Metrics]:
         batch = augment(jax.random.fold_in(key, state.step), batch, state.step)
-        images = batch.image.astype(module.dtype) / 255.0  # [B, H, W, 3]
+        images = normalise(batch.image, module.dtype)  # [B, H, W, 3]
 
         def objective(params: PyTree):
             params = stop_gradients(params, config.freeze)
