@@ -48,7 +48,7 @@ def xyxy_to_xywh(boxes_xyxy: Boxes) -> Boxes:
 
 
 def area(boxes_xyxy: Boxes) -> Measure:
-    """Width times height; no clamping, an inverted box gives what the product gives."""
+    """Width times height, [...]; an inverted box is not clamped: its area may be negative."""
     size = boxes_xyxy[..., 2:] - boxes_xyxy[..., :2]
     return size[..., 0] * size[..., 1]
 
@@ -174,13 +174,13 @@ def clip(
     height: Number,
     width: Number,
 ) -> Boxes:
-    """Move the corners into an image.
+    """Moves the corners into an image.
 
     Args:
         boxes_xyxy: [..., 4].
         height: of the image, in the unit of the boxes: a number, or an array that broadcasts
             against [...].
-        width: likewise.
+        width: of the image, in the same forms.
 
     Returns:
         [..., 4]; a box outside the image becomes an empty one on its border.

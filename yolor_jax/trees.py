@@ -33,7 +33,7 @@ def flatten_by_path(tree: PyTree) -> dict[str, Any]:
 
 
 def label_by_path(tree: PyTree, rules: Sequence[tuple[str, str]]) -> PyTree:
-    """Give every leaf the label of the first rule whose regular expression is found in its path.
+    """Gives every leaf the label of the first rule whose regular expression is found in its path.
 
     Args:
         tree: any pytree.
@@ -43,8 +43,9 @@ def label_by_path(tree: PyTree, rules: Sequence[tuple[str, str]]) -> PyTree:
         A tree of the same structure whose leaves are the labels.
 
     Raises:
-        InputError: if no rule matches a leaf; the message names all such leaves.
+        InputError: no rule matches a leaf; the message names all such leaves.
     """
+    # No default label: a parameter that no rule thought of would silently get some optimiser.
     compiled = [(re.compile(regex), label) for regex, label in rules]
     labels = []
     unlabelled = []

@@ -24,10 +24,13 @@ def with_anchors(spec: ModelSpec, description: Any) -> ModelSpec:
     Args:
         spec: the model.
         description: ``[level][anchor][width, height]`` in pixels of the network input, finest level
-            first, equally many for each level; None keeps what the model has.
+            first, equally many for each level; None keeps those that the model has.
+
+    Returns:
+        The same model with those anchors.
 
     Raises:
-        InputError: it is no such list.
+        InputError: ``description`` is no such list.
     """
     if description is None:
         return spec
@@ -35,12 +38,20 @@ def with_anchors(spec: ModelSpec, description: Any) -> ModelSpec:
 
 
 def by_level(anchors_wh: Float[np.ndarray, "A 2"], levels: int) -> list[list[list[float]]]:
-    """Anchors in ascending order of their area, cut into levels, in tenths of pixels."""
+    """Divides anchors among the levels of a model.
+
+    Args:
+        anchors_wh: [A, 2], by ascending area, in pixels of the network input.
+        levels: number of levels; divides A.
+
+    Returns:
+        ``[level][anchor][width, height]``, finest level first, rounded to tenths of pixels.
+    """
     return np.round(anchors_wh, 1).reshape(levels, -1, 2).tolist()
 
 
 def all_sizes(spec: ModelSpec) -> Float[np.ndarray, "A 2"]:
-    """The anchors of all levels together."""
+    """The (width, height) of the anchors of all levels, finest first, in pixels."""
     return np.array(spec.anchors, np.float64).reshape(-1, 2)
 
 

@@ -51,7 +51,7 @@ class Detector(nn.Module):
         spec: the model.
         num_classes: K.
         dtype: of the activations (float32 or bfloat16); parameters stay float32.
-        fused: the parameters are those of `models.fold.fold`.
+        fused: the parameters are folded: the result of `models.fold.fold`.
         remat: the blocks that keep only their input for the backward pass, by a regular expression
             that is found in their names (`block_names`): "." all, "" none.
     """
@@ -64,7 +64,14 @@ class Detector(nn.Module):
 
     @nn.compact
     def __call__(self, images: Float[Array, "B H W 3"], *, train: bool = False) -> Outputs:
-        """Images in 0..1, RGB, to logits.
+        """Images to logits.
+
+        Args:
+            images: RGB, in 0..1 (`normalise`).
+            train: use and update batch statistics, which needs ``mutable=["batch_stats"]``.
+
+        Returns:
+            `Outputs`; detection is always there.
 
         Raises:
             InputError: H or W is not a multiple of the largest stride.
@@ -137,6 +144,16 @@ def build(
     remat: str = "",
 ) -> Detector:
     """A detector by its name in the zoo, or by a spec of one's own.
+
+    Args:
+        model: a key of `models.zoo.MODELS`, or a spec.
+        num_classes: K.
+        dtype: of the activations; parameters stay float32.
+        fused: the parameters are folded (`models.fold`).
+        remat: the blocks to rematerialise, as for `Detector`.
+
+    Returns:
+        The module; ``init`` draws its variables, ``apply`` gives `Outputs`.
 
     Raises:
         InputError: no model of that name, no classes, or ``remat`` finds no block.

@@ -1,11 +1,14 @@
 """Fold: at inference implicit knowledge and batch norm are constants of their convolution.
 
+The act is called a fold, and its result folded; only the argument by which a module expects such
+parameters is called ``fused``.
+
 A unit (`nn.conv.ConvUnit`) computes ``after * BN(conv(before * x))`` and folds into one convolution
-with bias (paper, section 3.3). With W[h, w, i, o] and b the kernel and bias so far:
+with bias (paper, inference). With W[h, w, i, o] and b the kernel and bias so far:
 
     before, multiply   W' = W . g[i]
     before, add        W g = sum_i W[h, w, i, o] g[i]       1x1: b' = b + W g
-    before, concat     the same with the part of W that reads g, which goes
+    before, concat     the same with the part of W that reads g, which is then dropped
     batch norm         W' = W . s,  b' = (b - mean) . s + bias,   s = scale / sqrt(var + eps)
     after, multiply    W' = W . g[o],  b' = b . g[o]
     after, add         b' = b + g[o]
@@ -18,8 +21,8 @@ A block with a joint batch norm (`nn.blocks.JointNorm`) has a second rule: each 
 the bare convolution that ends its branch; where the processed branch ends in a sum or an
 activation, its half stays, as ``affine``.
 
-    fused = fold(spec, variables)
-    build(spec, num_classes, fused=True).apply(fused, images)   # equal to rounding
+    folded = fold(spec, variables)
+    build(spec, num_classes, fused=True).apply(folded, images)   # equal to rounding
     print(format_rules(explain(spec, variables)))
 """
 
@@ -43,7 +46,7 @@ class Rule(NamedTuple):
     """One rule that was applied.
 
     Attributes:
-        path: of the convolution, or of the affine that stays.
+        path: path of the convolution, or of the affine that stays.
         rule: what was done, in words.
     """
 
@@ -55,8 +58,8 @@ def fold(spec: ModelSpec, variables: Mapping) -> dict:
     """Folds trained variables into those of the same module built with ``fused=True``.
 
     Args:
-        spec: the model that they were trained with. One with other operators of the same shapes
-            cannot be told from it.
+        spec: the model that they were trained with. The variables do not say which operator an
+            implicit has: with another spec of the same shapes the result is wrong, and no error.
         variables: ``{"params": ..., "batch_stats": ...}``.
 
     Returns:
@@ -137,10 +140,12 @@ class _Fold:
         gain, shift = batch_norm_as_affine(norm, stats["join"]["bn"], self.spec.bn_epsilon)
         rest = {name: child for name, child in block.items() if name != "join"}
         folded = self.children(path, rest, stats)
+        # The joint batch norm acts on [processed, shortcut], in this order.
         start = len(gain) - block["shortcut"]["conv"]["kernel"].shape[-1]
         for name, half in (("leave", slice(0, start)), ("shortcut", slice(start, None))):
             if name in block:
-                kernel, bias = (_wide(folded[name]["conv"][leaf]) for leaf in ("kernel", "bias"))
+                # The branch is folded already, so that only its kernel and bias are left to scale.
+                kernel, bias = (_float64(folded[name]["conv"][leaf]) for leaf in ("kernel", "bias"))
                 kernel, bias = kernel * gain[half], bias * gain[half] + shift[half]
                 folded[name] = _convolution(kernel, bias, norm["scale"].dtype)
                 rule = "half of the joint batch norm into kernel and bias"
@@ -178,17 +183,18 @@ def fold_unit(
     Args:
         unit: its parameters.
         stats: its running statistics.
-        before: the unit's attribute.
-        after: the unit's attribute.
-        anchors: the unit's attribute.
-        epsilon: of the batch norm.
+        before: implicit knowledge on its input, or None.
+        after: implicit knowledge on its output, or None.
+        anchors: number A of its equal groups of outputs, one for each anchor.
+        epsilon: added to the variance in its batch norm.
 
     Returns:
         The parameters of the same unit with ``fused=True``, NumPy, and the rules in words.
     """
-    kernel, bias = _wide(unit["conv"]["kernel"]), unit["conv"].get("bias")  # [h, w, i, o]
-    bias = np.zeros(kernel.shape[-1]) if bias is None else _wide(bias)
+    kernel, bias = _float64(unit["conv"]["kernel"]), unit["conv"].get("bias")  # [h, w, i, o]
+    bias = np.zeros(kernel.shape[-1]) if bias is None else _float64(bias)
     rules = []
+    # From the input to the output, the order in which the unit computes.
     if "implicit_before" in unit:
         kernel, bias, rule = fold_before(before, unit["implicit_before"], kernel, bias)
         rules.append(rule)
@@ -208,16 +214,16 @@ def fold_before(
     """Implicit knowledge on the input of a convolution, into kernel and bias.
 
     Args:
-        knowledge: what stands there.
+        knowledge: which implicit knowledge it is.
         leaves: its leaves.
-        kernel: [h, w, i, o].
-        bias: [o].
+        kernel: float64 [h, w, i, o].
+        bias: float64 [o].
 
     Returns:
         Kernel and bias, and the rule in words.
     """
     height, width, inputs, outputs = kernel.shape
-    g = np.atleast_2d(knowledge.constant(_wide_leaves(leaves), inputs))  # [A, C]
+    g = np.atleast_2d(knowledge.constant(_float64_leaves(leaves), inputs))  # [A, C]
     grouped = kernel.reshape(height, width, inputs, len(g), outputs // len(g))  # h w i a o
     name = f"{knowledge.operator} before"
     if knowledge.operator == "multiply":
@@ -237,35 +243,37 @@ def fold_after(
     """Implicit knowledge on the output of a convolution, into kernel and bias.
 
     Args:
-        knowledge: what stands there.
+        knowledge: which implicit knowledge it is.
         leaves: its leaves.
-        anchors: equal groups of outputs; matters where there is an implicit for each.
-        kernel: [h, w, i, o].
-        bias: [o].
+        anchors: number of equal groups of outputs; matters where each has an implicit of its own.
+        kernel: float64 [h, w, i, o].
+        bias: float64 [o].
 
     Returns:
         Kernel and bias, and the rule in words.
     """
     groups = 1 if knowledge.scope == "all" else anchors
-    g = knowledge.constant(_wide_leaves(leaves), len(bias) // groups).reshape(-1)  # [o]
+    g = knowledge.constant(_float64_leaves(leaves), len(bias) // groups).reshape(-1)  # [o]
+    # (W x + b) . g scales both; (W x + b) + g moves the bias alone.
     if knowledge.operator == "multiply":
         return kernel * g, bias * g, "multiply after into kernel and bias"
     return kernel, bias + g, "add after into the bias"
 
 
 def batch_norm_as_affine(bn: Mapping, stats: Mapping, epsilon: float) -> tuple:
-    """Batch norm with fixed statistics as ``gain . x + shift``, float64 [C] each."""
-    gain = _wide(bn["scale"]) / np.sqrt(_wide(stats["var"]) + epsilon)
-    return gain, _wide(bn["bias"]) - _wide(stats["mean"]) * gain
+    """Batch norm with its running statistics as ``gain . x + shift``, float64 [C] each."""
+    gain = _float64(bn["scale"]) / np.sqrt(_float64(stats["var"]) + epsilon)
+    return gain, _float64(bn["bias"]) - _float64(stats["mean"]) * gain
 
 
 def _convolution(kernel: np.ndarray, bias: np.ndarray, dtype: np.dtype) -> dict:
     return {"conv": {"kernel": kernel.astype(dtype), "bias": bias.astype(dtype)}}
 
 
-def _wide_leaves(leaves: Mapping) -> dict[str, np.ndarray]:
-    return {name: _wide(leaf) for name, leaf in leaves.items()}
+def _float64_leaves(leaves: Mapping) -> dict[str, np.ndarray]:
+    return {name: _float64(leaf) for name, leaf in leaves.items()}
 
 
-def _wide(array: np.ndarray) -> np.ndarray:
+def _float64(array: np.ndarray) -> np.ndarray:
+    """In float64, so that what is rounded is the result alone."""
     return np.asarray(array, np.float64)

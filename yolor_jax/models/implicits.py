@@ -73,8 +73,8 @@ def representations(spec: ModelSpec, params: Mapping[str, Any]) -> dict[str, Flo
 
 def wants_sparsity(spec: ModelSpec) -> bool:
     """Whether any factorisation of a model asks for sparse coefficients."""
-    stands = [getattr(spec.implicit, field.name) for field in dataclasses.fields(spec.implicit)]
-    return any(getattr(k.modelling, "sparsity", 0.0) > 0 for k in stands if k)
+    places = [getattr(spec.implicit, field.name) for field in dataclasses.fields(spec.implicit)]
+    return any(getattr(k.modelling, "sparsity", 0.0) > 0 for k in places if k)
 
 
 def sparsity_penalty(spec: ModelSpec, params: Mapping[str, Any]) -> Float[Array, ""]:

@@ -81,7 +81,7 @@ class Neck(nn.Module):
         spec: the model.
         conv: partial of `ConvUnit`.
         joint_norm: partial of `JointNorm`, or None.
-        fused: the parameters are folded.
+        fused: the parameters are folded (`models.fold`).
         remat: the blocks that are rematerialised, a regular expression (`nn.remat`).
     """
 

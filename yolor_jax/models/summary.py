@@ -25,6 +25,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from yolor_jax.table import text_table
 from yolor_jax.trees import flatten_by_path, select
 
 DEPTH = 2  # parts of a path that name a row, as in neck/topdown1
@@ -95,7 +96,7 @@ def summarize(module: nn.Module, image_size: tuple[int, int], batch_size: int = 
     """Counts what a network has and costs.
 
     Args:
-        module: takes images ``[B, H, W, 3]``: a detector, fused or not, or a module of one's own.
+        module: takes images ``[B, H, W, 3]``: a detector, folded or not, or a module of one's own.
         image_size: (H, W) in pixels.
         batch_size: B.
 
@@ -160,8 +161,7 @@ def format_summary(summary: Summary) -> str:
             name = row.name.removeprefix(f"{part}/")
             lines.append(_line(f"  {name}", row.output_shape, row.counts, total))
     lines.append(_line("total", (), total, total))
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    table = [_align(line, widths) for line in lines]
+    table = text_table(lines).split("\n")
     rule = "-" * len(table[0])
     return "\n".join([table[0], rule, *table[1:-1], rule, table[-1]])
 
@@ -176,11 +176,6 @@ def _line(name: str, shape: tuple[int, ...], counts: Counts, total: Counts) -> t
         f"{100 * counts.flops / max(total.flops, 1):.1f}",
         f"{counts.activation_bytes / 2**20:,.1f} MiB",
     )
-
-
-def _align(line: tuple[str, ...], widths: list[int]) -> str:
-    name, *figures = (cell.rjust(width) for cell, width in zip(line, widths, strict=True))
-    return "  ".join([line[0].ljust(len(name)), *figures])
 
 
 def as_dict(summary: Summary) -> dict[str, Any]:

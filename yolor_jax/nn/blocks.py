@@ -30,9 +30,9 @@ class JointNorm(nn.Module):
 
     Attributes:
         activation: a key of `ACTIVATIONS`.
-        epsilon: of the batch norm.
-        momentum: of the batch norm, weight of the new batch.
-        fused: the parameters are folded.
+        epsilon: added to the variance in the batch norm.
+        momentum: weight of the new batch in the running statistics.
+        fused: the parameters are folded (`models.fold`).
     """
 
     activation: str = "silu"
@@ -49,7 +49,18 @@ class JointNorm(nn.Module):
         train: bool,
         bare: bool = False,
     ) -> Float[Array, "B H W CD"]:
-        """Returns ``[B, H, W, C + D]``; ``bare``: both branches end in a bare convolution."""
+        """Normalises and activates the concatenation.
+
+        Args:
+            processed: the branch with the bottlenecks.
+            shortcut: the other branch; it always ends in a bare convolution.
+            train: use and update batch statistics.
+            bare: the processed branch ends in a bare convolution too, so that its half of the batch
+                norm folds into it.
+
+        Returns:
+            ``[B, H, W, C + D]``.
+        """
         if self.fused and not bare:
             processed = Affine(name="affine")(processed)
         x = jnp.concatenate([processed, shortcut], axis=-1)
@@ -59,7 +70,7 @@ class JointNorm(nn.Module):
 
 
 class Affine(nn.Module):
-    """``scale . x + bias`` per channel: what is left of a batch norm that nothing can take up."""
+    """``scale . x + bias`` per channel: a batch norm that no convolution precedes, folded."""
 
     @nn.compact
     def __call__(self, x: Float[Array, "B H W C"]) -> Float[Array, "B H W C"]:
@@ -78,7 +89,7 @@ def join(
     train: bool,
     bare: bool = False,
 ) -> Float[Array, "B H W CD"]:
-    """The branches of a block on one map, with or without a `JointNorm` named ``join``."""
+    """Concatenates the branches of a block, with or without a `JointNorm` named ``join``."""
     if joint_norm is None:
         return jnp.concatenate([processed, shortcut], axis=-1)
     return joint_norm(name="join")(processed, shortcut, train=train, bare=bare)
@@ -93,7 +104,7 @@ class Bottleneck(nn.Module):
     """1x1 then 3x3 convolution, with or without the residual sum.
 
     Attributes:
-        features: output channels; also of the input where ``residual``.
+        features: output channels; those of the input too where ``residual``.
         hidden: channels between the two convolutions.
         conv: partial of `ConvUnit`.
         residual: add the input to the output.
@@ -121,8 +132,9 @@ class CSP(nn.Module):
         features: output channels; each branch has half of them.
         repeats: number of bottlenecks.
         conv: partial of `ConvUnit`.
-        joint_norm: partial of `JointNorm`; None for whole units on both branches.
-        leave: a 1x1 convolution ends the processed branch.
+        joint_norm: partial of `JointNorm`; None where each branch ends in a unit with batch norm
+            and activation of its own.
+        leave: end the processed branch with a 1x1 convolution.
     """
 
     features: int
@@ -155,7 +167,8 @@ class NeckCSP(nn.Module):
         features: channels of the output and of both branches.
         repeats: number of bottlenecks.
         conv: partial of `ConvUnit`.
-        joint_norm: partial of `JointNorm`; None for whole units on both branches.
+        joint_norm: partial of `JointNorm`; None where each branch ends in a unit with batch norm
+            and activation of its own.
         before: implicit knowledge on the input, or None.
     """
 
@@ -192,11 +205,14 @@ class SPPCSP(nn.Module):
     Attributes:
         features: channels of the output and of both branches.
         conv: partial of `ConvUnit`.
-        joint_norm: partial of `JointNorm`; None for whole units on both branches.
+        joint_norm: partial of `JointNorm`; None where each branch ends in a unit with batch norm
+            and activation of its own.
         repeats: number of bottlenecks, without residual sum, behind the pools.
-        pools_first: the pools stand before t, the largest first; otherwise [t, 5, 9, 13].
+        pools_first: concatenate the pools before t, the largest first; otherwise
+            ``[t, pool5, pool9, pool13]``.
         before: implicit knowledge on the input, or None.
-        fused: the parameters are folded; those of ``before`` into both units that read the input.
+        fused: the parameters are folded (`models.fold`); those of ``before`` into each of the two
+            convolutions that read the input.
     """
 
     features: int
@@ -211,6 +227,7 @@ class SPPCSP(nn.Module):
     def __call__(self, x: Float[Array, "B H W C"], *, train: bool) -> Float[Array, "B H W F"]:
         """Returns ``[B, H, W, features]``."""
         f, conv = self.features, self.conv
+        # On the block and not on a unit, because two units read the same x * g(z).
         if self.before and not self.fused:
             x = self.before.module(1, "implicit_before")(x)
         shortcut = branch_end(conv, self.joint_norm)(f, name="shortcut")(x, train=train)

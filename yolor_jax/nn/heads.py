@@ -2,12 +2,12 @@
 
 The detection head has implicit knowledge on both sides of the prediction convolution:
 
-    y = im . (W (x + ia) + b)        paper, section 4: ia aligns features (iFA), im refines
-                                     predictions (iPR)
+    y = im . (W (x + ia) + b)
 
-The others begin with the 3x3 convolution of their branch, in front of which each may have its own
-implicit knowledge (paper, section 4: one for each task branch). That of the detection branch stands
-in the neck.
+ia aligns the features of each pyramid level (iFA, implicit feature alignment), im refines the
+predictions (iPR, implicit prediction refinement). The other heads begin with the 3x3 convolution of
+their branch, in front of which each task may have implicit knowledge of its own (paper, multi-task
+learning). The 3x3 convolution of the detection branch stands in the neck.
 
 One use: ``DetectionHead(anchors=3, num_classes=80, strides=(8, 16, 32), conv=conv)(features)``.
 """
@@ -25,8 +25,9 @@ from yolor_jax.nn.knowledge import Knowledge
 
 
 def prediction_bias(anchors: int, num_classes: int, stride: int, fan_in: int):
-    """Start values of the prediction bias: PyTorch's uniform(+-1/sqrt(fan_in)) plus a prior.
+    """Initialiser of the prediction bias: PyTorch's uniform(+-1/sqrt(fan_in)) plus a prior.
 
+    Without the prior the many empty cells would dominate the first steps of training.
     The prior assumes 8 objects in a 640 pixel image and equally frequent classes: log(8 / cells)
     on objectness and log(0.6 / (K - 0.99)) on the classes (Lin et al., Focal loss, section 3.3).
     """
@@ -47,7 +48,7 @@ class DetectionHead(nn.Module):
     Attributes:
         anchors: anchors A per cell.
         num_classes: K.
-        strides: of the levels, in pixels.
+        strides: pixels per cell of each level, finest first.
         conv: partial of `ConvUnit`.
         alignment: implicit knowledge before the convolution (iFA), or None.
         refinement: implicit knowledge behind it (iPR), or None.
@@ -62,7 +63,11 @@ class DetectionHead(nn.Module):
 
     @nn.compact
     def __call__(self, features: Sequence[Float[Array, "B _h _w _C"]]) -> tuple[Array, ...]:
-        """Returns per level the logits ``[B, h, w, A, 5 + K]``: x y w h objectness classes."""
+        """Predicts from the features of each level, finest first.
+
+        Returns:
+            Per level the logits ``[B, h, w, A, 5 + K]``: x y w h objectness classes.
+        """
         logits = []
         for level, (x, stride) in enumerate(zip(features, self.strides, strict=True)):
             unit = self.conv(
@@ -76,7 +81,7 @@ class DetectionHead(nn.Module):
                 anchors=self.anchors,
                 name=f"level{level}",
             )
-            y = unit(x, train=False)
+            y = unit(x, train=False)  # it has no batch norm, the only thing that asks
             logits.append(y.reshape(*y.shape[:3], self.anchors, 5 + self.num_classes))
         return tuple(logits)
 
@@ -96,7 +101,7 @@ class ClassificationHead(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "B h w C"], *, train: bool) -> Float[Array, "B K"]:
-        """The coarsest level of the pyramid to logits; each class on its own (sigmoid)."""
+        """Returns logits ``[B, K]`` from the coarsest level; each class is a sigmoid of its own."""
         x = self.conv(2 * x.shape[-1], 3, before=self.before, name="entry")(x, train=train)
         x = x.mean((1, 2), keepdims=True)  # [B, 1, 1, 2 C]
         predict = self.conv(
@@ -123,7 +128,7 @@ class EmbeddingLevel(nn.Module):
 
 
 class EmbeddingHead(nn.Module):
-    """A vector for each cell of each level, of any length (losses and metrics normalise it).
+    """A vector for each cell of each level, not normalised (losses and metrics do that).
 
     Attributes:
         features: dimension D.
@@ -139,7 +144,7 @@ class EmbeddingHead(nn.Module):
     def __call__(
         self, levels: Sequence[Float[Array, "B _h _w _C"]], *, train: bool
     ) -> tuple[Array, ...]:
-        """The levels of the pyramid to ``[B, h, w, D]`` each."""
+        """Returns ``[B, h, w, D]`` for each level of the pyramid."""
         return tuple(
             EmbeddingLevel(self.features, self.conv, self.before, name=f"level{i}")(x, train=train)
             for i, x in enumerate(levels)

@@ -16,14 +16,15 @@ def apply_block(block: nn.Module, *maps: Array, train: bool, remat: str) -> Arra
     """``block(*maps, train=train)``, rematerialised if its name is chosen.
 
     Args:
-        block: a named module within the call of another.
-        maps: its arguments.
-        train: see there.
+        block: a named module, made within the call of another.
+        maps: its arguments, ``[B, h, w, C]``.
+        train: use and update batch statistics.
         remat: a regular expression; "" chooses no block.
 
     Returns:
         What the block returns.
     """
+    # Without this the block would be wrapped for nothing, and its trace would differ.
     if not chosen(block.name, remat):
         return block(*maps, train=train)
     return nn.remat(lambda block, *maps: block(*maps, train=train))(block, *maps)

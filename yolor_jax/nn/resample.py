@@ -17,6 +17,7 @@ def space_to_depth(x: Float[Array, "B H W C"]) -> Float[Array, "B h w D"]:
     The slices come in the order (even rows, even columns), (odd, even), (even, odd), (odd, odd).
     H and W must be even.
     """
+    # Rows run faster than columns: the kernels of released weights expect this order.
     slices = [x[:, row::2, column::2] for column in (0, 1) for row in (0, 1)]
     return jnp.concatenate(slices, axis=-1)
 

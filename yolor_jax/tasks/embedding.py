@@ -26,8 +26,8 @@ class Samples(NamedTuple):
 
     Attributes:
         vectors: of length 1.
-        mask: true where a target stands, and alone in its cell of that level. Of several centres
-            in one cell none can be told from the others there.
+        mask: true where a target stands alone in its cell of that level. Targets whose centres
+            share a cell read one vector there, which stands for none of them.
     """
 
     vectors: Float32[Array, "B T L D"]
@@ -48,6 +48,9 @@ def sample(
         boxes_xyxy: in pixels of the network input.
         mask: true for a target that is one object (leave crowds out).
         strides: pixels per cell of each level.
+
+    Returns:
+        ``Samples``, float32.
     """
     centres = (boxes_xyxy[..., :2] + boxes_xyxy[..., 2:]) / 2  # [B, T, 2]
     vectors, alone = [], []
@@ -90,7 +93,7 @@ def contrastive_loss(samples: Samples, *, temperature: float) -> Float[Array, ""
     anchor = positive.any(axis=-1) & negative.any(axis=-1)  # [B, N]
 
     similarity = jnp.einsum("bnd,bmd->bnm", vectors, vectors) / temperature
-    # Rows without anything to compare with would be the logarithm of 0.
+    # A row of nothing but -inf has logsumexp -inf and a gradient of NaN, which no mask removes.
     compared = jnp.where(pairs | ~anchor[..., None], similarity, -jnp.inf)
     normaliser = jax.nn.logsumexp(compared, axis=-1)  # [B, N]
     attraction = jnp.where(positive, similarity, 0).sum(axis=-1)
