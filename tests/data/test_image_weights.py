@@ -7,7 +7,7 @@ import pytest
 
 from yolor_jax.data.image_weights import WeightedOrder, image_weights
 from yolor_jax.data.objects import Objects, all_objects
-from yolor_jax.data.pipeline import train_batches
+from yolor_jax.data.pipeline import Reading, train_batches
 from yolor_jax.data.sources import open_source
 from yolor_jax.preparation import shapes
 
@@ -76,7 +76,7 @@ def test_batches_follow_the_order_and_go_on_anywhere(tmp_path):
     def batches(start, count, process=0, processes=1):
         made = train_batches(
             source, image_size=32, batch_size=4, max_targets=8, seed=0, start=start, order=order,
-            process_index=process, process_count=processes, threads=2,
+            reading=Reading(process, processes, threads=2),
         )  # fmt: skip
         return list(itertools.islice(made, count))
 

@@ -18,7 +18,7 @@ from jax._src import xla_bridge
 from tests.support.coco_folder import jpeg, with_orientation
 from yolor_jax.data.example import Batch, Example
 from yolor_jax.data.letterbox import letterbox
-from yolor_jax.data.pipeline import eval_batches, train_batches
+from yolor_jax.data.pipeline import Reading, eval_batches, train_batches
 from yolor_jax.preparation.dataset import open_dataset
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -91,7 +91,9 @@ def test_every_epoch_is_another_permutation(long_run):
 
 def test_order_depends_on_the_seed_alone(ten, long_run):
     for threads in (1, 5):
-        np.testing.assert_array_equal(order(take(ten, 8, threads=threads)), order(long_run))
+        np.testing.assert_array_equal(
+            order(take(ten, 8, reading=Reading(threads=threads))), order(long_run)
+        )
     np.testing.assert_array_equal(order(take(ten, 4, batch_size=8)), order(long_run))
     assert (order(take(ten, 8, seed=6)) != order(long_run)).any()
 
@@ -115,7 +117,7 @@ def test_a_resumed_batch_is_equal_in_every_field(ten, long_run):
 
 
 def test_processes_in_order_make_the_batch(ten, long_run):
-    parts = [take(ten, 6, process_index=p, process_count=2, start=4) for p in range(2)]
+    parts = [take(ten, 6, reading=Reading(p, 2), start=4) for p in range(2)]
     for step in range(6):
         for field, expected in enumerate(long_run[step + 1]):
             got = np.concatenate([part[step][field] for part in parts])
@@ -195,7 +197,7 @@ def test_evaluation_sees_every_image_once(ten, processes):
         list(
             eval_batches(
                 ten, image_size=32, batch_size=4, max_targets=3,
-                process_index=p, process_count=processes,
+                reading=Reading(p, processes),
             )
         )
         for p in range(processes)
@@ -219,7 +221,7 @@ def assert_equal(got, expected):
 
 def test_workers_make_the_same_batches_and_start_no_device(ten, long_run):
     source = WithoutDevices(ten.images, ten.boxes)
-    assert_equal(take(source, 5, start=12, workers=2), long_run[3:])
+    assert_equal(take(source, 5, start=12, reading=Reading(workers=2)), long_run[3:])
     assert not multiprocessing.active_children()
 
 
@@ -232,7 +234,7 @@ def test_partners_follow_each_image_and_depend_on_seed_and_example_alone(ten):
     drawn = np.concatenate([batch.index.reshape(-1, 4)[:, 1:] for batch in whole])
     assert set(drawn.ravel().tolist()) == set(range(10))
     assert_equal(take(ten, 4, start=8, partners=3), whole[2:])
-    half = take(ten, 6, partners=3, process_index=1, process_count=2)
+    half = take(ten, 6, partners=3, reading=Reading(1, 2))
     np.testing.assert_array_equal(half[0].index, whole[0].index[8:])
 
 
@@ -243,8 +245,8 @@ def test_partners_follow_each_image_and_depend_on_seed_and_example_alone(ten):
 def test_any_number_of_workers_from_any_position(ten, workers, start, processes):
     expected = take(ten, 5, start=start)
     for index in range(processes):
-        part = {"start": start, "process_index": index, "process_count": processes}
-        got = take(ten, 5, workers=workers, threads=1 + workers, **part)
+        part = Reading(index, processes, threads=1 + workers, workers=workers)
+        got = take(ten, 5, start=start, reading=part)
         half = slice(index * 4 // processes, (index + 1) * 4 // processes)
         assert_equal(got, [Batch(*(f[half] for f in batch)) for batch in expected])
 
@@ -254,7 +256,8 @@ def test_any_number_of_workers_from_any_position(ten, workers, start, processes)
 def test_workers_see_every_image_of_an_evaluation_once(ten, workers):
     sizes = {"image_size": 32, "batch_size": 4, "max_targets": 3}
     assert_equal(
-        list(eval_batches(ten, **sizes, workers=workers)), list(eval_batches(ten, **sizes))
+        list(eval_batches(ten, **sizes, reading=Reading(workers=workers))),
+        list(eval_batches(ten, **sizes)),
     )
 
 
@@ -262,7 +265,9 @@ def test_an_error_in_a_worker_has_the_same_words():
     source = InMemory([jpeg(20, 30), jpeg(20, 30)[:-30]], [[], []])
     said = []
     for workers in (0, 1):
-        batches = eval_batches(source, image_size=32, batch_size=1, max_targets=3, workers=workers)
+        batches = eval_batches(
+            source, image_size=32, batch_size=1, max_targets=3, reading=Reading(workers=workers)
+        )
         next(batches)
         with pytest.raises(ValueError) as error:
             next(batches)
@@ -273,17 +278,17 @@ def test_an_error_in_a_worker_has_the_same_words():
 
 def test_a_worker_that_ends_by_itself():
     with pytest.raises(ChildProcessError, match=r"ended with exit code 7; .* fewer workers"):
-        take(Deadly([b""], [[]]), 1, workers=1)
+        take(Deadly([b""], [[]]), 1, reading=Reading(workers=1))
     assert not multiprocessing.active_children()
 
 
 ENDLESS = """
 import signal
-from tests.data.test_pipeline import small, train_batches
+from tests.data.test_pipeline import Reading, small, train_batches
 signal.signal(signal.SIGINT, signal.default_int_handler)  # tests in the background ignore it
 if __name__ == "__main__":
     batches = train_batches(
-        small(10), image_size=32, batch_size=4, max_targets=3, seed=0, workers=2
+        small(10), image_size=32, batch_size=4, max_targets=3, seed=0, reading=Reading(workers=2)
     )
     for batch in batches:
         print("ready", flush=True)
@@ -331,19 +336,20 @@ def test_exif_is_not_applied_again():
 
 
 @pytest.mark.parametrize(
-    ("options", "sentence"),
+    ("batch_size", "start", "reading", "sentence"),
     [
-        ({"batch_size": 6, "process_count": 4}, "got batch_size=6 for process 0 of 4"),
-        ({"batch_size": 4, "process_index": 2, "process_count": 2}, "process 2 of 2"),
-        ({"batch_size": 0}, "got batch_size=0"),
-        ({"batch_size": 4, "start": -1}, "got start=-1"),
-        ({"batch_size": 4, "threads": 0}, "got threads=0, workers=0"),
-        ({"batch_size": 4, "workers": -1}, "workers=-1"),
+        (6, 0, {"process_count": 4}, "got batch_size=6 for 4 processes"),
+        (4, 0, {"process_index": 2, "process_count": 2}, "process 2 of 2"),
+        (0, 0, {}, "got batch_size=0"),
+        (4, -1, {}, "got start=-1"),
+        (4, 0, {"threads": 0}, "got threads=0, workers=0"),
+        (4, 0, {"workers": -1}, "workers=-1"),
     ],
 )
-def test_wrong_arguments_are_said_at_once(ten, options, sentence):
+def test_wrong_arguments_are_said_at_once(ten, batch_size, start, reading, sentence):
+    sizes = {"image_size": 32, "batch_size": batch_size, "max_targets": 3}
     with pytest.raises(ValueError, match=sentence):
-        train_batches(ten, image_size=32, max_targets=3, seed=0, **options)
+        train_batches(ten, **sizes, seed=0, start=start, reading=Reading(**reading))
 
 
 def test_real_images_the_whole_way(shared, tmp_path):

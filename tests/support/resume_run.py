@@ -19,7 +19,7 @@ import numpy as np
 
 from yolor_jax.augment.batch import augment
 from yolor_jax.augment.config import AugmentConfig
-from yolor_jax.data.pipeline import train_batches
+from yolor_jax.data.pipeline import Reading, train_batches
 from yolor_jax.detection.losses import LossConfig
 from yolor_jax.models import detector
 from yolor_jax.preparation.dataset import open_dataset
@@ -109,7 +109,7 @@ def main(folder: pathlib.Path, workdir: pathlib.Path) -> None:
             now, position, _ = checkpoints.restore_latest(abstract)
         batches = train_batches(
             source, image_size=SIZE, batch_size=RUN.batch_size, max_targets=8, seed=3,
-            start=position, threads=2,
+            start=position, reading=Reading(threads=2),
         )  # fmt: skip
         with metrics.JsonLines(workdir / "metrics.jsonl", keep_until=restored or 0) as writer:
             loop.train(

@@ -8,7 +8,7 @@ import pytest
 
 from yolor_jax.augment.batch import augment
 from yolor_jax.augment.config import AugmentConfig
-from yolor_jax.data.pipeline import train_batches
+from yolor_jax.data.pipeline import Reading, train_batches
 from yolor_jax.detection.losses import LossConfig
 from yolor_jax.models import detector
 from yolor_jax.preparation import shapes
@@ -61,8 +61,9 @@ def train(workdir, source, devices, until, seen):
             now, position, _ = checkpoints.restore_latest(abstract)
         start = int(now.step)
         batches = train_batches(
-            source, image_size=SIZE, batch_size=8, max_targets=8, seed=3, start=position, threads=2
-        )
+            source, image_size=SIZE, batch_size=8, max_targets=8, seed=3, start=position,
+            reading=Reading(threads=2),
+        )  # fmt: skip
         taken = (seen.append(batch.index.tolist()) or batch for batch in batches)
         rows = metrics.JsonLines(workdir / "metrics.jsonl", keep_until=start)
         before = len(seen)

@@ -12,6 +12,7 @@ Everything random beyond the order happens on the device (`augment`).
 """
 
 import contextlib
+import dataclasses
 import logging
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -25,7 +26,54 @@ from yolor_jax.data.workers import batches_of_workers
 from yolor_jax.errors import InputError
 
 _logger = logging.getLogger(__name__)
-_PARTNERS = 0x9A127  # makes these draws others than those of anything else with the same seed
+# Keeps these draws apart from those of anything else that uses the same seed.
+_PARTNERS = 0x9A127
+
+
+@dataclasses.dataclass(frozen=True)
+class Reading:
+    """How this process reads: its part of every batch, and what reads it. No batch depends on it.
+
+    Attributes:
+        process_index: which part of each batch to return; the parts in order make the batch.
+        process_count: number of processes that share a batch; must divide the batch size.
+        threads: threads that read and decode, in each worker.
+        workers: processes that make batches beside this one, in turn; with 0 the threads are of
+            this process. The main module of a program that uses workers needs the guard
+            ``if __name__ == "__main__"``, and its source must be one that pickles.
+
+    Raises:
+        InputError: there is no thread, a negative number of workers, or no such process.
+    """
+
+    process_index: int = 0
+    process_count: int = 1
+    threads: int = 16
+    workers: int = 0
+
+    def __post_init__(self):
+        if not 0 <= self.process_index < self.process_count:
+            raise InputError(
+                f"got process {self.process_index} of {self.process_count}; processes count from 0"
+            )
+        if self.threads < 1 or self.workers < 0:
+            raise InputError(
+                f"got threads={self.threads}, workers={self.workers}; expected at least one thread "
+                "and no negative number of processes"
+            )
+
+    def share(self, batch_size: int) -> int:
+        """Images of each batch that this process reads.
+
+        Raises:
+            InputError: the processes do not divide ``batch_size``, or it is below 1.
+        """
+        if batch_size < 1 or batch_size % self.process_count:
+            raise InputError(
+                f"got batch_size={batch_size} for {self.process_count} processes; expected a batch "
+                "size that the number of processes divides"
+            )
+        return batch_size // self.process_count
 
 
 def train_batches(
@@ -36,43 +84,35 @@ def train_batches(
     max_targets: int,
     seed: int,
     start: int = 0,
-    process_index: int = 0,
-    process_count: int = 1,
-    threads: int = 16,
-    workers: int = 0,
     order: Sequence[int] | None = None,
     partners: int = 0,
+    reading: Reading = Reading(),
 ) -> Iterator[Batch]:
     """Endless batches in an order that depends on `seed` alone.
 
     Args:
-        source: The split.
-        image_size: Side of the square canvas in pixels.
-        batch_size: Images of one batch over all processes together.
-        max_targets: Targets per image; of an image that has more, the largest are kept, and a line
-            in the log counts such images.
-        seed: Of the order, 0 .. 2**32 - 1.
-        start: Number of examples, over all processes, that were consumed before.
-        process_index: Which part of each batch to return: processes in order make the batch.
-        process_count: Number of processes; must divide `batch_size`.
-        threads: Threads that read and decode, in each worker.
-        workers: Processes that make batches beside this one, in turn; with 0 the threads are of
-            this process. Batches are the same. The main module of a program that uses workers needs
-            the guard ``if __name__ == "__main__"``, and `source` must be one that pickles.
-        order: Position in the split of every example of an endless run, such as a `WeightedOrder`;
-            None: each epoch another permutation, by `seed`.
-        partners: So many images, drawn from the whole split by `seed` and the example's number,
-            follow each image in its batch, for `AugmentConfig.partners`.
+        source: the split.
+        image_size: side of the square canvas in pixels.
+        batch_size: images of one batch over all processes together.
+        max_targets: targets per image, T; of an image that has more, the largest are kept, and a
+            line in the log counts such images.
+        seed: of the order, 0 .. 2**32 - 1.
+        start: number of examples, over all processes, that were consumed before.
+        order: position in the split of every example of an endless run, such as a `WeightedOrder`;
+            None for another permutation in each epoch, drawn from ``seed``.
+        partners: number of images, drawn from the whole split by ``seed`` and the example's number,
+            that follow each image in its batch, for `AugmentConfig.partners`.
+        reading: this process's part of each batch, and how many threads and workers read it.
 
     Returns:
-        An iterator of batches of ``batch_size // process_count`` images, times ``1 + partners``.
-        Its ``close()`` ends threads and workers; so does the end of the program, whatever ends it.
+        An iterator of batches of ``reading.share(batch_size) * (1 + partners)`` images, NumPy. Its
+        ``close()`` ends threads and workers; so does the end of the program, whatever ends it.
 
     Raises:
-        InputError: If an argument is out of range, or (later) an image cannot be decoded; the
-            message names it.
+        InputError: an argument is out of range, or (from the iterator) an image cannot be decoded;
+            the message names it.
     """
-    share = _share(batch_size, process_index, process_count)
+    share = reading.share(batch_size)
     if start < 0 or max_targets < 1 or image_size < 1:
         raise InputError(
             f"got start={start}, max_targets={max_targets}, image_size={image_size}; expected a "
@@ -83,15 +123,17 @@ def train_batches(
 
     def positions(number: int) -> list[int]:
         """Positions in the split of batch `number`, this process's share of it."""
-        first = start + number * batch_size + process_index * share
+        first = start + number * batch_size + reading.process_index * share
         return [
             position
             for count in range(first, first + share)
             for position in (order[count], *_drawn(len(source), partners, seed, count))
         ]
 
-    loader = BatchLoader(source, image_size=image_size, max_targets=max_targets, threads=threads)
-    return _batches(loader, _numbered(positions, sys.maxsize), share, threads, workers)
+    loader = BatchLoader(
+        source, image_size=image_size, max_targets=max_targets, threads=reading.threads
+    )
+    return _batches(loader, _numbered(positions, sys.maxsize), share, reading)
 
 
 def eval_batches(
@@ -100,26 +142,39 @@ def eval_batches(
     image_size: int,
     batch_size: int,
     max_targets: int,
-    process_index: int = 0,
-    process_count: int = 1,
-    threads: int = 16,
-    workers: int = 0,
+    reading: Reading = Reading(),
 ) -> Iterator[Batch]:
-    """Every image exactly once, in order; what is missing in the last batch has ``valid=False``.
+    """Every image exactly once, in order; the padding of the last batch has ``valid=False``.
 
-    All processes return equally many batches. Arguments as for `train_batches`; with
-    ``max_targets=0`` the batches come without targets, which evaluation does not need.
+    All processes return equally many batches: each batch is computed by all of them together.
+
+    Args:
+        source: the split.
+        image_size: side of the square canvas in pixels.
+        batch_size: images of one batch over all processes together.
+        max_targets: targets per image, T; with 0 the batches come without targets, which the COCO
+            protocol does not need.
+        reading: this process's part of each batch, and how many threads and workers read it.
+
+    Returns:
+        An iterator of batches of ``reading.share(batch_size)`` images, NumPy.
+
+    Raises:
+        InputError: an argument is out of range, or (from the iterator) an image cannot be decoded;
+            the message names it.
     """
-    share = _share(batch_size, process_index, process_count)
+    share = reading.share(batch_size)
 
     def positions(number: int) -> list[int]:
         """Positions in the split, -1 behind its end."""
-        first = number * batch_size + process_index * share
+        first = number * batch_size + reading.process_index * share
         return [i if i < len(source) else -1 for i in range(first, first + share)]
 
-    loader = BatchLoader(source, image_size=image_size, max_targets=max_targets, threads=threads)
+    loader = BatchLoader(
+        source, image_size=image_size, max_targets=max_targets, threads=reading.threads
+    )
     batch_count = -(-len(source) // batch_size)
-    return _batches(loader, _numbered(positions, batch_count), share, threads, workers)
+    return _batches(loader, _numbered(positions, batch_count), share, reading)
 
 
 def _drawn(images: int, number: int, seed: int, count: int) -> list[int]:
@@ -148,28 +203,16 @@ def _numbered(positions: Callable[[int], list[int]], length: int) -> grain.MapDa
     return grain.MapDataset.source(_Numbered(positions, length))
 
 
-def _share(batch_size: int, process_index: int, process_count: int) -> int:
-    """Images per process."""
-    if not 0 <= process_index < process_count or batch_size < 1 or batch_size % process_count:
-        raise InputError(
-            f"got batch_size={batch_size} for process {process_index} of {process_count}; "
-            "expected a batch size that the number of processes divides"
-        )
-    return batch_size // process_count
-
-
 def _batches(
-    loader: BatchLoader, positions: grain.MapDataset, share: int, threads: int, workers: int
+    loader: BatchLoader, positions: grain.MapDataset, share: int, reading: Reading
 ) -> Iterator[Batch]:
     """Reads ahead, with the threads of this process or in workers."""
-    if threads < 1 or workers < 0:
-        raise InputError(
-            f"got threads={threads}, workers={workers}; expected at least one thread and no "
-            "negative number of processes"
-        )
-    if workers:
-        return _reported(batches_of_workers(loader, iter(positions), workers), loader.max_targets)
-    at_once = 1 + -(-threads // share)  # as many as keep all threads busy where one ends
+    if reading.workers:
+        loaded = batches_of_workers(loader, iter(positions), reading.workers)
+        return _reported(loaded, loader.max_targets)
+    # So many batches have an image for every thread; one more, so that none of them waits for the
+    # slowest image of a batch that ends.
+    at_once = 1 + -(-reading.threads // share)
     options = grain.ReadOptions(num_threads=at_once, prefetch_buffer_size=at_once)
     return _reported(iter(positions.map(loader).to_iter_dataset(options)), loader.max_targets)
 

@@ -4,13 +4,12 @@ read = batch_reader(recipe, sources.train)
 with contextlib.closing(read(start=position, workers=recipe.data.workers)) as batches: ...
 """
 
-import functools
 from collections.abc import Callable, Iterator
 
 import jax
 
 from yolor_jax.data.example import Batch
-from yolor_jax.data.pipeline import train_batches
+from yolor_jax.data.pipeline import Reading, train_batches
 from yolor_jax.runs.recipe import Recipe
 from yolor_jax.runs.sources import Split, example_order
 
@@ -29,16 +28,24 @@ def batch_reader(recipe: Recipe, source: Split) -> Callable[..., Iterator[Batch]
     Raises:
         InputError: image weights are asked for, and no image shows an object.
     """
-    return functools.partial(
-        train_batches,
-        source,
-        image_size=recipe.image_size,
-        batch_size=recipe.batch_size,
-        max_targets=recipe.data.max_targets,
-        seed=recipe.seed,
-        process_index=jax.process_index(),
-        process_count=jax.process_count(),
-        threads=recipe.data.threads,
-        order=example_order(recipe, source),
-        partners=recipe.augment.decodes - 1,
-    )
+    order = example_order(recipe, source)
+
+    def read(*, start: int = 0, workers: int = 0) -> Iterator[Batch]:
+        return train_batches(
+            source,
+            image_size=recipe.image_size,
+            batch_size=recipe.batch_size,
+            max_targets=recipe.data.max_targets,
+            seed=recipe.seed,
+            start=start,
+            order=order,
+            partners=recipe.augment.decodes - 1,
+            reading=reading(recipe, workers=workers),
+        )
+
+    return read
+
+
+def reading(recipe: Recipe, *, workers: int) -> Reading:
+    """How this process reads its part of every batch, with ``workers`` processes beside it."""
+    return Reading(jax.process_index(), jax.process_count(), recipe.data.threads, workers)

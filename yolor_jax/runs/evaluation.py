@@ -10,7 +10,6 @@ import pathlib
 from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
-import jax
 from jax.sharding import Mesh
 
 from yolor_jax.data.example import Batch
@@ -22,6 +21,7 @@ from yolor_jax.evaluation.evaluate import Evaluation
 from yolor_jax.evaluation.tasks import evaluate_tasks, task_numbers
 from yolor_jax.models.detector import Detector
 from yolor_jax.runs import preflight, programs
+from yolor_jax.runs.batches import reading
 from yolor_jax.runs.recipe import Recipe
 from yolor_jax.runs.sources import Split
 from yolor_jax.runs.trained import Trained
@@ -76,10 +76,7 @@ def make_evaluator(
             image_size=recipe.image_size,
             batch_size=programs.evaluation_batch_size(recipe, mesh),
             max_targets=max_targets,
-            process_index=jax.process_index(),
-            process_count=jax.process_count(),
-            threads=recipe.data.threads,
-            workers=recipe.data.workers,
+            reading=reading(recipe, workers=recipe.data.workers),
         )
 
     def evaluator(variables: Mapping) -> Evaluation:

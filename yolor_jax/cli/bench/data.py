@@ -107,10 +107,6 @@ def _check(args: argparse.Namespace) -> None:
             raise InputError(f"--{name} is {getattr(args, name)}; expected at least 1")
     if not hasattr(os, "sched_setaffinity"):
         raise InputError("this system cannot keep a process on one core; the bench needs Linux")
-    if args.batch_size % 4:
-        raise InputError(
-            f"--batch-size is {args.batch_size}; expected a multiple of 4, the images of a mosaic"
-        )
 
 
 def _measure(source: "Source", args: argparse.Namespace, number: int) -> Round:
@@ -135,7 +131,7 @@ def _host_part(source: "Source", args: argparse.Namespace, number: int) -> tuple
 
 
 def _batches(source: "Source", args: argparse.Namespace, start: int = 0) -> Iterator["Batch"]:
-    from yolor_jax.data.pipeline import train_batches
+    from yolor_jax.data.pipeline import Reading, train_batches
 
     return train_batches(
         source,
@@ -144,8 +140,7 @@ def _batches(source: "Source", args: argparse.Namespace, start: int = 0) -> Iter
         max_targets=120,
         seed=0,
         start=start,
-        threads=args.threads,
-        workers=args.workers,
+        reading=Reading(threads=args.threads, workers=args.workers),
     )
 
 
