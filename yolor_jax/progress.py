@@ -4,9 +4,9 @@ with progress(total=4000, unit="step") as bar:
     bar.update()
 """
 
+import io
 import sys
 from collections.abc import Iterable
-from typing import TextIO
 
 import tqdm
 
@@ -35,7 +35,7 @@ def progress(iterable: Iterable | None = None, **options) -> tqdm.tqdm:
 class _Lines:
     """Turns what would be drawn in place into lines."""
 
-    def __init__(self, stream: TextIO):
+    def __init__(self, stream: io.TextIOBase):
         self._stream = stream
 
     def write(self, text: str) -> None:

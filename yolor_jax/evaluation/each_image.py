@@ -15,10 +15,10 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import Sharding
 from jaxtyping import Int, PyTree
-from tqdm import tqdm
 
 from yolor_jax.data.example import Batch
 from yolor_jax.errors import InputError
+from yolor_jax.progress import progress as progress_bar
 
 
 def each_image(
@@ -54,7 +54,7 @@ def each_image(
     """
     seen = np.zeros(len(ids), np.int64)
     hidden = not progress or jax.process_index() != 0
-    with tqdm(total=len(ids), desc=title, unit="image", disable=hidden) as bar:
+    with progress_bar(total=len(ids), desc=title, unit="image", disable=hidden) as bar:
         for index, outputs in _in_turn(compute, variables, batches, inputs, sharding):
             _count(seen, index)
             yield index, outputs

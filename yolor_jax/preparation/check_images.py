@@ -12,10 +12,10 @@ from collections.abc import Set
 from concurrent.futures import ThreadPoolExecutor
 
 import cv2
-from tqdm import tqdm
 
 from yolor_jax.data.encoded import check
 from yolor_jax.preparation.coco_files import Original
+from yolor_jax.progress import progress as progress_bar
 
 _PER_FLUSH = 128
 
@@ -47,7 +47,7 @@ def check_images(
         if files.get(result["name"]) == (result.get("size"), result.get("stamp")):
             found[result["name"]] = result
     remaining = iter([name for name in present if name not in found])
-    bar = tqdm(
+    bar = progress_bar(
         desc=f"verifying {original.split}", unit="image", total=len(present),
         initial=sum(name in found for name in present), disable=not progress,
     )  # fmt: skip

@@ -13,12 +13,12 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
-from tqdm import tqdm
 
 from yolor_jax.data.encoded import apply_orientation
 from yolor_jax.preparation import annotations, records
 from yolor_jax.preparation.coco_files import File, Original
 from yolor_jax.preparation.report import Report
+from yolor_jax.progress import progress as progress_bar
 
 
 class Planned(NamedTuple):
@@ -111,7 +111,9 @@ def read_planned(
         labels: Class of each category id.
         progress: Whether to show a bar.
     """
-    bar = tqdm(planned, desc=f"writing {original.split}", unit="image", disable=not progress)
+    bar = progress_bar(
+        planned, desc=f"writing {original.split}", unit="image", disable=not progress
+    )
     for plan in bar:
         data = original.read(plan.image["file_name"])
         categories = [plan.annotations[row]["category_id"] for row in plan.rows]

@@ -17,9 +17,9 @@ from collections.abc import Iterator
 import cv2
 import numpy as np
 from jaxtyping import Float32
-from tqdm import tqdm
 
 from yolor_jax.preparation import painting, records
+from yolor_jax.progress import progress as progress_bar
 
 SIZES = {"train": 4000, "validation": 300}
 VERSION = 1
@@ -67,7 +67,9 @@ def prepare(
 def _records(seed: int, split: str, size: int, progress: bool) -> Iterator[records.Record]:
     """Draws the pictures of a split one by one, with annotation ids that count through it."""
     annotation_id = 0
-    indices = tqdm(range(size), desc=f"drawing shapes/{split}", unit="image", disable=not progress)
+    indices = progress_bar(
+        range(size), desc=f"drawing shapes/{split}", unit="image", disable=not progress
+    )
     for index in indices:
         record = draw(seed=seed, split=split, index=index)
         for annotation in record.annotations:

@@ -14,13 +14,13 @@ from collections.abc import Iterator
 
 import tensorflow_datasets as tfds
 from google.protobuf.message import DecodeError
-from tqdm import tqdm
 
 from yolor_jax.data import classes, stored
 from yolor_jax.data.encoded import read_header
 from yolor_jax.errors import InputError
 from yolor_jax.preparation import tfrecord
 from yolor_jax.preparation.coco_files import File, Original
+from yolor_jax.progress import progress as progress_bar
 
 
 def open_split(path: pathlib.Path, split: str, *, progress: bool) -> Original:
@@ -74,7 +74,7 @@ def _records(
             f"{len(missing)} of {len(shards)} files of the split {split.name!r} are missing: "
             f"{', '.join(missing[:3])}; copy the directory again"
         )
-    bar = tqdm(
+    bar = progress_bar(
         total=split.num_examples, desc=f"reading {split.name}", unit="image", disable=not progress
     )
     with bar:

@@ -9,11 +9,11 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
-from tqdm import tqdm
 
 from yolor_jax.data.encoded import check
 from yolor_jax.data.sources import Source
 from yolor_jax.preparation.report import Report
+from yolor_jax.progress import progress as progress_bar
 
 
 class Verified(NamedTuple):
@@ -38,7 +38,7 @@ def verify(source: Source, *, progress: bool = True) -> Verified:
         progress: Whether to show a bar.
     """
     images, targets, faults = 0, 0, []
-    bar = tqdm(
+    bar = progress_bar(
         total=len(source), desc=f"verifying {source.split}", unit="image", disable=not progress
     )
     with bar, ThreadPoolExecutor(os.cpu_count()) as pool:

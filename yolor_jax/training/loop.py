@@ -24,9 +24,9 @@ from typing import NamedTuple
 
 import jax
 import numpy as np
-import tqdm
 
 from yolor_jax.data.example import Batch
+from yolor_jax.progress import progress as progress_bar
 from yolor_jax.training import bad_batch
 from yolor_jax.training import metrics as metrics_lib
 from yolor_jax.training.checkpoints.checkpoint import Checkpoints
@@ -127,8 +127,8 @@ def train(
         return state
     window = _Window(run.batch_size)
     pending: collections.deque[_Pending] = collections.deque()
-    with tqdm.tqdm(
-        total=run.total_steps, initial=start, disable=not progress, unit="step", dynamic_ncols=True
+    with progress_bar(
+        total=run.total_steps, initial=start, disable=not progress, unit="step"
     ) as bar:
         for step in range(start + 1, run.total_steps + 1):
             with window.data_wait():
