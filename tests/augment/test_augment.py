@@ -36,7 +36,7 @@ def a_batch(count=8, size=16, targets=3, seed=0):
     boxes = np.where(mask[..., None], corners.reshape(count, targets, 4), 0)
     return Batch(
         image=rng.integers(0, 256, (count, size, size, 3), dtype=np.uint8),
-        boxes=boxes.astype(np.float32),
+        boxes_xyxy=boxes.astype(np.float32),
         labels=rng.integers(0, 6, (count, targets), dtype=np.int32),
         mask=mask,
         is_crowd=np.zeros((count, targets), bool),
@@ -120,8 +120,8 @@ def test_always_never_and_half():
     half = flip[0.5](key, batch)
     flipped = (np.asarray(half.image) == batch.image[:, :, ::-1]).all(axis=(1, 2, 3))
     assert 20 <= flipped.sum() <= 44
-    np.testing.assert_array_equal(half.boxes[flipped], always.boxes[flipped])
-    np.testing.assert_array_equal(half.boxes[~flipped], batch.boxes[~flipped])
+    np.testing.assert_array_equal(half.boxes_xyxy[flipped], always.boxes_xyxy[flipped])
+    np.testing.assert_array_equal(half.boxes_xyxy[~flipped], batch.boxes_xyxy[~flipped])
     never = augment(key, batch, NO_AUGMENTATION)
     for got, expected in zip(never, batch, strict=True):
         np.testing.assert_array_equal(got, expected)
@@ -136,7 +136,7 @@ def test_contract():
         assert got.shape == given.shape and got.dtype == given.dtype
         if name in ("index", "original_size", "letterbox", "valid"):
             np.testing.assert_array_equal(got, given)
-    mask, boxes = np.asarray(result.mask), np.asarray(result.boxes)
+    mask, boxes = np.asarray(result.mask), np.asarray(result.boxes_xyxy)
     assert (boxes[~mask] == 0).all()
     boxes = boxes[mask]
     assert (boxes[:, 0] <= boxes[:, 2]).all() and boxes.min() >= 0 and boxes.max() <= 16
@@ -157,18 +157,20 @@ def test_vertical_flip_mirrors_pixels_and_boxes():
     batch = a_batch()
     result = only(flip_vertical=1.0)(jax.random.key(0), batch)
     np.testing.assert_array_equal(result.image, batch.image[:, ::-1])
-    left, top, right, bottom = np.moveaxis(batch.boxes, -1, 0)
+    left, top, right, bottom = np.moveaxis(batch.boxes_xyxy, -1, 0)
     expected = np.where(
         batch.mask[..., None], np.stack([left, 16 - bottom, right, 16 - top], -1), 0
     )
-    np.testing.assert_allclose(result.boxes, expected, atol=1e-5)
+    np.testing.assert_allclose(result.boxes_xyxy, expected, atol=1e-5)
 
 
 def test_no_targets():
     batch = a_batch()
-    batch = batch._replace(mask=np.zeros_like(batch.mask), boxes=np.zeros_like(batch.boxes))
+    batch = batch._replace(
+        mask=np.zeros_like(batch.mask), boxes_xyxy=np.zeros_like(batch.boxes_xyxy)
+    )
     result = flip[1.0](jax.random.key(0), batch)
-    assert (np.asarray(result.boxes) == 0).all()
+    assert (np.asarray(result.boxes_xyxy) == 0).all()
 
 
 @pytest.mark.parametrize(

@@ -54,7 +54,7 @@ def pictures(count, seed=0, crowd=False):
     mask = np.tile([False, True, False], (count, 1))
     return Batch(
         image=np.stack(image),
-        boxes=np.stack(boxes),
+        boxes_xyxy=np.stack(boxes),
         labels=np.where(mask, np.arange(count)[:, None] % 10, 0).astype(np.int32),
         mask=mask,
         is_crowd=mask & crowd,
@@ -78,7 +78,7 @@ def require_boxes_on_objects(result, tolerance, largest):
     """`largest`: the area that an object may have at most and yet be no target."""
     found = 0
     for image, boxes, labels, mask in zip(
-        np.asarray(result.image), np.asarray(result.boxes), np.asarray(result.labels),
+        np.asarray(result.image), np.asarray(result.boxes_xyxy), np.asarray(result.labels),
         np.asarray(result.mask), strict=True,
     ):  # fmt: skip
         assert (boxes[~mask] == 0).all() and (labels[~mask] == 0).all()
@@ -100,7 +100,7 @@ def test_boxes_sit_on_their_objects_and_no_padding_is_pasted(changes):
     """To the pixel, which is magnified by up to 1.4, half a pixel of letterbox included."""
     config, run = dataclasses.replace(MOSAIC, **changes), compiled(**changes)
     batch, found = pictures(36), 0
-    area = np.prod(batch.boxes[:, 1, 2:] - batch.boxes[:, 1, :2], axis=-1).max()
+    area = np.prod(batch.boxes_xyxy[:, 1, 2:] - batch.boxes_xyxy[:, 1, :2], axis=-1).max()
     for seed in range(2):
         result = run(jax.random.key(seed), batch)
         assert len(result.image) == 36 // config.decodes
@@ -115,7 +115,7 @@ def test_boxes_enclose_their_objects_under_rotation_and_shear():
     batch, found = pictures(16), 0
     result = jax.tree.map(np.asarray, run(jax.random.key(3), batch))
     for image, boxes, labels, mask in zip(
-        result.image, result.boxes, result.labels, result.mask, strict=True
+        result.image, result.boxes_xyxy, result.labels, result.mask, strict=True
     ):
         for box, label in zip(boxes[mask], labels[mask], strict=True):
             around, count = seen(image, label)
@@ -199,7 +199,7 @@ def test_an_image_depends_on_its_group_alone():
     changed = four(key, batch._replace(image=np.where(others, np.uint8(7), batch.image)))
     for got in (part, changed):
         np.testing.assert_array_equal(got.image[:4], whole.image[:4])
-        np.testing.assert_array_equal(got.boxes[:4], whole.boxes[:4])
+        np.testing.assert_array_equal(got.boxes_xyxy[:4], whole.boxes_xyxy[:4])
 
 
 def test_without_composing_it_is_the_augmentation_without_mosaic_and_mixup():
@@ -241,26 +241,30 @@ def test_of_too_many_targets_the_largest_are_kept():
     batch, key = pictures(8), jax.random.key(6)
     many = jax.tree.map(np.asarray, four(key, batch))
     few = jax.tree.map(np.asarray, compiled(max_targets=1)(key, batch))
-    assert many.boxes.shape == (8, 3, 4) and few.boxes.shape == (8, 1, 4)
-    area = np.prod(many.boxes[..., 2:] - many.boxes[..., :2], axis=-1)
+    assert many.boxes_xyxy.shape == (8, 3, 4) and few.boxes_xyxy.shape == (8, 1, 4)
+    area = np.prod(many.boxes_xyxy[..., 2:] - many.boxes_xyxy[..., :2], axis=-1)
     assert (many.mask.sum(1) > 1).any()
     for i in range(8):
         if many.mask[i].any():
-            np.testing.assert_array_equal(few.boxes[i, 0], many.boxes[i, area[i].argmax()])
+            np.testing.assert_array_equal(
+                few.boxes_xyxy[i, 0], many.boxes_xyxy[i, area[i].argmax()]
+            )
 
 
 def test_crowds_stay_crowds_and_images_without_targets_work():
     crowds = four(jax.random.key(0), pictures(8, crowd=True))
     assert crowds.is_crowd.any() and (np.asarray(crowds.is_crowd) == crowds.mask).all()
     batch = pictures(8)
-    nothing = batch._replace(mask=np.zeros_like(batch.mask), boxes=np.zeros_like(batch.boxes))
+    nothing = batch._replace(
+        mask=np.zeros_like(batch.mask), boxes_xyxy=np.zeros_like(batch.boxes_xyxy)
+    )
     result = four(jax.random.key(0), nothing)
-    assert not result.mask.any() and (np.asarray(result.boxes) == 0).all()
+    assert not result.mask.any() and (np.asarray(result.boxes_xyxy) == 0).all()
     none = batch._replace(
-        boxes=batch.boxes[:, :0], labels=batch.labels[:, :0], mask=batch.mask[:, :0],
+        boxes_xyxy=batch.boxes_xyxy[:, :0], labels=batch.labels[:, :0], mask=batch.mask[:, :0],
         is_crowd=batch.is_crowd[:, :0],
     )  # fmt: skip
-    assert four(jax.random.key(0), none).boxes.shape == (8, 0, 4)
+    assert four(jax.random.key(0), none).boxes_xyxy.shape == (8, 0, 4)
 
 
 def test_groups_that_do_not_fit():

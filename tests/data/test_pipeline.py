@@ -133,7 +133,7 @@ def test_shapes_types_and_padding(long_run):
     batch = long_run[0]
     expected = {
         "image": ((4, 32, 32, 3), np.uint8),
-        "boxes": ((4, 3, 4), np.float32),
+        "boxes_xyxy": ((4, 3, 4), np.float32),
         "labels": ((4, 3), np.int32),
         "mask": ((4, 3), np.bool_),
         "is_crowd": ((4, 3), np.bool_),
@@ -144,7 +144,7 @@ def test_shapes_types_and_padding(long_run):
     }
     assert {k: (v.shape, v.dtype) for k, v in batch._asdict().items()} == expected
     np.testing.assert_array_equal(batch.mask, [[True, False, False]] * 4)
-    assert (batch.boxes[~batch.mask] == 0).all() and batch.valid.all()
+    assert (batch.boxes_xyxy[~batch.mask] == 0).all() and batch.valid.all()
     np.testing.assert_array_equal(batch.original_size, [[20 + i, 30] for i in batch.index])
 
 
@@ -158,14 +158,14 @@ def test_boxes_follow_the_pixels():
     np.testing.assert_allclose(batch.letterbox[0], [3.2, 0, 64])
     ys, xs = np.nonzero(batch.image[0, ..., 0] > 127)
     np.testing.assert_allclose(
-        batch.boxes[0, 0], [xs.min(), ys.min(), xs.max() + 1, ys.max() + 1], atol=1
+        batch.boxes_xyxy[0, 0], [xs.min(), ys.min(), xs.max() + 1, ys.max() + 1], atol=1
     )
-    np.testing.assert_allclose(batch.boxes[0, 0], [128, 102.4, 256, 160], atol=1e-4)
-    np.testing.assert_allclose(batch.boxes[0, 1], [0, 64, 320, 256], atol=1e-4)
+    np.testing.assert_allclose(batch.boxes_xyxy[0, 0], [128, 102.4, 256, 160], atol=1e-4)
+    np.testing.assert_allclose(batch.boxes_xyxy[0, 1], [0, 64, 320, 256], atol=1e-4)
     np.testing.assert_array_equal(batch.is_crowd[0], [False, True, False, False])
     np.testing.assert_array_equal(batch.labels[0], [0, 1, 0, 0])
     scale, pad_x, pad_y = batch.letterbox[0]
-    back = (batch.boxes[0, 0] - [pad_x, pad_y, pad_x, pad_y]) / scale
+    back = (batch.boxes_xyxy[0, 0] - [pad_x, pad_y, pad_x, pad_y]) / scale
     np.testing.assert_allclose(back, [40, 12, 80, 30], atol=1e-4)
 
 
@@ -175,7 +175,7 @@ def test_too_many_targets_keep_the_largest_and_say_so(caplog):
     with caplog.at_level(logging.WARNING):
         batch = take(source, 1, batch_size=1)[0]
     np.testing.assert_array_equal(batch.labels[0], [1, 3, 4])
-    np.testing.assert_array_equal(batch.boxes[0, 1], [1, 1, 9, 9])
+    np.testing.assert_array_equal(batch.boxes_xyxy[0, 1], [1, 1, 9, 9])
     assert "000.jpg has 5 targets, more than max_targets=3" in caplog.text
     assert "raise max_targets to keep all" in caplog.text
 
@@ -183,12 +183,12 @@ def test_too_many_targets_keep_the_largest_and_say_so(caplog):
 def test_evaluation_may_go_without_targets(caplog):
     source = InMemory([jpeg(32, 32)], [[[0, 0, 5, 5]]])
     batch = next(eval_batches(source, image_size=32, batch_size=1, max_targets=0))
-    assert batch.boxes.shape == (1, 0, 4) and not caplog.records
+    assert batch.boxes_xyxy.shape == (1, 0, 4) and not caplog.records
 
 
 def test_no_targets_at_all():
     batch = take(InMemory([jpeg(32, 32)], [[]]), 1, batch_size=2)[0]
-    assert not batch.mask.any() and (batch.boxes == 0).all() and batch.valid.all()
+    assert not batch.mask.any() and (batch.boxes_xyxy == 0).all() and batch.valid.all()
 
 
 @pytest.mark.parametrize("processes", [1, 2, 4])
@@ -365,5 +365,5 @@ def test_real_images_the_whole_way(shared, tmp_path):
     np.testing.assert_array_equal(batch.letterbox[row], parameters)
     # Annotation 1: 236.98, 142.51, 24.7 x 69.5 of 640 x 426: scale 1/2, padding 53.5 (213 rows).
     expected = [118.49, 71.255 + 53.5, 130.84, 106.005 + 53.5]
-    np.testing.assert_allclose(batch.boxes[row, 0], expected, atol=1e-3)
+    np.testing.assert_allclose(batch.boxes_xyxy[row, 0], expected, atol=1e-3)
     assert sum(int(b.mask.sum()) for b in [batch, *batches]) == 903

@@ -63,7 +63,7 @@ def batches(positions, batch_size):
         image[:, 0, 0, 0] = index.astype(np.uint8)
         yield Batch(
             image=image,
-            boxes=np.zeros((batch_size, 1, 4), np.float32),
+            boxes_xyxy=np.zeros((batch_size, 1, 4), np.float32),
             labels=np.zeros((batch_size, 1), np.int32),
             mask=np.zeros((batch_size, 1), bool),
             is_crowd=np.zeros((batch_size, 1), bool),
@@ -216,7 +216,7 @@ def test_true_boxes_through_letterbox_and_back_score_one(shared, tmp_path):
     def predict(variables, image, letterbox, original_size):
         batch = sent[-1]
         mask = jnp.asarray(batch.mask & ~batch.is_crowd)
-        boxes_xyxy = letterbox_to_original(batch.boxes, letterbox, original_size)
+        boxes_xyxy = letterbox_to_original(batch.boxes_xyxy, letterbox, original_size)
         scores = jnp.where(mask, jnp.float32(0.9), 0)
         return Detections(boxes_xyxy, scores, jnp.asarray(batch.labels), mask)
 

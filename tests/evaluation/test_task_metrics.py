@@ -73,7 +73,7 @@ def with_targets(truth, positions, batch_size):
         boxes_xyxy = truth.boxes[batch.index] * 0.5 + np.float32([2, 12, 2, 12])
         mask = np.tile(batch.valid[:, None], (1, 2)) & (batch.index < len(truth.boxes) - 1)[:, None]
         yield batch._replace(
-            boxes=np.where(mask[..., None], boxes_xyxy, 0).astype(np.float32),
+            boxes_xyxy=np.where(mask[..., None], boxes_xyxy, 0).astype(np.float32),
             labels=truth.labels[batch.index],
             mask=mask,
             is_crowd=np.zeros_like(mask),

@@ -43,7 +43,7 @@ def test_the_first_images_as_the_steps_augment_them(count, tmp_path, monkeypatch
     whole = jax.jit(functools.partial(augment, config=CONFIG))
     seen = [whole(jax.random.fold_in(key, 3 + i), batch) for i, batch in enumerate(batches)]
     rows = itertools.chain.from_iterable(
-        zip(*map(np.asarray, (b.image, b.boxes, b.labels, b.mask)), strict=True) for b in seen
+        zip(*map(np.asarray, (b.image, b.boxes_xyxy, b.labels, b.mask)), strict=True) for b in seen
     )
     for (image, boxes, labels), row in zip(drawn, rows, strict=False):
         np.testing.assert_array_equal(image, row[0])

@@ -67,7 +67,7 @@ def test_the_image_at_fault_is_named_and_marked(stopped, capsys, monkeypatch):
 
         def by_area(outputs, batch):
             total, terms = loss(outputs, batch)
-            width = jnp.where(batch.mask, batch.boxes[..., 2] - batch.boxes[..., 0], 1.0)
+            width = jnp.where(batch.mask, batch.boxes_xyxy[..., 2] - batch.boxes_xyxy[..., 0], 1.0)
             return total / width.prod(), terms | {"total": terms["total"] / width.prod()}
 
         return by_area
@@ -75,7 +75,7 @@ def test_the_image_at_fault_is_named_and_marked(stopped, capsys, monkeypatch):
     monkeypatch.setattr(programs, "loss_of", divided)
     batch = jax.tree.map(np.copy, bad.batch)
     assert batch.mask[2, 0]
-    batch.boxes[2, 0, 2] = batch.boxes[2, 0, 0]
+    batch.boxes_xyxy[2, 0, 2] = batch.boxes_xyxy[2, 0, 0]
     path = bad_batch.save(workdir, bad._replace(batch=batch))
     assert main(["doctor", "--replay", str(path)]) == 0
     out = capsys.readouterr().out

@@ -50,7 +50,7 @@ def make_batch(batch_size: int, *, seed: int = 0, size=SIZE, targets: int = 3, c
     side = rng.uniform(size[0] / 8, size[0] / 2, (batch_size, targets, 2))
     return Batch(
         image=rng.integers(0, 256, (batch_size, *size, 3), dtype=np.uint8),
-        boxes=np.concatenate([corner, corner + side], -1).astype(np.float32),
+        boxes_xyxy=np.concatenate([corner, corner + side], -1).astype(np.float32),
         labels=rng.integers(0, classes, (batch_size, targets)).astype(np.int32),
         mask=np.arange(batch_size * targets).reshape(batch_size, targets) % 2 == 0,
         is_crowd=np.zeros((batch_size, targets), bool),

@@ -26,6 +26,16 @@ def test_round_trip(tmp_path):
     equal(bad_batch.load(path), bad)
 
 
+def test_a_file_of_older_runs_is_read(tmp_path):
+    bad = make(tiny_run.make_batch(4), [5, 6, 7, 8])
+    path = bad_batch.save(tmp_path, bad)
+    with np.load(path) as file:
+        arrays = dict(file)
+    arrays["batch_boxes"] = arrays.pop("batch_boxes_xyxy")  # no format in the name, once
+    np.savez_compressed(path, **arrays)
+    equal(bad_batch.load(path), bad)
+
+
 def test_shares_of_several_processes_are_one_batch(tmp_path, monkeypatch):
     whole = tiny_run.make_batch(4)
     monkeypatch.setattr(jax, "process_count", lambda: 2)

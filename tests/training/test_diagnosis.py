@@ -83,13 +83,13 @@ def test_a_loss_that_is_not_finite_names_its_image_and_odd_boxes_are_counted(net
 
     def loss(outputs, batch):
         total, terms = tiny_run.square_loss(outputs, batch)
-        area = (batch.boxes[..., 2] - batch.boxes[..., 0]).prod()
+        area = (batch.boxes_xyxy[..., 2] - batch.boxes_xyxy[..., 0]).prod()
         return total / area, {"total": terms["total"] / area}
 
     batch = dark_batch()
-    batch.boxes[0, 0, 3] = batch.boxes[0, 0, 1]  # odd, and harmless to this loss
-    batch.boxes[1, 0, 2] = batch.boxes[1, 0, 0]
-    batch.boxes[3, 1, 0] = np.nan
+    batch.boxes_xyxy[0, 0, 3] = batch.boxes_xyxy[0, 0, 1]  # odd, and harmless to this loss
+    batch.boxes_xyxy[1, 0, 2] = batch.boxes_xyxy[1, 0, 0]
+    batch.boxes_xyxy[3, 1, 0] = np.nan
     batch.mask[:] = True
     found = diagnosis.diagnose(module, loss, variables, batch)
     assert found.first_not_finite() is None

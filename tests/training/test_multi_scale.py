@@ -28,7 +28,7 @@ def test_pixels_are_opencv_s_and_boxes_follow(side):
     ]
     assert got.image.dtype == np.uint8
     np.testing.assert_allclose(np.int32(got.image), np.int32(expected), atol=1)
-    np.testing.assert_allclose(got.boxes, batch.boxes * side / 16, rtol=1e-6)
+    np.testing.assert_allclose(got.boxes_xyxy, batch.boxes_xyxy * side / 16, rtol=1e-6)
     np.testing.assert_allclose(got.letterbox, np.tile([0.5, 0, 3], (3, 1)) * side / 16, rtol=1e-6)
     for name in ("labels", "mask", "is_crowd", "index", "original_size", "valid"):
         np.testing.assert_array_equal(getattr(got, name), getattr(batch, name))
@@ -37,7 +37,7 @@ def test_pixels_are_opencv_s_and_boxes_follow(side):
 def test_the_same_size_is_the_same_batch():
     batch = tiny_run.make_batch(2, targets=0)
     assert resize(batch, tiny_run.SIZE[0]) is batch
-    assert jax.jit(functools.partial(resize, side=12))(batch).boxes.shape == (2, 0, 4)
+    assert jax.jit(functools.partial(resize, side=12))(batch).boxes_xyxy.shape == (2, 0, 4)
 
 
 def test_a_step_among_its_four_neighbours():

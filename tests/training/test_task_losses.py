@@ -192,7 +192,9 @@ def test_all_terms_with_their_gains():
     assert terms["classify"] == pytest.approx(want, rel=1e-6)
     embed = [np.asarray(level) for level in outputs.embed]
     objects = crowd.mask & ~crowd.is_crowd  # but is no object to be known again
-    want = 0.25 * numpy_loss(*numpy_samples(embed, crowd.boxes, objects, (8, 16, 32)), TEMPERATURE)
+    want = 0.25 * numpy_loss(
+        *numpy_samples(embed, crowd.boxes_xyxy, objects, (8, 16, 32)), TEMPERATURE
+    )
     assert want > 0 and terms["embed"] == pytest.approx(want, rel=1e-5)
 
     total = float(alone["total"] + terms["classify"] + terms["embed"])

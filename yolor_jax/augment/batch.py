@@ -59,9 +59,9 @@ def augment(
     if config.mixup:
         sample = overlay(_folded(keys, _MIXUP), sample, config, composing)
     image, boxes_xyxy = jax.vmap(lambda *one: _recolour_and_flip(*one, config))(
-        keys, sample.image, sample.boxes, sample.mask
+        keys, sample.image, sample.boxes_xyxy, sample.mask
     )
-    sample = sample._replace(image=image, boxes=boxes_xyxy)
+    sample = sample._replace(image=image, boxes_xyxy=boxes_xyxy)
     return Batch(*(field[:: config.decodes] for field in batch))._replace(**sample._asdict())
 
 

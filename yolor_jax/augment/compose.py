@@ -27,7 +27,7 @@ class Sample(NamedTuple):
     """Images with their targets: the fields of `Batch` that augmentation changes."""
 
     image: UInt8[Array, "*B H W 3"]
-    boxes: Float32[Array, "*B T 4"]
+    boxes_xyxy: Float32[Array, "*B T 4"]
     labels: Int32[Array, "*B T"]
     mask: Bool[Array, "*B T"]
     is_crowd: Bool[Array, "*B T"]
@@ -116,7 +116,7 @@ def _move(key, members, batch: Batch, config: AugmentConfig, composing) -> Sampl
         shear=config.shear, perspective=config.perspective,
     )  # fmt: skip
     matrix = affine.affine_matrix(draws, canvas, size)
-    before = mosaic.tile_boxes(tiles, batch.boxes[tiles.member], canvas)  # [K, T, 4]
+    before = mosaic.tile_boxes(tiles, batch.boxes_xyxy[tiles.member], canvas)  # [K, T, 4]
     after = affine.move_boxes(before, matrix, size)
     kept = affine.are_candidates(before, after, draws.scale)
     kept &= batch.mask[tiles.member] & tiles.used[:, None]  # [K, T]
@@ -182,11 +182,11 @@ def _mix(key, own: Sample, other: Sample, config: AugmentConfig, composing) -> S
 
 def _largest(sample: Sample, count: int) -> Sample:
     """The `count` largest targets, in order of size; padded ones are zero."""
-    area = jnp.where(sample.mask, boxes.area(sample.boxes), -1.0)
+    area = jnp.where(sample.mask, boxes.area(sample.boxes_xyxy), -1.0)
     # Not top_k: it would be computed for all devices together.
     first = jnp.argsort(-area)[:count]
     mask = sample.mask[first]
-    boxes_xyxy = jnp.where(mask[:, None], sample.boxes[first], 0.0)
+    boxes_xyxy = jnp.where(mask[:, None], sample.boxes_xyxy[first], 0.0)
     labels = jnp.where(mask, sample.labels[first], 0)
     largest = (boxes_xyxy, labels, mask, sample.is_crowd[first] & mask)
     missing = count - mask.shape[0]

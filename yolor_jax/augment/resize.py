@@ -32,7 +32,8 @@ def resize(batch: Batch, side: int) -> Batch:
         side: of the result in pixels.
 
     Returns:
-        A batch with other ``image``, ``boxes`` and ``letterbox``; the same if H and W are ``side``.
+        A batch with other ``image``, ``boxes_xyxy`` and ``letterbox``; the same one if H and W are
+        ``side``.
     """
     height, width = batch.image.shape[1:3]
     if height == width == side:
@@ -44,7 +45,7 @@ def resize(batch: Batch, side: int) -> Batch:
     x, y = np.float32(side / width), np.float32(side / height)
     return batch._replace(
         image=jnp.round(image).astype(jnp.uint8),
-        boxes=batch.boxes * np.array([[[x, y, x, y]]]),
+        boxes_xyxy=batch.boxes_xyxy * np.array([[[x, y, x, y]]]),
         letterbox=batch.letterbox * np.array([[y, x, y]]),
     )
 

@@ -54,7 +54,7 @@ class BatchLoader:
         side, targets = self._image_size, self.max_targets
         return Batch(
             image=np.empty((count, side, side, 3), np.uint8),
-            boxes=np.empty((count, targets, 4), np.float32),
+            boxes_xyxy=np.empty((count, targets, 4), np.float32),
             labels=np.empty((count, targets), np.int32),
             mask=np.empty((count, targets), bool),
             is_crowd=np.empty((count, targets), bool),
@@ -88,7 +88,7 @@ class BatchLoader:
 
     def _load(self, position: int, row: int, batch: Batch) -> Overflow | None:
         """Fills a row of a batch; a position of -1 leaves it without an image."""
-        batch.boxes[row], batch.labels[row] = 0.0, 0
+        batch.boxes_xyxy[row], batch.labels[row] = 0.0, 0
         batch.mask[row], batch.is_crowd[row] = False, False
         batch.index[row], batch.valid[row] = position, position >= 0
         if position < 0:
@@ -107,7 +107,7 @@ class BatchLoader:
         scale, pad_x, pad_y = parameters
         boxes = example.boxes_xyxy * scale + np.stack([pad_x, pad_y, pad_x, pad_y])
         kept = _largest(boxes, self.max_targets)
-        batch.boxes[row, : len(kept)] = boxes[kept]
+        batch.boxes_xyxy[row, : len(kept)] = boxes[kept]
         batch.labels[row, : len(kept)] = example.labels[kept]
         batch.is_crowd[row, : len(kept)] = example.is_crowd[kept]
         batch.mask[row, : len(kept)] = True

@@ -6,7 +6,7 @@ read `Batch`es and nothing else. Axis names: ``B`` images, ``T`` padded targets,
 
     batch = next(train_batches(source, image_size=640, batch_size=16, max_targets=128, seed=0))
     batch.image.shape  # (16, 640, 640, 3)
-    batch.boxes[batch.mask]  # all targets of the batch, [n, 4]
+    batch.boxes_xyxy[batch.mask]  # all targets of the batch, [n, 4]
 """
 
 from typing import NamedTuple, Protocol, SupportsIndex, runtime_checkable
@@ -60,7 +60,8 @@ class Batch(NamedTuple):
 
     Attributes:
         image: RGB, letterboxed.
-        boxes: Left, top, right, bottom in pixels of the network input; zeros where `mask` is false.
+        boxes_xyxy: Left, top, right, bottom in pixels of the network input; zeros where `mask` is
+            false.
         labels: Class of each target; 0 where `mask` is false.
         mask: True where there is a target, crowd or not.
         is_crowd: True where the target stands for a group of objects.
@@ -71,7 +72,7 @@ class Batch(NamedTuple):
     """
 
     image: UInt8[Array, "B H W 3"]
-    boxes: Float32[Array, "B T 4"]
+    boxes_xyxy: Float32[Array, "B T 4"]
     labels: Int32[Array, "B T"]
     mask: Bool[Array, "B T"]
     is_crowd: Bool[Array, "B T"]

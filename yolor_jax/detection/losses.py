@@ -13,7 +13,7 @@ multiplied by their gains; the loss is their sum times the batch size, so that i
 sum over images, which YOLOR's learning rates expect.
 
     loss, terms = detection_loss(
-        outputs.detect, batch.boxes, batch.labels, batch.mask & ~batch.is_crowd,
+        outputs.detect, batch.boxes_xyxy, batch.labels, batch.mask & ~batch.is_crowd,
         anchors=spec.anchors, strides=spec.strides, config=LossConfig(),
     )
 """

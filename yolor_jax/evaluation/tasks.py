@@ -144,7 +144,7 @@ def evaluate_tasks(
         variables,
         batches,
         ids,
-        inputs=lambda batch: (batch.image, batch.boxes, batch.mask & ~batch.is_crowd),
+        inputs=lambda batch: (batch.image, batch.boxes_xyxy, batch.mask & ~batch.is_crowd),
         sharding=sharding,
         progress=progress,
         title="evaluating tasks",

@@ -61,4 +61,4 @@ def _augmented(batches, config: AugmentConfig, augment: Augment, key, step: int)
     for number, batch in enumerate(batches, start=step):
         part = Batch(*(field[:most] for field in batch))
         new = jax.device_get(jitted(jax.random.fold_in(key, number), part, np.int32(number)))
-        yield from zip(new.image, new.boxes, new.labels, new.mask, strict=True)
+        yield from zip(new.image, new.boxes_xyxy, new.labels, new.mask, strict=True)

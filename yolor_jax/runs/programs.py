@@ -193,7 +193,7 @@ def _abstract_batch(recipe: Recipe, batch_size: int, mesh: Mesh) -> Batch:
     side, targets = recipe.image_size, recipe.data.max_targets
     return Batch(
         image=shape(np.uint8, side, side, 3),
-        boxes=shape(np.float32, targets, 4),
+        boxes_xyxy=shape(np.float32, targets, 4),
         labels=shape(np.int32, targets),
         mask=shape(np.bool_, targets),
         is_crowd=shape(np.bool_, targets),

@@ -190,10 +190,10 @@ def _sheet(
     batch = jax.tree.map(np.asarray, batch)
     pictures, titles = [], []
     for place, image_id in enumerate(image_ids):
-        finite = np.isfinite(batch.boxes[place]).all(-1)  # [T]
+        finite = np.isfinite(batch.boxes_xyxy[place]).all(-1)  # [T]
         shown = batch.mask[place] & finite
         picture = draw_boxes(
-            batch.image[place], batch.boxes[place][shown], batch.labels[place][shown],
+            batch.image[place], batch.boxes_xyxy[place][shown], batch.labels[place][shown],
             class_names=class_names,
         )  # fmt: skip
         if place in suspects:

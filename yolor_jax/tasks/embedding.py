@@ -6,7 +6,8 @@ question; in its place stands the supervised contrastive loss (Khosla et al., ar
 equation 2) among the objects of an image. An object's vector is read from the cell of its centre on
 each level; the vectors of one object on different levels attract, those of different objects repel.
 
-    samples = sample(outputs.embed, batch.boxes, batch.mask & ~batch.is_crowd, strides=spec.strides)
+    objects = batch.mask & ~batch.is_crowd
+    samples = sample(outputs.embed, batch.boxes_xyxy, objects, strides=spec.strides)
     loss = contrastive_loss(samples, temperature=0.1)
 """
 

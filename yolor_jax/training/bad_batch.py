@@ -12,7 +12,7 @@ import os
 import pathlib
 import re
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import jax
@@ -141,8 +141,14 @@ def _read(path: pathlib.Path) -> BadBatch:
             file["key_data"],
             dict(zip(file["terms"].tolist(), file["values"].tolist(), strict=True)),
             file["image_ids"].tolist(),
-            Batch(**{n: file[f"batch_{n}"] for n in Batch._fields if f"batch_{n}" in file}),
+            Batch(**{n: file[k] for n in Batch._fields if (k := _key(file, n)) in file}),
         )
+
+
+def _key(file: Mapping[str, np.ndarray], field: str) -> str:
+    """Under which name a file holds a field of the batch; boxes had no format in theirs once."""
+    old = {"boxes_xyxy": "batch_boxes"}.get(field)
+    return old if old in file else f"batch_{field}"
 
 
 def _joined(shares: Sequence[BadBatch]) -> BadBatch:

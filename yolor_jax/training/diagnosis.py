@@ -109,7 +109,7 @@ def diagnose(
     # A lifted module, such as a rematerialised one, is called more than once: its last end counts.
     in_order = [*dict.fromkeys("/".join(path) for path in reversed(paths))][::-1]
     modules = [path for path in in_order if path in finite]
-    boxes, mask = np.asarray(batch.boxes), np.asarray(batch.mask)  # [B, T, 4], [B, T]
+    boxes, mask = np.asarray(batch.boxes_xyxy), np.asarray(batch.mask)  # [B, T, 4], [B, T]
     sides = boxes[..., 2:] - boxes[..., :2]
     good = np.isfinite(boxes).all(-1) & (sides > 0).all(-1)
     return Diagnosis(

@@ -80,7 +80,7 @@ def make_detection_loss(
     def loss(outputs: Any, batch: Batch):
         return detection_loss(
             outputs.detect,
-            batch.boxes,
+            batch.boxes_xyxy,
             batch.labels,
             batch.mask & ~batch.is_crowd,
             anchors=anchors,

@@ -79,7 +79,7 @@ def _classify(
 
 def _embed(spec: ModelSpec, outputs: Any, batch: Batch, config: TaskLossConfig) -> Float[Array, ""]:
     objects = batch.mask & ~batch.is_crowd
-    samples = sample(outputs.embed, batch.boxes, objects, strides=spec.strides)
+    samples = sample(outputs.embed, batch.boxes_xyxy, objects, strides=spec.strides)
     return config.embed * contrastive_loss(samples, temperature=config.temperature)
 
 

@@ -159,7 +159,7 @@ def _random_batch(args: argparse.Namespace):
     sides = generator.uniform(side / 16, side / 2, (count, targets, 2))
     return Batch(
         image=generator.integers(0, 256, (count, side, side, 3), np.uint8),
-        boxes=np.concatenate([corners, corners + sides], axis=-1).astype(np.float32),
+        boxes_xyxy=np.concatenate([corners, corners + sides], axis=-1).astype(np.float32),
         labels=generator.integers(0, args.classes, (count, targets), np.int32),
         mask=np.ones((count, targets), bool),
         is_crowd=np.zeros((count, targets), bool),
