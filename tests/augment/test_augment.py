@@ -10,9 +10,8 @@ import numpy as np
 import pytest
 
 from yolor_jax.augment.batch import augment
-from yolor_jax.augment.colour import scale_hsv
 from yolor_jax.augment.config import NO_AUGMENTATION, AugmentConfig
-from yolor_jax.augment.flip import flip_horizontally
+from yolor_jax.augment.pixels import flip_horizontally, scale_hsv
 from yolor_jax.data.example import Batch
 
 scale_hsv_jit = jax.jit(scale_hsv)

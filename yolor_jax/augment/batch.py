@@ -16,10 +16,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, PRNGKeyArray
 
-from yolor_jax.augment.colour import scale_hsv
 from yolor_jax.augment.compose import Sample, move, overlay
 from yolor_jax.augment.config import AugmentConfig
-from yolor_jax.augment.flip import flip_horizontally, flip_vertically
+from yolor_jax.augment.pixels import flip_horizontally, flip_vertically, scale_hsv
 from yolor_jax.data.example import Batch
 
 # What a key is folded with; one more leaves the random numbers of the others as they are.

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float32, Int32, Key, UInt8
 
 from yolor_jax import boxes
-from yolor_jax.augment import affine, mixup, mosaic, warp
+from yolor_jax.augment import affine, mosaic, pixels, warp
 from yolor_jax.augment.config import AugmentConfig
 from yolor_jax.data.example import Batch
 
@@ -171,7 +171,7 @@ def _sample_image(images, tiles, matrix, size, config: AugmentConfig):
 def _mix(key, own: Sample, other: Sample, config: AugmentConfig, composing) -> Sample:
     """One image, perhaps mixed with another one."""
     is_mixed = jax.random.bernoulli(key, config.mixup) & composing
-    mixed = mixup.mix(own.image, other.image, mixup.draw_ratio(jax.random.fold_in(key, _RATIO)))
+    mixed = pixels.mix(own.image, other.image, pixels.draw_ratio(jax.random.fold_in(key, _RATIO)))
     image = jax.lax.optimization_barrier(jnp.where(is_mixed, mixed, own.image))
     both = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), own[1:], other[1:])
     both = Sample(image, *both)
