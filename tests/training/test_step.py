@@ -104,18 +104,26 @@ def test_gradients_waiting_at_the_end_of_an_epoch(drop):
     np.testing.assert_allclose(averages, expected[:7], rtol=1e-5)
 
 
+def in_float64(state):
+    """A state whose float32 leaves are float64."""
+    return jax.tree.map(lambda x: x.astype(jnp.float64) if x.dtype == jnp.float32 else x, state)
+
+
 def test_eight_devices_compute_what_one_computes():
+    # In float64: the convolution's bias stands before a batch norm, so that its gradient is zero
+    # but for rounding, which in float32 is of another size on each kind of processor.
     config, run = tiny_run.quick(nominal_batch=32), tiny_run.run_length(16)
     results = []
-    for mesh in (tiny_run.one_device(), meshes.make_mesh(), meshes.make_mesh(fsdp=4)):
-        train_step, now = make(tiny_run.Tiny(), config, run, mesh)
-        for seed in range(3):
-            batch = put(mesh, tiny_run.make_batch(16, seed=seed))
-            now, metrics = train_step(now, batch, key(mesh))
-        assert batch.image.sharding.shard_shape(batch.image.shape)[0] == 16 // mesh.size
-        results.append(tiny_run.host((now, metrics)))
-    # The convolution's bias stands before a batch norm: its gradient is rounding noise, 1e-6.
-    close = functools.partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-5)
+    with jax.enable_x64(True):
+        for mesh in (tiny_run.one_device(), meshes.make_mesh(), meshes.make_mesh(fsdp=4)):
+            train_step, now = make(tiny_run.Tiny(dtype=jnp.float64), config, run, mesh)
+            now = in_float64(now)
+            for seed in range(3):
+                batch = put(mesh, tiny_run.make_batch(16, seed=seed))
+                now, metrics = train_step(now, batch, key(mesh))
+            assert batch.image.sharding.shard_shape(batch.image.shape)[0] == 16 // mesh.size
+            results.append(tiny_run.host((now, metrics)))
+    close = functools.partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-7)
     jax.tree.map(close, results[0], results[1])
     jax.tree.map(close, results[0], results[2])
 
@@ -313,9 +321,7 @@ def test_eight_devices_compute_what_one_computes_with_the_real_network_and_loss(
                 module, tiny_run.quick(), tiny_run.run_length(8), mesh,
                 loss=loss, augment=augmented, size=(64, 64),
             )  # fmt: skip
-            now = jax.tree.map(
-                lambda x: x.astype(jnp.float64) if x.dtype == jnp.float32 else x, now
-            )
+            now = in_float64(now)
             for seed in range(2):
                 batch = put(mesh, tiny_run.make_batch(8, seed=seed, size=(64, 64)))
                 now, metrics = train_step(now, batch, key(mesh))
