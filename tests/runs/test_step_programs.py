@@ -6,7 +6,7 @@ import pytest
 from tests.support import tiny_run
 from tests.support.small_recipe import typed
 from yolor_jax.configs import quickstart
-from yolor_jax.runs import programs, recipe
+from yolor_jax.runs import programs
 from yolor_jax.training import mesh as meshes
 from yolor_jax.training import step
 from yolor_jax.training.optim import RunLength
@@ -43,13 +43,13 @@ def test_one_step_of_the_image_size_with_the_recipe_s_gains_and_augmentation(con
     def augmentation(config, run):
         return lambda key, batch, step: augmented.append(batch.image.shape) or batch
 
-    monkeypatch.setattr(recipe, "augmentation", augmentation)
+    monkeypatch.setattr(programs, "augmentation", augmentation)
     config.loss.box = 0.0375
-    programs, metrics = traced(config)
+    jaxprs, metrics = traced(config)
     assert list(metrics) == [64]
     assert "loss/box" in metrics[64] and "loss/penalty" not in metrics[64]
     assert augmented == [(8, 64, 64, 3)]
-    assert "0.0375" in programs[64]
+    assert "0.0375" in jaxprs[64]
 
 
 def test_a_step_of_each_size_and_the_penalty_of_the_implicit_knowledge(config):
@@ -64,9 +64,9 @@ def test_a_step_of_each_size_and_the_penalty_of_the_implicit_knowledge(config):
 def test_the_tasks_of_the_model_with_their_gains(config):
     config.model.tasks = ("classify", "embed")
     config.task_loss.classify, config.task_loss.embed = 0.1875, 0.09375
-    programs, metrics = traced(config)
+    jaxprs, metrics = traced(config)
     assert {"loss/classify", "loss/embed"} <= set(metrics[64])
-    assert "0.1875" in programs[64] and "0.09375" in programs[64]
+    assert "0.1875" in jaxprs[64] and "0.09375" in jaxprs[64]
 
 
 @pytest.mark.parametrize(("batch_norm", "groups"), [("global", 1), ("device", 8)])

@@ -4,6 +4,7 @@ yolor detect photos/ --checkpoint runs/first
 """
 
 import argparse
+import itertools
 import os
 import sys
 from collections.abc import Sequence
@@ -56,11 +57,29 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """The arguments; settings of a recipe, where a command takes them, as ``settings``."""
+    settings, rest = _without_settings(sys.argv[1:] if argv is None else argv)
     parser = _parser()
-    args, args.settings = parser.parse_known_args(argv)
+    args, unknown = parser.parse_known_args(rest)
+    args.settings = [*settings, *unknown]
     if args.settings and not getattr(args, "takes_settings", False):
         parser.error(f"unrecognized arguments: {' '.join(args.settings)}")
     return args
+
+
+def _without_settings(argv: Sequence[str]) -> tuple[list[str], list[str]]:
+    """``--config.NAME=VALUE`` and ``--config.NAME VALUE``, and the other words.
+
+    argparse would take a value with a space in it, such as a Python dict, for a word of its own.
+    """
+    settings, rest, words = [], [], iter(argv)
+    for word in words:
+        if not word.startswith("--config."):
+            rest.append(word)
+        elif "=" in word:
+            settings.append(word)
+        else:
+            settings += [word, *itertools.islice(words, 1)]
+    return settings, rest
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -28,7 +28,6 @@ from yolor_jax.runs.sources import open_sources
 from yolor_jax.training import mesh as meshes
 from yolor_jax.training.loop import STEPS_AHEAD
 from yolor_jax.training.programs.cost import Memory
-from yolor_jax.training.state import TrainState
 from yolor_jax.training.step import Advance, make_advance
 
 WARM_UP = 3  # steps before the clock starts
@@ -101,7 +100,7 @@ def _key(recipe: Recipe, mesh: Mesh) -> jax.Array:
 
 
 def _time_steps(
-    advance: Advance, state: TrainState, batches: Iterator[Batch], count: int, shown: bool
+    advance: Advance, state: Any, batches: Iterator[Batch], count: int, shown: bool
 ) -> tuple[float, float]:
     """Seconds of ``count`` steps after `WARM_UP`, and those of them spent waiting for data."""
     pending = collections.deque()
