@@ -128,5 +128,7 @@ def test_save_image(tmp_path):
     np.testing.assert_array_equal(cv2.imread(str(tmp_path / "red.png"))[..., ::-1], image)
     with pytest.raises(OSError, match=r"is its ending .jpg or .png"):
         save_image(tmp_path / "red.nothing", image)
-    with pytest.raises(OSError, match="does its folder exist"):
+    with pytest.raises(FileNotFoundError) as missing:
         save_image(tmp_path / "no" / "red.png", image)
+    assert missing.value.filename == str(tmp_path / "no" / "red.png")
+    assert [path.name for path in tmp_path.iterdir()] == ["red.png"]

@@ -19,6 +19,7 @@ import numpy as np
 from jaxtyping import Float, Int, UInt8
 
 from yolor_jax.errors import InputError
+from yolor_jax.whole_file import whole_file
 
 Image = UInt8[np.ndarray, "H W 3"]
 Color = tuple[int, int, int]
@@ -187,7 +188,7 @@ def _row(tiles: Sequence[np.ndarray], columns: int, gap: int) -> np.ndarray:
 
 
 def save_image(path: str | pathlib.Path, image: Image) -> None:
-    """Writes an RGB picture; the ending of the path says in which format.
+    """Writes an RGB picture, whole or not at all; the ending of the path says in which format.
 
     Args:
         path: where to; the folder must exist.
@@ -196,12 +197,15 @@ def save_image(path: str | pathlib.Path, image: Image) -> None:
     Raises:
         OSError: it could not be written.
     """
-    try:
-        written = cv2.imwrite(str(path), cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
-    except cv2.error as error:
-        raise OSError(f"cannot write a picture to {path}: is its ending .jpg or .png?") from error
-    if not written:
-        raise OSError(f"cannot write a picture to {path}: does its folder exist, is there room?")
+    with whole_file(path) as temporary:
+        try:
+            written = cv2.imwrite(str(temporary), cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+        except cv2.error as error:
+            raise OSError(
+                f"cannot write a picture to {path}: is its ending .jpg or .png?"
+            ) from error
+        if not written:
+            raise OSError(f"cannot write a picture to {path}: is there room?")
 
 
 class Mark(NamedTuple):

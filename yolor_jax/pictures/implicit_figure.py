@@ -17,6 +17,7 @@ from yolor_jax.models.implicits import representations
 from yolor_jax.models.spec import ModelSpec
 from yolor_jax.nn.implicit import NEUTRAL
 from yolor_jax.nn.knowledge import SIZE
+from yolor_jax.whole_file import whole_file
 
 OUTPUTS = ("x", "y", "w", "h", "obj")
 MOST_NAMES = 30  # outputs whose names can be read under the bars
@@ -59,7 +60,8 @@ def draw_implicits(
         kind = type(knowledge.modelling).__name__.lower()
         axes.set_title(f"{name}: {knowledge.operator}, {kind}", loc="left", fontsize=9)
         axes.margins(x=0.01)
-    figure.savefig(path, dpi=100)
+    with whole_file(path) as temporary:
+        figure.savefig(temporary, dpi=100)
 
 
 def _draw_outputs(axes: Any, value: np.ndarray, neutral: float, names: Sequence[str]) -> None:

@@ -12,6 +12,8 @@ import os
 import pathlib
 import shutil
 
+from yolor_jax.whole_file import whole_file
+
 _INFO = "dataset_info.json"
 
 
@@ -32,9 +34,8 @@ def join(partial: pathlib.Path, splits: list[str], directory: pathlib.Path) -> N
     if not has_begun(partial):
         infos = [json.loads((partial / split / _INFO).read_text()) for split in splits]
         merged = infos[0] | {"splits": [split for info in infos for split in info["splits"]]}
-        unfinished = partial / f".{_INFO}"
-        unfinished.write_text(json.dumps(merged, indent=2))
-        os.replace(unfinished, partial / _INFO)
+        with whole_file(partial / _INFO) as info:
+            info.write_text(json.dumps(merged, indent=2))
     for part in [path for path in partial.iterdir() if path.is_dir()]:
         for file in part.iterdir():
             if file.name != _INFO:

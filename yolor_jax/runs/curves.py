@@ -1,4 +1,4 @@
-"""The course of a run as one picture: loss terms, what the evaluations gave, and the learning rate.
+"""The course of a run as a picture in its workdir, drawn anew after each evaluation.
 
     writers = [JsonLines(path), Curves(path, workdir / "curves.png")]
 
@@ -7,18 +7,11 @@ It is drawn from the rows on disk, so a run that was continued has one curve.
 
 import contextlib
 import pathlib
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping
 
-from yolor_jax.pictures.chart import line_chart
-from yolor_jax.pictures.drawing import contact_sheet, save_image
+from yolor_jax.pictures.curves import draw_curves
+from yolor_jax.pictures.drawing import save_image
 from yolor_jax.training.metrics import read_json_lines
-
-CHARTS = {
-    "learning rate": ("learning_rate",),
-    "average precision": ("eval/AP", "eval/AP50", "eval/AP75"),
-}
-"""Metrics of a chart by its title; each term of the loss has a chart of its own."""
 
 
 class Curves(contextlib.AbstractContextManager):
@@ -37,36 +30,7 @@ class Curves(contextlib.AbstractContextManager):
     def write(self, step: int, values: Mapping[str, float]) -> None:
         """Draw, if these are the values of an evaluation."""
         if any(name.startswith("eval/") for name in values):
-            draw(self._picture, read_json_lines(self._rows))
+            save_image(self._picture, draw_curves(read_json_lines(self._rows)))
 
     def __exit__(self, *_) -> None:
         """Nothing is open."""
-
-
-def draw(path: pathlib.Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Draws the curves of a run.
-
-    Args:
-        path: of the picture; it appears whole.
-        rows: of ``read_json_lines``.
-    """
-    names = [*dict.fromkeys(name for row in rows for name in row)]
-    charts = {name: (name,) for name in names if name.startswith("loss/")} | CHARTS
-    pictures = [
-        line_chart({_short(name): _line(rows, name) for name in group}, title=title, x_name="steps")
-        for title, group in charts.items()
-        if set(group) & set(names)
-    ]
-    part = path.with_name(f"{path.stem}.part{path.suffix}")
-    save_image(part, contact_sheet(pictures, columns=2, cell=None))
-    part.replace(path)
-
-
-def _line(rows: Sequence[Mapping[str, Any]], name: str) -> tuple[list[int], list[float | int]]:
-    """Steps and values of the rows that have a metric."""
-    having = [row for row in rows if name in row]
-    return [row["step"] for row in having], [row[name] for row in having]
-
-
-def _short(name: str) -> str:
-    return name.rpartition("/")[2]

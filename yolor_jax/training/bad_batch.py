@@ -21,6 +21,7 @@ from jaxtyping import UInt32
 
 from yolor_jax.data.example import Batch
 from yolor_jax.errors import InputError
+from yolor_jax.whole_file import whole_file
 
 Keep = Callable[[int, dict[str, float], Batch], str]
 """Takes step, metrics and host batch of a step that went wrong; returns words of advice."""
@@ -99,8 +100,7 @@ def save(folder: str | os.PathLike, bad: BadBatch) -> pathlib.Path:
     index, count = jax.process_index(), jax.process_count()
     share = f".{index}-of-{count}" if count > 1 else ""
     path = pathlib.Path(folder) / f"bad_batch_{bad.step}{share}.npz"
-    part = path.with_suffix(".part")
-    with part.open("wb") as file:
+    with whole_file(path) as file:
         np.savez_compressed(
             file,
             step=bad.step,
@@ -110,7 +110,6 @@ def save(folder: str | os.PathLike, bad: BadBatch) -> pathlib.Path:
             image_ids=np.array(bad.image_ids, np.int64),
             **{f"batch_{name}": array for name, array in bad.batch._asdict().items()},
         )
-    part.replace(path)
     return path
 
 

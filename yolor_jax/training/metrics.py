@@ -20,6 +20,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from yolor_jax.errors import InputError
+from yolor_jax.whole_file import whole_file
 
 Sums = dict[str, tuple[float, float]]
 """Name -> (sum, count)."""
@@ -64,9 +65,8 @@ class JsonLines:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         if self._path.exists():
             kept = [row for row in read_json_lines(self._path) if row["step"] <= keep_until]
-            part = self._path.with_name(self._path.name + ".part")
-            part.write_text("".join(json.dumps(row) + "\n" for row in kept))
-            part.replace(self._path)
+            with whole_file(self._path) as file:
+                file.write_text("".join(json.dumps(row) + "\n" for row in kept))
         self._file = self._path.open("a")
 
     def write(self, step: int, values: Mapping[str, float]) -> None:

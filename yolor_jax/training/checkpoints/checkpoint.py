@@ -16,6 +16,7 @@ import contextlib
 import json
 import os
 import re
+import tempfile
 from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import Any
@@ -23,6 +24,7 @@ from typing import Any
 import flax.serialization
 import jax
 import orbax.checkpoint as ocp
+from etils import epath
 from jax.experimental import multihost_utils
 
 from yolor_jax.errors import InputError
@@ -104,6 +106,7 @@ class Checkpoints:
         self._writing = step
         self._scores[step] = None
         with self._loud():
+            _require_writable(self._directory)
             self._manager.save(step, args=items)
 
     def score(self, step: int, scores: dict[str, float]) -> None:
@@ -269,6 +272,14 @@ class Checkpoints:
                 "Choose another workdir, or delete this one to start anew.",
             )
             return
+
+
+def _require_writable(folder: epath.Path) -> None:
+    """Raises the system's OSError if nothing can be made in a folder of a disk."""
+    # Asked before Orbax is: where it cannot make its own folder, its threads wait five minutes for
+    # one, and the process, which wants to end, waits for them.
+    if os.path.isdir(folder):  # a bucket has no such rights
+        os.rmdir(tempfile.mkdtemp(prefix=".writable-", dir=folder))
 
 
 def _reason(error: Exception) -> str:

@@ -108,6 +108,7 @@ def read_json(folder: epath.Path, step: int, item: str) -> dict[str, Any]:
 
 def write_scores(folder: epath.Path, step: int, scores: dict[str, float]) -> None:
     """Note what an evaluation of a finished checkpoint gave; the file appears whole."""
+    # Not `whole_file`: the folder may lie in a bucket, which only etils' paths reach.
     part = folder / str(step) / f"{SCORES}.part"
     part.write_text(json.dumps(scores))
     part.rename(folder / str(step) / SCORES)
