@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from yolor_jax.augment import affine, mixup, mosaic, warp
+from yolor_jax.augment import affine, mosaic, pixels, warp
 from yolor_jax.augment.batch import augment
 from yolor_jax.augment.config import NO_AUGMENTATION, AugmentConfig
 from yolor_jax.data.example import Batch
@@ -230,11 +230,11 @@ def test_mixup_shows_both_images_and_has_the_targets_of_both():
 
 
 def test_the_ratio_is_beta_8_8():
-    ratios = np.asarray(jax.vmap(mixup.draw_ratio)(jax.random.split(jax.random.key(0), 20_000)))
+    ratios = np.asarray(jax.vmap(pixels.draw_ratio)(jax.random.split(jax.random.key(0), 20_000)))
     assert ratios.mean() == pytest.approx(0.5, abs=0.005)
     assert ratios.var() == pytest.approx(1 / (4 * 17), rel=0.05)
     half = np.uint8(np.full((2, 2, 3), 100)), np.uint8(np.full((2, 2, 3), 201))
-    np.testing.assert_array_equal(mixup.mix(*map(jnp.asarray, half), jnp.float32(0.25)), 176)
+    np.testing.assert_array_equal(pixels.mix(*map(jnp.asarray, half), jnp.float32(0.25)), 176)
 
 
 def test_of_too_many_targets_the_largest_are_kept():
