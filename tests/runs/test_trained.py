@@ -1,0 +1,164 @@
+"""A trained network in three lines: what opens, what goes in, what comes out."""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import cv2
+import flax.nnx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from tests.support.coco_folder import with_orientation
+from tests.support.grid_detector import CLASS, SCORE, grid_boxes, grid_detector
+from tests.support.saved_run import META, save_run
+from yolor_jax.errors import InputError
+from yolor_jax.runs import trained as library
+from yolor_jax.runs.trained import load
+from yolor_jax.weights.store import save_variables
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """The workdir of a run whose network sees an object in each cell."""
+    folder = tmp_path_factory.mktemp("run")
+    save_run(folder, grid_detector()[1])
+    return folder
+
+
+@pytest.fixture(scope="module")
+def trained(run):
+    return load(run)
+
+
+@pytest.fixture
+def image():
+    return np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+
+
+def test_a_workdir_a_step_of_it_and_a_file_are_the_same(run, trained, tmp_path, capfd):
+    save_variables(tmp_path / "w.safetensors", trained.variables, {**META, "fused": False})
+    for path in (run, run / "checkpoints" / "1", tmp_path / "w.safetensors"):
+        jax.tree.map(np.testing.assert_array_equal, load(path).variables, trained.variables)
+        assert load(path).spec == trained.spec
+    assert trained.class_names == ("cat", "dog", "sheep") and trained.image_size == 64
+    assert capfd.readouterr() == ("", "")  # nothing is said, by nobody
+
+
+@pytest.mark.parametrize("path", ["gone", "gone.safetensors"])
+def test_nothing_to_open_is_a_sentence(tmp_path, path):
+    with pytest.raises(OSError, match=path):
+        load(tmp_path / path)
+
+
+def test_every_kind_of_image_gives_the_same_boxes(trained, image, tmp_path):
+    class Pillow:
+        """What is asked of an image of PIL."""
+
+        def getbands(self):
+            return ("R", "G", "B")
+
+        def convert(self, mode):
+            assert mode == "RGB"
+            return image
+
+    path = tmp_path / "a.png"
+    cv2.imwrite(str(path), image[..., ::-1])
+    alone = [image, path, str(path), path.read_bytes(), Pillow()]
+    for given in alone:
+        [found] = trained.predict(given)
+        np.testing.assert_allclose(found.boxes_xyxy, grid_boxes(64, 64), atol=1e-3)
+        np.testing.assert_allclose(found.scores, SCORE, atol=1e-5)
+        assert found.names == ["dog"] * 64 and set(found.labels.tolist()) == {CLASS}
+    assert [len(found) for found in trained.predict(alone)] == [64] * 5
+    assert len(trained.predict(np.stack([image, image]))) == 2
+    assert trained.predict([]) == []
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "sentence"),
+    [
+        (np.zeros((64, 64), np.uint8), ValueError, "for a grey image stack it three times"),
+        (np.zeros((64, 64, 4), np.uint8), ValueError, r"of RGBA take image\[..., :3\]"),
+        (np.zeros((64, 64, 3)), TypeError, "float64, expected a NumPy array of uint8"),
+        (b"no image", ValueError, "no image that OpenCV can decode"),
+        ("gone.jpg", OSError, "gone.jpg"),
+        (7, TypeError, "int, expected a NumPy array"),
+    ],
+    ids=str,
+)
+def test_what_is_no_image_gets_a_sentence(trained, given, error, sentence):
+    with pytest.raises(error, match=sentence):
+        trained.predict(given)
+
+
+def test_a_picture_that_a_camera_has_turned_is_upright(trained):
+    """Stored 32 x 64 pixels and turned by a quarter: boxes are in pixels of 64 x 32."""
+    stored = cv2.imencode(".jpg", np.zeros((32, 64, 3), np.uint8))[1].tobytes()
+    [found] = trained.predict(with_orientation(stored, 6))
+    assert found.boxes_xyxy[:, 2].max() == 32 and found.boxes_xyxy[:, 3].max() == 64
+
+
+def test_results_for_others(trained, image):
+    [found] = trained.predict(image)
+    entry = found.to_coco(5)[0]
+    assert entry["image_id"] == 5 and entry["category_id"] == found.category_ids[CLASS]
+    assert entry["bbox"] == pytest.approx([0, 0, 8, 8], abs=1e-3)
+    assert repr(found) == "Found(64 dog)"
+
+
+def test_settings_of_a_predictor(trained, image):
+    assert [len(f) for f in trained.predictor(score=0.8, batch_size=2)([image] * 3)] == [0] * 3
+    assert len(trained.predictor(classes=["cat", 2])(image)[0]) == 0
+    assert len(trained.predictor(classes=["dog"])(image)[0]) == 64
+    [found] = trained.predictor(image_size=96, dtype=jnp.bfloat16)(image)
+    assert len(found) == 144 and found.boxes_xyxy.dtype == np.float32
+    with pytest.raises(InputError, match="no class 'cow'; expected some of cat, dog, sheep"):
+        trained.predictor(classes=["cow"])
+    with pytest.raises(InputError, match="100"):
+        trained.predictor(image_size=100)
+
+
+def test_threads_share_one_program(run, image, monkeypatch):
+    made, together = [], threading.Barrier(4)
+    make = library.Predictor
+    monkeypatch.setattr(
+        library, "Predictor", lambda *a, **k: made.append(make(*a, **k)) or made[-1]
+    )
+    network = load(run)
+
+    def predict(_):
+        together.wait()
+        return network.predict(image)[0].boxes_xyxy
+
+    with ThreadPoolExecutor(4) as threads:
+        for boxes_xyxy in threads.map(predict, range(4)):
+            np.testing.assert_allclose(boxes_xyxy, grid_boxes(64, 64), atol=1e-3)
+    [predictor] = made
+    assert predictor._predict._cache_size() == 1
+
+
+def test_folded_once_and_not_twice(trained):
+    assert trained.folded().fused and not trained.fused
+    with pytest.raises(InputError, match="folded"):
+        trained.folded().folded()
+
+
+def test_module_and_variables_are_for_jax(trained):
+    module = trained.module
+    variables = jax.tree.map(jnp.asarray, trained.variables)
+    images = jnp.zeros((1, 64, 64, 3))
+    logits = jax.jit(module.apply)(variables, images).detect
+    assert logits[0].shape == (1, 8, 8, 3, 8)
+
+    def total(params):
+        outputs = module.apply({**variables, "params": params}, images)
+        return sum(level.sum() for level in outputs.detect)
+
+    gradients = jax.grad(total)(variables["params"])
+    bias = gradients["head"]["level0"]["conv"]["bias"]
+    np.testing.assert_allclose(bias, 64.0)  # one for each cell
+    bridged = flax.nnx.bridge.ToNNX(module, rngs=flax.nnx.Rngs(0))
+    flax.nnx.bridge.lazy_init(bridged, images)
+    assert bridged(images).detect[0].shape == logits[0].shape
