@@ -1,14 +1,14 @@
 """One pass of a network over a split: every image exactly once, on one device or many.
 
-The device computes a batch while the host works on the one before. What fills up the last batch is
+The device computes a batch while the host works on the one before. The padding of the last batch is
 left out; an image that comes twice or never is an error, so a number stands for the whole split.
 
     for positions, outputs in each_image(compute, variables, batches, ids, inputs=letterboxed):
         ...                                 # outputs[i] belongs to the image at positions[i]
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import numpy as np
@@ -19,6 +19,17 @@ from jaxtyping import Int, PyTree
 from yolor_jax.data.example import Batch
 from yolor_jax.errors import InputError
 from yolor_jax.progress import progress as progress_bar
+
+
+@runtime_checkable
+class Truth(Protocol):
+    """What evaluation asks of a data source."""
+
+    image_ids: Sequence[int]
+    category_ids: Sequence[int]
+
+    def ground_truth(self) -> dict:
+        """The split in COCO's format."""
 
 
 def each_image(
@@ -32,12 +43,12 @@ def each_image(
     progress: bool = True,
     title: str = "evaluating",
 ) -> Iterator[tuple[np.ndarray, PyTree]]:
-    """What a network says of each batch, without its fillings.
+    """What a network says of each batch, without its padding.
 
     Args:
         compute: jitted ``(variables, *arrays) -> outputs``; axis 0 of all outputs is the batch.
         variables: of the network, on the device (or devices) already.
-        batches: every image of the split once; ``valid`` is false for fillings. In a run of
+        batches: every image of the split once; ``valid`` is false for padding. In a run of
             several processes, each one's share of every batch, and as many batches for each.
         ids: of the images, by position.
         inputs: the arrays of a batch that ``compute`` takes.
@@ -90,7 +101,7 @@ def _place(arrays: tuple, sharding: Sharding | None) -> tuple:
 
 
 def _fetch(outputs: PyTree, index: jax.Array, valid: jax.Array) -> tuple[np.ndarray, PyTree]:
-    """Brings a batch to the host, to every one if there are several, without its fillings."""
+    """Brings a batch to the host, to every one if there are several, without its padding."""
     if jax.process_count() > 1:
         outputs, index, valid = multihost_utils.process_allgather(
             (outputs, index, valid), tiled=True

@@ -8,7 +8,7 @@ Example:
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple
 
 import numpy as np
 from jax.sharding import Sharding
@@ -16,19 +16,8 @@ from jax.sharding import Sharding
 from yolor_jax.data.example import Batch
 from yolor_jax.errors import InputError
 from yolor_jax.evaluation.coco import Metrics, coco_metrics
-from yolor_jax.evaluation.each_image import each_image
+from yolor_jax.evaluation.each_image import Truth, each_image
 from yolor_jax.inference.predictor import Predict, Prediction, split_detections
-
-
-@runtime_checkable
-class Truth(Protocol):
-    """What evaluation asks of a data source."""
-
-    image_ids: Sequence[int]
-    category_ids: Sequence[int]
-
-    def ground_truth(self) -> dict:
-        """The split in COCO's format."""
 
 
 class Evaluation(NamedTuple):

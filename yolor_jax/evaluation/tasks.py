@@ -10,7 +10,7 @@ vector at the cell of its true centre; the share of those found first.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -21,7 +21,7 @@ from jaxtyping import Array, Bool, Float, UInt8
 from yolor_jax.data.example import Batch
 from yolor_jax.evaluation.classification import mean_average_precision
 from yolor_jax.evaluation.coco import Metrics
-from yolor_jax.evaluation.each_image import each_image
+from yolor_jax.evaluation.each_image import Truth, each_image
 from yolor_jax.evaluation.retrieval import rank1
 from yolor_jax.models.detector import Detector, normalise
 from yolor_jax.tasks.embedding import EPSILON, sample
@@ -31,17 +31,6 @@ NUMBERS = {
     "embed": ("embed/rank1", "objects found in the mirrored image"),
 }
 """By task the name of its number, and what the table says about it."""
-
-
-@runtime_checkable
-class Truth(Protocol):
-    """What the evaluation asks of a data source."""
-
-    image_ids: Sequence[int]
-    category_ids: Sequence[int]
-
-    def ground_truth(self) -> dict:
-        """The split in COCO's format."""
 
 
 class Observations(NamedTuple):

@@ -118,7 +118,7 @@ class Predictor:
     """Images of any size in, boxes out; compiles once.
 
     Images are letterboxed to one size and go through the network in batches of one size, the last
-    of which is filled up. The host prepares a batch while the device computes the one before.
+    of which is padded. The host prepares a batch while the device computes the one before.
     """
 
     def __init__(

@@ -228,8 +228,13 @@ def fold_before(
     name = f"{knowledge.operator} before"
     if knowledge.operator == "multiply":
         return (grouped * g.T[:, :, None]).reshape(kernel.shape), bias, f"{name} into the kernel"
-    reads_g = grouped if knowledge.operator == "add" else grouped[:, :, : g.shape[1]]
-    reads_x = kernel if knowledge.operator == "add" else kernel[:, :, g.shape[1] :]
+    match knowledge.operator:
+        case "add":  # W (g + x) = W g + W x
+            reads_g, reads_x = grouped, kernel
+        case "concat":  # W [g; x]: the first inputs of W read g, the others x
+            reads_g, reads_x = grouped[:, :, : g.shape[1]], kernel[:, :, g.shape[1] :]
+        case operator:
+            raise ValueError(f"no rule folds {operator!r} in front of a convolution")
     constant = np.einsum("hwiao,ai->hwao", reads_g, g).reshape(height, width, 1, outputs)
     if needs_ones(knowledge, height):
         kernel = np.concatenate([reads_x, constant], axis=2)
@@ -257,7 +262,9 @@ def fold_after(
     # (W x + b) . g scales both; (W x + b) + g moves the bias alone.
     if knowledge.operator == "multiply":
         return kernel * g, bias * g, "multiply after into kernel and bias"
-    return kernel, bias + g, "add after into the bias"
+    if knowledge.operator == "add":
+        return kernel, bias + g, "add after into the bias"
+    raise ValueError(f"no rule folds {knowledge.operator!r} behind a convolution")
 
 
 def batch_norm_as_affine(bn: Mapping, stats: Mapping, epsilon: float) -> tuple:
