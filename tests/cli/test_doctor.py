@@ -6,6 +6,7 @@ import pathlib
 import jax
 import pytest
 
+from tests.support import coco_folder
 from tests.support.small_recipe import small_recipe, typed
 from yolor_jax.cli.main import main
 from yolor_jax.preparation import shapes
@@ -163,9 +164,30 @@ def test_the_report_of_what_fits_and_what_does_not():
 def test_a_recipe_that_does_not_fit_ends_with_one(monkeypatch, capsys):
     report = ahead_of_time.Report("a title", (program(400, 41 * GIB),), None, 5e12)
     monkeypatch.setattr(ahead_of_time, "compile_recipe", lambda *_, **rest: report)
-    recipe_file = str(ROOT / "configs" / "quickstart.py")
-    assert main(["doctor", "--config", recipe_file, "--topology", "v5e:2x2"]) == 1
+    assert main(["doctor", "--config", "quickstart", "--topology", "v5e:2x2"]) == 1
     assert "Nor does any smaller batch" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("data", "words", "classes"),
+    [("shapes", [], 6), ("pets", [], 3), ("nowhere", [], 80), ("shapes", ["--classes", "7"], 7)],
+)
+def test_a_topology_takes_the_classes_of_the_data_and_prepares_nothing(
+    data, words, classes, tmp_path, monkeypatch
+):
+    coco_folder.write(tmp_path / "pets", split="validation")
+    monkeypatch.chdir(tmp_path)
+    taken = []
+
+    def compile_recipe(recipe, topology, num_classes, say):
+        taken.append(num_classes)
+        return ahead_of_time.Report("a title", (program(8, GIB),), None, 5e12)
+
+    monkeypatch.setattr(ahead_of_time, "compile_recipe", compile_recipe)
+    setting = f"--config.data.path={data}"
+    call = ["doctor", "--config", "quickstart", "--topology", "v5e:2x2", setting, *words]
+    assert main(call) == 0 and taken == [classes]
+    assert [path.name for path in tmp_path.iterdir()] == ["pets"]
 
 
 @pytest.mark.parametrize(

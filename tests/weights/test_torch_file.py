@@ -234,6 +234,6 @@ def doubling(levels):
 )
 def test_false_modules(path, value, sentence):
     save(path, mapping({"model": value}))
-    start = time.perf_counter()
+    start = time.process_time()
     assert sentence in refusal(path)
-    assert time.perf_counter() - start < 5
+    assert time.process_time() - start < 5

@@ -185,7 +185,10 @@ def _meta(args: argparse.Namespace, spec: "ModelSpec", known: Mapping[str, Any])
 
 def _class_names(path: str, num_classes: int) -> list[str]:
     """The lines of a file, one for each class."""
-    names = pathlib.Path(path).read_text(encoding="utf-8").strip().splitlines()
+    try:
+        names = pathlib.Path(path).read_text(encoding="utf-8").strip().splitlines()
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is no text in UTF-8: {error}") from error
     names = [name.strip() for name in names]
     if len(names) != num_classes or len(set(names)) != num_classes or "" in names:
         raise InputError(

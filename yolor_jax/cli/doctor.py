@@ -99,10 +99,10 @@ def _topology(args: argparse.Namespace, recipe: "Recipe") -> tuple[int, dict]:
 
 def _classes(recipe: "Recipe") -> int:
     """The number of classes of the recipe's data, or COCO's where the data are not here."""
-    from yolor_jax.runs.sources import open_split
+    from yolor_jax.preparation.dataset import count_classes
 
     try:
-        return len(open_split(recipe.data, recipe.data.eval_split).class_names)
+        return count_classes(recipe.data.path, recipe.data.eval_split)
     except MENDABLE:
         print(f"the data are not here: {COCO_CLASSES} classes are taken (--classes says others)")
         return COCO_CLASSES

@@ -10,7 +10,7 @@ features of coco/2017 in array_record files. The first two are prepared into a T
 import pathlib
 
 from yolor_jax.data.sources import Path, Source, open_source
-from yolor_jax.preparation import coco_files, prepare, shapes
+from yolor_jax.preparation import annotations, coco_files, painting, prepare, shapes
 
 
 def open_dataset(
@@ -45,3 +45,23 @@ def open_dataset(
         )
         return open_source(report.directory, split)
     return open_source(path, split)
+
+
+def count_classes(path: Path, split: str) -> int:
+    """K of a data set that need not be prepared, and is not for this.
+
+    Args:
+        path: as `open_dataset` takes it.
+        split: name of one of its splits.
+
+    Raises:
+        InputError: there is no such data set or split.
+    """
+    if str(path) == "shapes":
+        return len(painting.CLASS_NAMES)
+    path = pathlib.Path(path).expanduser()
+    if coco_files.is_coco(path):
+        original = coco_files.open_split(path, split)
+        coco = annotations.parse(original.annotations(), original.where)
+        return len(annotations.categories(coco, original.where))
+    return len(open_source(path, split).class_names)
