@@ -1,5 +1,7 @@
 """A run with further tasks from end to end, on the smallest network."""
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -61,8 +63,18 @@ def test_the_folded_network_has_the_same_numbers(finished, tmp_path, capsys):
     folded = evaluation.evaluate(load(file), recipe.load(finished))
     print(evaluation.table({"folded": folded.metrics}, folded.module))
     print(evaluation.table({"trained": trained.metrics}, folded.module))
-    # After two steps all images score alike, and rounding may let two of them change places.
-    assert folded.metrics == pytest.approx(trained.metrics, abs=5e-3)
+    # After two steps all images score alike to 1e-6 or so, and rounding lets some change places,
+    # which the ranking of ten images shows. What is ranked is compared itself.
+    alike = {name: value for name, value in trained.metrics.items() if name not in NUMBERS}
+    assert {name: folded.metrics[name] for name in alike} == pytest.approx(alike, abs=5e-3)
+    images = jnp.asarray(np.random.default_rng(0).random((4, 64, 64, 3), np.float32))
+    said = [
+        network.module.apply(jax.tree.map(jnp.asarray, network.variables), images)
+        for network in (load(finished), load(file))
+    ]
+    np.testing.assert_allclose(said[0].classify, said[1].classify, atol=1e-5)
+    for one, other in zip(said[0].embed, said[1].embed, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-5)
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith(NUMBERS)]
     assert len(lines) == 2 * len(NUMBERS)
 
