@@ -2,9 +2,12 @@
 
 import json
 
+import pytest
+
 from yolor_jax.cli.main import main
 
 
+@pytest.mark.long
 def test_bench_prints_a_table_and_writes_json(tmp_path, capsys):
     file = tmp_path / "bench.json"
     settings = ["--image-size", "64", "--batch-size", "8", "--classes", "3", "--rounds", "2"]
