@@ -1,7 +1,9 @@
 """Reads a TFDS directory with the features of coco/2017, without TensorFlow.
 
-stored = read(pathlib.Path("prepared/coco"), "val2017")
-stored.rows[0]["image/filename"], stored.class_names
+The rows are what TFDS stored, encoded images among them:
+
+    stored = read(pathlib.Path("prepared/coco"), "val2017")
+    stored.rows[0]["image/filename"], stored.class_names
 """
 
 import pathlib

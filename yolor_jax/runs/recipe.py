@@ -51,8 +51,8 @@ class ModelRecipe:
         implicit: implicit knowledge by place, such as {"alignment": "add"}; {}: none; None: the
             model's own.
         tasks: beyond detection: "classify", "embed".
-        anchors: [level][anchor][width, height] in pixels of the network input; "auto": found for
-            the training data; None: the model's own.
+        anchors: by level a list of [width, height] in pixels of the network input; "auto": found
+            for the training data; None: the model's own.
     """
 
     name: str

@@ -1,8 +1,10 @@
 """The zip archive that ``torch.save`` writes: one pickle and the bytes of each storage.
 
-archive = TorchArchive(file)
-checkpoint = torch_pickle.load(archive.pickle())
-array = archive.array(checkpoint["model"]["model.0.conv.weight"])    # read only when asked for
+An array is read when it is asked for, and not before:
+
+    archive = TorchArchive(file)
+    checkpoint = torch_pickle.load(archive.pickle())
+    array = archive.array(checkpoint["model"]["model.0.conv.weight"])
 """
 
 import math
