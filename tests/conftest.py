@@ -1,13 +1,18 @@
-"""Test set-up: strict JAX, eight fake CPU devices, shape checking on, and the golden files."""
+"""Test set-up: strict JAX, eight fake CPU devices, shape checking on, and the golden files.
+
+What is compiled is kept for the session, for all processes that run its tests or that these start.
+"""
 
 import os
 import pathlib
+import shutil
+import tempfile
+
+from tests.support import compiling
 
 os.environ["JAX_PLATFORMS"] = "cpu"
-os.environ["XLA_FLAGS"] = (
-    "--xla_force_host_platform_device_count=8 "
-    "--xla_backend_optimization_level=0"  # compiling is what takes the time
-)
+os.environ["XLA_FLAGS"] = f"--xla_force_host_platform_device_count=8 {compiling.QUICKLY}"
+os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.5"
 
 import jax
 import pytest
@@ -18,6 +23,7 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 
 install_import_hook("yolor_jax", "beartype.beartype")
 
+IS_WORKER = "PYTEST_XDIST_WORKER" in os.environ  # finds the folder of programs in its environment
 
 TESTS = pathlib.Path(__file__).resolve().parent
 SHARED = pathlib.Path(os.environ.get("YOLOR_SHARED", TESTS.parents[1] / "shared"))
@@ -50,9 +56,12 @@ def golden() -> pathlib.Path:
     return folder if folder.is_dir() else StoredHere(TESTS / "golden")
 
 
-@pytest.fixture(scope="module")
-def compilation_cache(tmp_path_factory):
-    """The runs of one file share their programs."""
-    jax.config.update("jax_compilation_cache_dir", str(tmp_path_factory.mktemp("compiled")))
-    yield
-    jax.config.update("jax_compilation_cache_dir", None)
+def pytest_configure():
+    if not IS_WORKER:
+        os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="compiled-for-tests-")
+    jax.config.update("jax_compilation_cache_dir", os.environ["JAX_COMPILATION_CACHE_DIR"])
+
+
+def pytest_unconfigure():
+    if not IS_WORKER:
+        shutil.rmtree(os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)

@@ -224,7 +224,6 @@ def test_other_commands_take_no_settings(capsys):
 
 @pytest.mark.long
 def test_a_recipe_on_this_machine(config, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("yolor_jax.cli.launch.use_compilation_cache", lambda: None)
     found = {check.subject: check for check in checks.examine(typed(config), tmp_path / "run")}
     assert {check.verdict for check in found.values()} <= {"ok", "warn"}
     assert "2 traced and compiled in" in found["programs"].sentence

@@ -21,7 +21,7 @@ from yolor_jax.evaluation.tasks import (
 from yolor_jax.models.detector import build, variable_shapes
 from yolor_jax.models.spec import with_tasks
 from yolor_jax.models.zoo import MODELS
-from yolor_jax.training.mesh import over_batch
+from yolor_jax.training.mesh import map_shards
 
 BOTH = ("classify", "embed")
 
@@ -150,7 +150,7 @@ def test_one_network_on_one_and_on_eight_devices(network):
     module, variables = network
     truth = Truth(11)
     mesh = Mesh(np.array(jax.devices()).reshape(4, 2), ("data", "fsdp"))
-    observe = jax.jit(over_batch(mesh, make_observe(module)))
+    observe = jax.jit(map_shards(mesh, make_observe(module)))
     eight = evaluate_tasks(
         observe,
         jax.device_put(variables, NamedSharding(mesh, PartitionSpec())),

@@ -19,8 +19,6 @@ from yolor_jax.training import bad_batch
 from yolor_jax.training import mesh as meshes
 from yolor_jax.training.checkpoints.checkpoint import Checkpoints
 
-pytestmark = pytest.mark.usefixtures("compilation_cache")
-
 
 @pytest.fixture(scope="module")
 def stopped(tmp_path_factory):

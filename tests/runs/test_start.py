@@ -16,8 +16,6 @@ from yolor_jax.training.mesh import make_mesh
 from yolor_jax.trees import flatten_by_path
 from yolor_jax.weights.store import save_variables
 
-pytestmark = pytest.mark.usefixtures("compilation_cache")
-
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):

@@ -13,8 +13,6 @@ from yolor_jax.runs import evaluation, recipe
 from yolor_jax.runs.trained import load
 from yolor_jax.training.metrics import read_json_lines
 
-pytestmark = pytest.mark.usefixtures("compilation_cache")
-
 TASKS = ("classify", "embed")
 NUMBERS = ("classify/mAP", "embed/rank1")
 

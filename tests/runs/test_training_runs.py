@@ -19,7 +19,6 @@ import pytest
 from tests.support import coco_folder
 from tests.support.event_files import events
 from tests.support.small_recipe import evaluate, small_recipe, train, typed
-from yolor_jax.cli import launch
 from yolor_jax.cli import train as command
 from yolor_jax.cli.main import main
 from yolor_jax.configs import base
@@ -37,9 +36,6 @@ from yolor_jax.training.loop import CLOCK_METRICS
 from yolor_jax.training.metrics import read_json_lines
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-
-
-pytestmark = pytest.mark.usefixtures("compilation_cache")
 
 
 @pytest.fixture(scope="module")
@@ -276,7 +272,6 @@ def test_what_ends_a_run_is_a_sentence(finished, tmp_path, monkeypatch, capsys, 
         raise error("training stopped at step 3")
 
     monkeypatch.setattr(command, "train", end)
-    monkeypatch.setattr(launch, "use_compilation_cache", lambda: None)
     assert main(["train", "--workdir", str(tmp_path)]) == 2
     assert capsys.readouterr().err == "error: training stopped at step 3\n"
 

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from collections.abc import Sequence
 
+from tests.support import compiling
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 DEVICES = 4
 
@@ -23,7 +25,6 @@ def start(
     count: int | None = None,
     devices: Sequence[int] | None = None,
     folders: Sequence[pathlib.Path] | None = None,
-    cache: pathlib.Path | None = None,
 ) -> list[subprocess.Popen]:
     """Starts one process for each command.
 
@@ -32,7 +33,6 @@ def start(
         count: processes of the run, if not all of them are started.
         devices: fake devices of each process; `DEVICES` by default.
         folders: in which each process is started; the project's by default.
-        cache: of compiled programs; none by default.
     """
     count = count or len(commands)
     coordinator = f"localhost:{free_port()}"
@@ -40,10 +40,7 @@ def start(
     for index, command in enumerate(commands):
         fake = devices[index] if devices else DEVICES
         environment = os.environ | {
-            "XLA_FLAGS": f"--xla_force_host_platform_device_count={fake} "
-            "--xla_backend_optimization_level=0",
-            "JAX_COMPILATION_CACHE_DIR": str(cache or ""),
-            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.5",
+            "XLA_FLAGS": f"--xla_force_host_platform_device_count={fake} " + compiling.QUICKLY,
         }
         if count > 1:
             environment |= {

@@ -10,11 +10,16 @@ from yolor_jax.training.programs.compile_log import CompileLog
 
 @pytest.fixture
 def cache(tmp_path):
-    jax.config.update("jax_compilation_cache_dir", str(tmp_path))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    settings = {
+        "jax_compilation_cache_dir": str(tmp_path),
+        "jax_persistent_cache_min_compile_time_secs": 0.0,
+    }
+    before = {name: getattr(jax.config, name) for name in settings}
+    for name, value in settings.items():
+        jax.config.update(name, value)
     yield
-    jax.config.update("jax_compilation_cache_dir", None)
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 1.0)
+    for name, value in before.items():
+        jax.config.update(name, value)
 
 
 def test_compiled_once_then_found_then_not_at_all(cache, monkeypatch):

@@ -131,7 +131,7 @@ def test_a_checkpoint_moves_to_another_mesh_to_the_bit(tmp_path, devices, fsdp):
 def test_whole_puts_a_cut_state_together():
     now, _ = trained(8, 8)
     mesh = now.params["last"]["kernel"].sharding.mesh
-    together = meshes.whole(mesh, now.ema_variables)
+    together = meshes.replicate(mesh, now.ema_variables)
     assert all(leaf.sharding.is_fully_replicated for leaf in jax.tree.leaves(together))
     jax.tree.map(
         np.testing.assert_array_equal, tiny_run.host(together), tiny_run.host(now.ema_variables)

@@ -12,6 +12,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 import pytest
 
+from tests.support import compiling
 from yolor_jax.training import loop, metrics
 
 pytestmark = pytest.mark.long
@@ -22,16 +23,14 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
 class Runs:
-    """Starts runs that share one data set and one compilation cache."""
+    """Starts runs that share one data set."""
 
     def __init__(self, folder: pathlib.Path):
         self.folder = folder
         # Quick to compile rather than quick to run; one device and no shape checking.
         self.environment = os.environ | {
             "PYTHONPATH": str(ROOT),
-            "XLA_FLAGS": "--xla_backend_optimization_level=0",
-            "JAX_COMPILATION_CACHE_DIR": str(folder / "cache"),
-            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.5",
+            "XLA_FLAGS": compiling.QUICKLY,
             "JAX_NUMPY_DTYPE_PROMOTION": "strict",
             "JAX_NUMPY_RANK_PROMOTION": "raise",
         }

@@ -235,4 +235,10 @@ def variable_shapes(module: Detector) -> dict:
     """
     side = module.spec.strides[-1]
     image = jax.ShapeDtypeStruct((1, side, side, 3), jnp.float32)
-    return jax.eval_shape(module.init, jax.random.key(0), image)
+    return _init.eval_shape(module, jax.random.key(0), image)
+
+
+# Under `jax.jit`, which traces equal modules once: tracing a large one takes seconds.
+@functools.partial(jax.jit, static_argnums=0)
+def _init(module: Detector, key: jax.Array, image: Float[Array, "1 H W 3"]) -> dict:
+    return module.init(key, image)

@@ -25,7 +25,7 @@ from yolor_jax.runs.batches import reading
 from yolor_jax.runs.recipe import Recipe
 from yolor_jax.runs.sources import Split
 from yolor_jax.runs.trained import Trained
-from yolor_jax.training.mesh import batch_sharding, make_mesh, whole
+from yolor_jax.training.mesh import batch_sharding, make_mesh, replicate
 from yolor_jax.training.processes.group import ALONE, ProcessGroup
 from yolor_jax.whole_file import whole_file
 
@@ -80,7 +80,7 @@ def make_evaluator(
         )
 
     def evaluator(variables: Mapping) -> Evaluation:
-        variables = whole(mesh, variables)
+        variables = replicate(mesh, variables)
         shown = {"sharding": batch_sharding(mesh), "progress": progress}
         evaluation = coco.evaluate(
             predict, variables, batches(0), source, backend=recipe.eval.backend, **shown

@@ -132,7 +132,7 @@ def make_prediction(recipe: Recipe, module: Detector, mesh: Mesh) -> Callable:
         module: the network, folded or not.
         mesh: the devices.
     """
-    return jax.jit(meshes.over_batch(mesh, make_predict(module, recipe.eval.nms)))
+    return jax.jit(meshes.map_shards(mesh, make_predict(module, recipe.eval.nms)))
 
 
 def make_observation(module: Detector, mesh: Mesh) -> Callable:
@@ -142,7 +142,7 @@ def make_observation(module: Detector, mesh: Mesh) -> Callable:
         module: the network, folded or not.
         mesh: the devices.
     """
-    return jax.jit(meshes.over_batch(mesh, make_observe(module)))
+    return jax.jit(meshes.map_shards(mesh, make_observe(module)))
 
 
 def evaluation_batch_size(recipe: Recipe, mesh: Mesh) -> int:

@@ -114,7 +114,7 @@ def train_run(run: Run, *, say: Say = _silent, progress: bool = False) -> Outcom
 
 def _finish(run: Run, state: TrainState, progress: bool) -> Evaluation:
     """Folds the network, evaluates and draws that."""
-    variables = fold(run.module.spec, meshes.whole(run.mesh, state.ema_variables))
+    variables = fold(run.module.spec, meshes.replicate(run.mesh, state.ema_variables))
     fused = run.recipe.network(run.num_classes, fused=True)
     source = run.sources.evaluation
     folded = make_evaluator(run.recipe, fused, source, run.mesh, progress=progress)(variables)
@@ -233,7 +233,7 @@ def _scores(
         if evaluation is None:
             return None
         evaluations.append(evaluation)
-        params = meshes.whole(run.mesh, state.ema_params)  # by all processes, for the first
+        params = meshes.replicate(run.mesh, state.ema_params)  # by all processes, for the first
         if board:
             board.show_evaluation(int(state.step), jax.device_get(params), evaluation.results)
         return {name: value for name, value in evaluation.metrics.items() if value is not None}

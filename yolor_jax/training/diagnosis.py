@@ -66,7 +66,7 @@ class Diagnosis(NamedTuple):
 def diagnose(
     module: nn.Module, loss: Loss, variables: Mapping[str, Any], batch: Batch
 ) -> Diagnosis:
-    """Runs the network and the loss on a batch and looks at every number on the way.
+    """Run the network and the loss on a batch, and check every intermediate value.
 
     Args:
         module: takes images ``[B, H, W, 3]`` in 0..1 and ``train``.
@@ -106,7 +106,7 @@ def diagnose(
         return terms, jnp.sqrt(sum(squares)), finite
 
     terms, gradient_norm, finite = jax.device_get(run(variables, batch))
-    # A lifted module, such as a rematerialised one, is called more than once: its last end counts.
+    # A rematerialised module is called twice: its place in the order is that of its last call.
     in_order = [*dict.fromkeys("/".join(path) for path in reversed(paths))][::-1]
     modules = [path for path in in_order if path in finite]
     boxes, mask = np.asarray(batch.boxes_xyxy), np.asarray(batch.mask)  # [B, T, 4], [B, T]
@@ -130,7 +130,7 @@ def _calls(intermediates: Mapping[str, Any], prefix: str = "") -> dict[str, Any]
 
 
 def _finite(outputs: Any, batch_size: int) -> jax.Array:
-    """[B] bool: whether all numbers of an image are finite; those of no image count for all."""
+    """[B] bool: whether all values of an image are finite; a leaf without batch axis is everyone's."""
     flags = jnp.ones(batch_size, bool)
     for leaf in jax.tree.leaves(outputs):
         if jnp.issubdtype(leaf.dtype, jnp.floating):

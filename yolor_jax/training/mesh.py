@@ -1,9 +1,10 @@
-"""Devices as a mesh with the axes ``data`` and ``fsdp``, and what lies where on it.
+"""A mesh of devices with the axes ``data`` and ``fsdp``, and how batches and states are sharded.
 
-A batch is cut along axis 0 over both axes. Each large leaf of the state is cut over ``fsdp`` (fully
-sharded data parallelism; Rajbhandari et al., "ZeRO", 2020, stage 3) and whole along ``data``; the
-small ones are whole everywhere, as is all of the state where ``fsdp`` is 1. Because the step is one
-program over the global batch, batch statistics and losses are those of the global batch.
+A batch is sharded along axis 0 over both axes. Each large leaf of the state is sharded over
+``fsdp`` (fully sharded data parallelism; Rajbhandari et al., "ZeRO", 2020, stage 3) and replicated
+along ``data``; small leaves are replicated, as is the whole state where ``fsdp`` is 1. Because the
+step is one program over the global batch, batch statistics and losses are those of the global
+batch.
 
     mesh = make_mesh(fsdp=8)
     batch = shard_batch(mesh, batch)  # NumPy on the host -> global arrays on the devices
@@ -25,17 +26,17 @@ from yolor_jax.data.example import Batch
 from yolor_jax.errors import InputError
 
 AXES = ("data", "fsdp")
-LARGE = 2048
-"""Elements from which on a leaf is cut: fewer are not worth a message between devices."""
-CALLS_AGO = 2
-"""See `any_process`."""
+SHARDED_SIZE = 2048
+"""Elements from which on a leaf is sharded: fewer are not worth a message between devices."""
+ANSWER_LAG = 2
+"""Calls by which the answer of `any_process` lags, so that nobody waits for the devices."""
 
 
 def make_mesh(devices: Sequence[jax.Device] | None = None, *, fsdp: int = 1) -> Mesh:
-    """A mesh over all devices, those of one process side by side.
+    """A mesh over all devices, in which those of one process are neighbours.
 
-    So each process holds consecutive rows of the batch, whatever numbers its devices have, and
-    where ``fsdp`` divides a process's devices the state is put together without leaving a host.
+    Each process then holds consecutive rows of the batch, whatever ids its devices have, and where
+    ``fsdp`` divides the number of a process's devices the state is gathered within one host.
 
     Args:
         devices: the devices, real or of a topology; all of all processes if None.
@@ -53,42 +54,42 @@ def make_mesh(devices: Sequence[jax.Device] | None = None, *, fsdp: int = 1) -> 
         raise InputError(
             f"fsdp is {fsdp}, which does not divide {len(devices)} devices: use one of {divisors}."
         )
-    grid = np.asarray(sorted(devices, key=_process_first)).reshape(-1, fsdp)
+    grid = np.asarray(sorted(devices, key=_process_and_id)).reshape(-1, fsdp)
     return Mesh(grid, AXES, axis_types=(AxisType.Auto, AxisType.Auto))
 
 
-def _process_first(device) -> tuple[int, int]:
-    """The order of devices: on a TPU the ids of one host's chips need not follow each other."""
+def _process_and_id(device) -> tuple[int, int]:
+    """The order of devices: on a TPU the ids of one host's chips need not be consecutive."""
     return device.process_index, device.id
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
-    """The sharding of what is whole on every device."""
+    """The sharding of an array of which every device holds a whole copy."""
     return NamedSharding(mesh, PartitionSpec())
 
 
 def batch_sharding(mesh: Mesh) -> NamedSharding:
-    """The sharding of everything whose axis 0 is the batch: cut over all devices."""
+    """The sharding of an array whose axis 0 is the batch: divided among all devices."""
     return NamedSharding(mesh, PartitionSpec(AXES))
 
 
-def over_batch(mesh: Mesh, function: Callable) -> Callable:
-    """Each device works on its own part of a batch, without a word to the others.
+def map_shards(mesh: Mesh, function: Callable) -> Callable:
+    """A function of a batch that each device computes for its own shard, without communication.
 
     Args:
         mesh: the devices.
         function: ``(variables, *arrays) -> arrays``, where axis 0 of all arrays is the batch.
 
     Returns:
-        The function of the global arrays, to be jitted; the variables are whole on every device.
+        The function of the global arrays, to be jitted; the variables are replicated.
     """
-    uncut, cut = PartitionSpec(), PartitionSpec(AXES)
+    variables_spec, batch_spec = PartitionSpec(), PartitionSpec(AXES)
 
-    @functools.wraps(function)  # its name is what the log of compilations shows
+    @functools.wraps(function)  # the log of compilations shows its name
     def mapped(variables: PyTree, *arrays: Array) -> PyTree:
-        specs = (uncut, *(cut for _ in arrays))
-        part = jax.shard_map(function, mesh=mesh, in_specs=specs, out_specs=cut)
-        return part(variables, *arrays)
+        specs = (variables_spec, *(batch_spec for _ in arrays))
+        sharded = jax.shard_map(function, mesh=mesh, in_specs=specs, out_specs=batch_spec)
+        return sharded(variables, *arrays)
 
     return mapped
 
@@ -96,9 +97,9 @@ def over_batch(mesh: Mesh, function: Callable) -> Callable:
 def state_sharding(mesh: Mesh, state: PyTree) -> PyTree:
     """The sharding of each leaf of a train state.
 
-    A leaf of at least ``LARGE`` elements is cut over ``fsdp`` along the largest of the axes that
-    can be cut evenly, the first of these where several are equal; every other leaf is whole. The
-    rule sees shapes alone, so a parameter, its average, its momentum and its gradient lie alike.
+    A leaf of at least `SHARDED_SIZE` elements is sharded over ``fsdp`` along its largest axis that
+    ``fsdp`` divides, the first where several are equal; every other leaf is replicated. The rule
+    depends on shapes alone, so a parameter, its average, momentum and gradient are sharded alike.
 
     Args:
         mesh: the devices.
@@ -112,52 +113,52 @@ def state_sharding(mesh: Mesh, state: PyTree) -> PyTree:
 
 def _fsdp_spec(mesh: Mesh, shape: tuple[int, ...]) -> PartitionSpec:
     """See `state_sharding`."""
-    parts = mesh.shape["fsdp"]
-    even = [axis for axis, length in enumerate(shape) if length % parts == 0]
-    if parts == 1 or not even or math.prod(shape) < LARGE:
+    shards = mesh.shape["fsdp"]
+    divisible = [axis for axis, length in enumerate(shape) if length % shards == 0]
+    if shards == 1 or not divisible or math.prod(shape) < SHARDED_SIZE:
         return PartitionSpec()
-    axis = max(even, key=lambda axis: shape[axis])
+    axis = max(divisible, key=lambda axis: shape[axis])
     return PartitionSpec(*(None,) * axis, "fsdp")
 
 
-def whole(mesh: Mesh, tree: PyTree) -> PyTree:
-    """The same arrays, whole on every device; all processes must call this together.
+def replicate(mesh: Mesh, tree: PyTree) -> PyTree:
+    """Copy arrays to every device; all processes must call this together.
 
     Args:
         mesh: the devices.
-        tree: arrays on these devices, or on the host and then alike in every process.
+        tree: arrays on these devices, or on the host and then equal in every process.
     """
-    return jax.jit(_same, out_shardings=replicated(mesh))(tree)
+    return jax.jit(_identity, out_shardings=replicated(mesh))(tree)
 
 
-def _same(tree: PyTree) -> PyTree:
+def _identity(tree: PyTree) -> PyTree:
     return tree
 
 
 def any_process(mesh: Mesh, question: Callable[[], bool]) -> Callable[[], bool]:
-    """A question to which all processes get the same answer: whether any of them says yes.
+    """Whether a question is true in any process; all processes get the same answer.
 
-    The answer is that of `CALLS_AGO` calls before, by when the devices have long agreed on it: what
-    is under way on them is not waited for. All processes must ask equally often.
+    It is the answer of `ANSWER_LAG` calls before, which the devices have computed by then: nobody
+    waits for the steps that are under way on them. All processes must ask equally often.
 
     Args:
         mesh: the devices of all processes.
         question: what each process asks itself.
     """
-    together = jax.jit(jnp.any, out_shardings=replicated(mesh))
-    waiting = collections.deque()
+    any_device = jax.jit(jnp.any, out_shardings=replicated(mesh))
+    answers = collections.deque()
 
     def answer() -> bool:
         own = np.full(len(mesh.local_devices), question())
-        said = jax.make_array_from_process_local_data(batch_sharding(mesh), own)
-        waiting.append(together(said))
-        return len(waiting) > CALLS_AGO and bool(waiting.popleft())
+        all_processes = jax.make_array_from_process_local_data(batch_sharding(mesh), own)
+        answers.append(any_device(all_processes))
+        return len(answers) > ANSWER_LAG and bool(answers.popleft())
 
     return answer
 
 
 def require_divisible(mesh: Mesh, batch_size: int) -> None:
-    """Raise an InputError unless a global batch can be cut evenly over the devices."""
+    """Raise an InputError unless the number of devices divides a global batch size."""
     if batch_size % mesh.size:
         below, above = batch_size // mesh.size * mesh.size, -(-batch_size // mesh.size) * mesh.size
         near = f"{below} or {above}" if below else f"{above}"
@@ -172,14 +173,13 @@ def shard_batch(mesh: Mesh, batch: Batch) -> Batch:
 
     Args:
         mesh: the devices.
-        batch: NumPy arrays: this process's part of the global batch, which is the whole batch where
-            there is one process.
+        batch: NumPy arrays: this process's rows of the global batch; all rows if it is alone.
 
     Returns:
-        The global batch as device arrays, cut along axis 0.
+        The global batch as device arrays, sharded along axis 0.
 
     Raises:
-        InputError: if the batch cannot be cut evenly.
+        InputError: if the number of devices does not divide the batch size.
     """
     require_divisible(mesh, batch.image.shape[0] * jax.process_count())
     sharding = batch_sharding(mesh)

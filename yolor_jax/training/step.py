@@ -11,8 +11,8 @@
     )
     state, metrics = step(state, shard_batch(mesh, batch), jax.random.key(seed))
 
-The step is compiled once per shape of the batch, for all devices of the mesh, and its argument
-``state`` is donated: use the returned one. The random numbers of a step follow from the key and
+The step is compiled once per shape of the batch, for all devices of the mesh. It donates its
+argument ``state``: use the returned one. The random numbers of a step depend on the key and
 ``state.step`` alone.
 """
 
@@ -116,7 +116,7 @@ def make_train_step(
         shardings: of the state, ``state_sharding(mesh, state)``.
         penalty: of the parameters, for each image of the batch; its metric is ``loss/penalty``.
         batch_norm_groups: parts of the batch that have statistics of their own (see `BatchNorm`);
-            with ``mesh.size`` of them each device normalises its part without a word to others.
+            with ``mesh.size`` of them each device normalises its part without communication.
 
     Returns:
         ``step(state, batch, key) -> (state, metrics)``. The metrics hold the loss terms under
@@ -124,7 +124,7 @@ def make_train_step(
         the schedule's values.
 
     Raises:
-        InputError: if the batch cannot be cut evenly over the devices.
+        InputError: if the number of devices does not divide the batch size.
     """
     require_divisible(mesh, run.batch_size)
     grouped = grouped_batch_norms(batch_norm_groups)
@@ -148,7 +148,7 @@ def make_train_step(
                 value += len(images) * terms["penalty"]  # like the loss, a sum over images
             return value, (terms, updated.get("batch_stats", {}))
 
-        # Parameters that are cut are put together to be used, not the activations taken apart.
+        # Gather sharded parameters here; otherwise XLA shards the activations instead.
         params = jax.lax.with_sharding_constraint(state.params, replicated(mesh))
         gradient = jax.value_and_grad(objective, has_aux=True)
         (_, (terms, batch_stats)), gradients = gradient(params)
@@ -185,7 +185,7 @@ def make_advance(train_step: TrainStep, mesh: Mesh, key: jax.Array) -> Advance:
 
 
 def grouped_batch_norms(groups: int) -> Callable[..., Any]:
-    """An interceptor for ``nn.intercept_methods``: batch norms take so many parts of the batch."""
+    """An interceptor for ``nn.intercept_methods`` that passes ``groups`` to every `BatchNorm`."""
 
     def interceptor(call, args, kwargs, context: nn.module.InterceptorContext):
         if isinstance(context.module, BatchNorm):
@@ -198,10 +198,10 @@ def grouped_batch_norms(groups: int) -> Callable[..., Any]:
 def make_apply_gradients(
     config: OptimConfig, run: RunLength
 ) -> Callable[[TrainState, PyTree, Hyperparameters], TrainState]:
-    """``(state, gradients, hyperparameters) -> state``: accumulate, then perhaps an optimiser step.
+    """``(state, gradients, hyperparameters) -> state``: accumulate gradients, step the optimiser.
 
-    An optimiser step uses the sum of the gradients since the last one and moves the averages. It
-    takes place where ``state.step mod accumulate == 0``.
+    The optimiser steps where ``state.step mod accumulate == 0``, with the sum of the gradients
+    since its last step; then the moving averages are updated.
     """
     optimizer = make_optimizer(config, run)
 

@@ -105,7 +105,7 @@ def _programs(args: argparse.Namespace) -> list[Program]:
     def predict(name: str, module: Any, variables: Mapping) -> Program:
         variables = jax.device_put(variables, meshes.replicated(mesh))
         compiled, *figures = _compile(
-            jax.jit(meshes.over_batch(mesh, make_predict(module, NmsConfig()))), variables, *images
+            jax.jit(meshes.map_shards(mesh, make_predict(module, NmsConfig()))), variables, *images
         )
         return Program(name, lambda: compiled(variables, *images), *figures)
 

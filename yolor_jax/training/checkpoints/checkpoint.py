@@ -105,7 +105,7 @@ class Checkpoints:
             )
         self._writing = step
         self._scores[step] = None
-        with self._loud():
+        with self._as_os_error():
             _require_writable(self._directory)
             self._manager.save(step, args=items)
 
@@ -120,7 +120,7 @@ class Checkpoints:
             OSError: if the checkpoint or the scores could not be written.
         """
         self.wait()
-        with self._loud():
+        with self._as_os_error():
             if jax.process_index() == 0:
                 folders.write_scores(self._directory, step, scores)
             self._scores[step] = scores
@@ -196,7 +196,7 @@ class Checkpoints:
         Raises:
             OSError: if it could not be written.
         """
-        with self._loud():
+        with self._as_os_error():
             self._manager.wait_until_finished()
 
     def check(self) -> None:
@@ -218,15 +218,15 @@ class Checkpoints:
         traceback: TracebackType | None,
     ) -> None:
         try:
-            with self._loud():
+            with self._as_os_error():
                 self._manager.close()
         except OSError:
             if not isinstance(error, Exception):  # an error that is on its way has said its part
                 raise
 
     @contextlib.contextmanager
-    def _loud(self) -> Iterator[None]:
-        """Whatever goes wrong in writing is an OSError that says what is left."""
+    def _as_os_error(self) -> Iterator[None]:
+        """Turns any failure of a write into an OSError that names the last intact checkpoint."""
         try:
             yield
         except Exception as error:
