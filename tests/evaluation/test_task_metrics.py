@@ -8,9 +8,8 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from tests.evaluation.test_evaluate import CATEGORY_IDS, Truth, batches
 from tests.support.leaves import random_leaves
-from yolor_jax.evaluation.classification import average_precision, mean_average_precision
 from yolor_jax.evaluation.coco import format_table
-from yolor_jax.evaluation.retrieval import rank1
+from yolor_jax.evaluation.task_metrics import average_precision, mean_average_precision, rank1
 from yolor_jax.evaluation.tasks import (
     Observations,
     evaluate_tasks,

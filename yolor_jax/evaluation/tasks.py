@@ -19,10 +19,9 @@ from jax.sharding import Sharding
 from jaxtyping import Array, Bool, Float, UInt8
 
 from yolor_jax.data.example import Batch
-from yolor_jax.evaluation.classification import mean_average_precision
 from yolor_jax.evaluation.coco import Metrics
 from yolor_jax.evaluation.each_image import Truth, each_image
-from yolor_jax.evaluation.retrieval import rank1
+from yolor_jax.evaluation.task_metrics import mean_average_precision, rank1
 from yolor_jax.models.detector import Detector, normalise
 from yolor_jax.tasks.embedding import EPSILON, sample
 

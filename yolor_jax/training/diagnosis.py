@@ -130,7 +130,7 @@ def _calls(intermediates: Mapping[str, Any], prefix: str = "") -> dict[str, Any]
 
 
 def _finite(outputs: Any, batch_size: int) -> jax.Array:
-    """[B] bool: whether all values of an image are finite; a leaf without batch axis is everyone's."""
+    """[B] bool: whether all values of an image are finite; a leaf without batch counts for all."""
     flags = jnp.ones(batch_size, bool)
     for leaf in jax.tree.leaves(outputs):
         if jnp.issubdtype(leaf.dtype, jnp.floating):

@@ -29,11 +29,14 @@ from jax.experimental import multihost_utils
 
 from yolor_jax.errors import InputError
 from yolor_jax.training.checkpoints import folder as folders
-from yolor_jax.training.checkpoints import seal
 from yolor_jax.training.checkpoints.fitting import require_same, require_same_leaves
 from yolor_jax.training.checkpoints.folder import DamagedError
-from yolor_jax.training.checkpoints.retention import KeepLatestAndBest, kept_steps
 from yolor_jax.training.state import TrainState
+
+
+SLICE = 1 << 20
+"""Bytes from which on each replica of an array writes a slice of it; of smaller ones one writes
+all, because to slice them on the device takes longer than to write them."""
 
 
 class Checkpoints:
@@ -63,11 +66,19 @@ class Checkpoints:
         self._scores = {step: folders.read_scores(self._directory, step) for step in steps}
         self._writing = None
         options = ocp.CheckpointManagerOptions(
-            preservation_policy=KeepLatestAndBest(self._scores),
+            preservation_policy=folders.KeepLatestAndBest(self._scores),
             cleanup_tmp_directories=True,
             async_options=ocp.AsyncOptions(post_finalization_callback=self._seal),
         )
-        self._manager = ocp.CheckpointManager(self._directory, options=options)
+        self._manager = ocp.CheckpointManager(
+            self._directory,
+            options=options,
+            item_handlers={
+                "state": _state_handler(),
+                "config": ocp.JsonCheckpointHandler(),
+                "data": ocp.JsonCheckpointHandler(),
+            },
+        )
 
     @property
     def latest_step(self) -> int | None:
@@ -87,7 +98,7 @@ class Checkpoints:
             OSError: if this one, or the one before, could not be written.
         """
         items = ocp.args.Composite(
-            state=ocp.args.StandardSave(flax.serialization.to_state_dict(state)),
+            state=ocp.args.PyTreeSave(flax.serialization.to_state_dict(state)),
             config=ocp.args.JsonSave(self._meta),
             data=ocp.args.JsonSave({"position": position}),
         )
@@ -125,7 +136,7 @@ class Checkpoints:
                 folders.write_scores(self._directory, step, scores)
             self._scores[step] = scores
             steps = self._manager.all_steps()
-            for old in set(steps) - kept_steps(steps, self._scores):
+            for old in set(steps) - folders.kept_steps(steps, self._scores):
                 self._manager.delete(old)
 
     def is_scored(self, step: int) -> bool:
@@ -243,7 +254,7 @@ class Checkpoints:
         name = str(self._writing)
         for path in self._directory.iterdir():
             if path.name == name or path.name.startswith(f"{name}.orbax"):
-                seal.write(path)
+                folders.write_seal(path)
 
     def _set_aside(self, damaged: Sequence[DamagedError], whole: int) -> list[str]:
         """Renames damaged checkpoints; a sentence for each."""
@@ -272,6 +283,12 @@ class Checkpoints:
                 "Choose another workdir, or delete this one to start anew.",
             )
             return
+
+
+def _state_handler() -> ocp.PyTreeCheckpointHandler:
+    arrays = ocp.type_handlers.ArrayHandler(min_slice_bytes_for_replica_parallel=SLICE)
+    registry = ocp.type_handlers.create_type_handler_registry((jax.Array, arrays))
+    return ocp.PyTreeCheckpointHandler(type_handler_registry=registry)
 
 
 def _require_writable(folder: epath.Path) -> None:

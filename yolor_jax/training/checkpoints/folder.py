@@ -1,24 +1,34 @@
-"""A folder of checkpoints as it lies on disk: which steps there are, and what is in each.
+"""A folder of checkpoints as it lies on disk: which steps there are, what is in each, which stay.
 
     for step in reversed(steps(folder)):
         saved = state_metadata(folder, step)  # shapes and dtypes
         meta = read_json(folder, step, "config")
 
-Whatever cannot be read is a `DamagedError` that names step, folder and reason.
+Each checkpoint has a seal, a file with size and CRC-32 of its other files, written with them and
+compared before any of it is used. Whatever cannot be read, or is not as it was written, is a
+`DamagedError` that names step, folder and reason.
 """
 
 import json
 import os
+import zlib
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import orbax.checkpoint as ocp
 from etils import epath
 from jaxtyping import PyTree
-
-from yolor_jax.training.checkpoints import seal
+from orbax.checkpoint import checkpoint_managers
 
 FOLDER = "checkpoints"
 SCORES = "scores.json"
+SEAL = "seal.json"
+CHUNK = 1 << 20
+"""Bytes read at once for a checksum."""
+KEPT = 2
+"""Latest checkpoints that stay, whatever their score."""
+BEST = "AP"
+"""The score by which a checkpoint is the best."""
 
 
 class DamagedError(OSError):
@@ -64,8 +74,19 @@ def choose_step(folder: epath.Path, step: int | None) -> int:
 
 def require_whole(folder: epath.Path, step: int) -> None:
     """Raise a `DamagedError` if a file of a checkpoint is not as it was written."""
-    if reason := seal.damage(folder / str(step)):
+    if reason := _damage(folder / str(step)):
         raise DamagedError(folder, step, reason)
+
+
+def write_seal(folder: epath.Path) -> None:
+    """Seal all files of the items of a checkpoint.
+
+    Args:
+        folder: holds one folder for each item. Files beside these, which Orbax adds to until the
+            end, are left out.
+    """
+    sums = {path.relative_to(folder).as_posix(): _sum(path) for path in _item_files(folder)}
+    (folder / SEAL).write_text(json.dumps(sums))
 
 
 def state_metadata(folder: epath.Path, step: int) -> PyTree:
@@ -131,6 +152,68 @@ def set_aside(folder: epath.Path, step: int) -> epath.Path:
         aside = folder / f"{step}.damaged-{number}"
     (folder / str(step)).rename(aside)
     return aside
+
+
+class KeepLatestAndBest(checkpoint_managers.PreservationPolicy):
+    """Orbax's preservation policy, with scores that may arrive after the save."""
+
+    def __init__(self, scores: dict[int, dict[str, float] | None]):
+        self._scores = scores
+
+    def should_preserve(self, checkpoints, *, context) -> list[bool]:
+        """Which of the checkpoints, in their order, stay."""
+        steps = [checkpoint.step for checkpoint in checkpoints]
+        kept = kept_steps(steps, self._scores)
+        return [step in kept for step in steps]
+
+
+def kept_steps(steps: Sequence[int], scores: dict[int, dict[str, float] | None]) -> set[int]:
+    """The steps of the latest two checkpoints, and of the best of those that were evaluated.
+
+    kept_steps([100, 200, 300, 400], {100: {"AP": 0.4}, 200: {"AP": 0.3}}) is {100, 300, 400}; of
+    equally good ones it is the latest.
+    """
+    evaluated = [step for step in steps if BEST in (scores.get(step) or {})]
+    best = max(evaluated, key=lambda step: (scores[step][BEST], step), default=None)
+    return {*sorted(steps)[-KEPT:]} | ({best} - {None})
+
+
+def _damage(folder: epath.Path) -> str | None:
+    """What is wrong with the files of a checkpoint; None if nothing is, or it has no seal."""
+    if not (folder / SEAL).exists():
+        return None
+    try:
+        sums = json.loads((folder / SEAL).read_text())
+    except ValueError:
+        return f"{SEAL} is no JSON"
+    for name, (size, checksum) in sums.items():
+        path = folder / name
+        if not path.exists():
+            return f"{name} is missing"
+        found = _sum(path)
+        if found[0] != size:
+            return f"{name} has {found[0]:,} of {size:,} bytes"
+        if found[1] != checksum:
+            return f"{name} has other bytes than were written"
+    return None
+
+
+def _item_files(folder: epath.Path) -> Iterator[epath.Path]:
+    """All files in the folders of a folder, at any depth."""
+    for path in sorted(folder.iterdir()):
+        if path.is_dir():
+            yield from (child for child in sorted(path.iterdir()) if not child.is_dir())
+            yield from _item_files(path)
+
+
+def _sum(path: epath.Path) -> list[int]:
+    """Size in bytes and CRC-32 of a file."""
+    size = checksum = 0
+    with path.open("rb") as file:
+        while chunk := file.read(CHUNK):
+            size += len(chunk)
+            checksum = zlib.crc32(chunk, checksum)
+    return [size, checksum]
 
 
 def _unreadable(folder: epath.Path, step: int, error: Exception) -> DamagedError:

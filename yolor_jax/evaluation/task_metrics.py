@@ -1,10 +1,15 @@
-"""Mean average precision of multi-label classification.
+"""The metrics of the tasks beyond detection: mean average precision, and rank-1 of retrieval.
 
 mean_average_precision(scores, present)     # scores [N, K], present [N, K] bool -> 0..1
+found, asked = rank1(vectors, mirrored)     # of the objects of one image, [n, D] each
 """
 
 import numpy as np
 from jaxtyping import Bool, Float
+
+TIE = 1e-6
+"""Similarities that differ by less are equal: a dot product in float32 is no more exact. Objects
+that share their cells on all levels have one and the same vector."""
 
 
 def average_precision(scores: Float[np.ndarray, " N"], present: Bool[np.ndarray, " N"]) -> float:
@@ -35,3 +40,22 @@ def mean_average_precision(
     if not len(classes):
         return None
     return float(np.mean([average_precision(scores[:, k], present[:, k]) for k in classes]))
+
+
+def rank1(queries: Float[np.ndarray, "n D"], gallery: Float[np.ndarray, "n D"]) -> tuple[int, int]:
+    """How many queries are nearer to their own object than to any other, by the dot product.
+
+    Args:
+        queries: vectors of the objects of an image, of length 1.
+        gallery: of the same objects, in the same order, in another view of it.
+
+    Returns:
+        How many were found, and how many were asked for: none where there are fewer than two
+        objects, because nothing could be mistaken. A tie is not found.
+    """
+    if len(queries) < 2:
+        return 0, 0
+    similarity = queries @ gallery.T  # [n, n]
+    own = np.diag(similarity).copy()
+    np.fill_diagonal(similarity, -np.inf)
+    return int((own > similarity.max(axis=1) + TIE).sum()), len(queries)
