@@ -69,11 +69,11 @@ def run(args: argparse.Namespace) -> int:
 def _open(source: pathlib.Path, splits: list[str] | None) -> tuple[str, list["Original"]]:
     """Name of the data set, and the splits that were asked for, or all."""
     from yolor_jax.data import stored
-    from yolor_jax.preparation import coco_files, tfrecord_split
+    from yolor_jax.preparation import formats, tfrecord_split
 
-    if coco_files.is_coco(source):
-        splits = splits or coco_files.find_splits(source)
-        return source.name, [coco_files.open_split(source, split) for split in splits]
+    if format_ := formats.of(source):
+        splits = splits or format_.find_splits(source)
+        return source.name, [format_.open_split(source, split) for split in splits]
     splits = splits or stored.find_splits(source)
     builders = [stored.open_builder(source, split)[1] for split in splits]
     if stored.is_array_record(builders[0]):

@@ -52,7 +52,7 @@ class Original:
     read: Callable[[str], bytes]
 
 
-def is_coco(folder: pathlib.Path) -> bool:
+def recognises(folder: pathlib.Path) -> bool:
     """Whether there are annotations, in a folder or in a zip file."""
     return (folder / "annotations").is_dir() or any(folder.glob("annotations*.zip"))
 

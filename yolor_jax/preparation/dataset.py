@@ -10,7 +10,7 @@ features of coco/2017 in array_record files. The first two are prepared into a T
 import pathlib
 
 from yolor_jax.data.sources import Path, Source, open_source
-from yolor_jax.preparation import annotations, coco_files, painting, prepare, shapes
+from yolor_jax.preparation import annotations, formats, painting, prepare, shapes
 
 
 def open_dataset(
@@ -39,7 +39,7 @@ def open_dataset(
         directory = shapes.prepare(prepared_dir, sizes=shapes_sizes, progress=progress)
         return open_source(directory, split)
     path = pathlib.Path(path).expanduser()
-    if coco_files.is_coco(path):
+    if formats.of(path):
         report = prepare.prepare(
             path, split, prepared_dir, skip_broken=skip_broken, progress=progress
         )
@@ -60,8 +60,8 @@ def count_classes(path: Path, split: str) -> int:
     if str(path) == "shapes":
         return len(painting.CLASS_NAMES)
     path = pathlib.Path(path).expanduser()
-    if coco_files.is_coco(path):
-        original = coco_files.open_split(path, split)
+    if format_ := formats.of(path):
+        original = format_.open_split(path, split)
         coco = annotations.parse(original.annotations(), original.where)
         return len(annotations.categories(coco, original.where))
     return len(open_source(path, split).class_names)

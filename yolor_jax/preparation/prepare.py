@@ -25,9 +25,9 @@ from collections.abc import Sequence
 from tqdm import tqdm
 
 from yolor_jax.errors import InputError
-from yolor_jax.preparation import annotations, joining, records
+from yolor_jax.preparation import annotations, formats, joining, records
 from yolor_jax.preparation.check_images import check_images
-from yolor_jax.preparation.coco_files import Original, open_split
+from yolor_jax.preparation.coco_files import Original
 from yolor_jax.preparation.plan import plan_images, read_planned
 from yolor_jax.preparation.report import Report
 
@@ -51,7 +51,7 @@ def prepare(
     The prepared directory has the fingerprint in its name, so a changed data set is prepared anew.
 
     Args:
-        folder: The data set, as `coco_files` describes it.
+        folder: The data set, in one of the `formats`.
         split: Name of the split.
         prepared_dir: Where prepared data sets lie.
         skip_broken: Leave broken images and annotations out instead of stopping.
@@ -65,7 +65,12 @@ def prepare(
             not set; the message counts and names it and says what to do.
     """
     folder = pathlib.Path(folder).expanduser().resolve()
-    original = open_split(folder, split)
+    format_ = formats.of(folder)
+    if format_ is None:
+        raise InputError(
+            f"{folder} is no data set in COCO format: expected a folder annotations in it"
+        )
+    original = format_.open_split(folder, split)
     prepared_dir = pathlib.Path(prepared_dir).expanduser()
     prepared_dir.mkdir(parents=True, exist_ok=True)
     place = hashlib.sha256(bytes(folder)).hexdigest()[:4]  # folders of one name stay apart

@@ -33,7 +33,6 @@ from yolor_jax.training.checkpoints.fitting import require_same, require_same_le
 from yolor_jax.training.checkpoints.folder import DamagedError
 from yolor_jax.training.state import TrainState
 
-
 SLICE = 1 << 20
 """Bytes from which on each replica of an array writes a slice of it; of smaller ones one writes
 all, because to slice them on the device takes longer than to write them."""
