@@ -36,8 +36,8 @@ class Affine(NamedTuple):
 
     Attributes:
         perspective: (x, y), per pixel.
-        angle: In degrees; positive turns the picture anticlockwise.
-        scale: Factor.
+        angle: in degrees; positive turns the picture anticlockwise.
+        scale: factor.
         shear: (x, y), in degrees.
         translate: (x, y) of the middle of the canvas, as a part of width and height of the output.
     """
@@ -61,12 +61,12 @@ def draw_affine(
     """Draws each number uniformly around the one that changes nothing, to either side.
 
     Args:
-        key: Of this image.
-        degrees: Largest rotation, in degrees.
-        translate: Largest move, as a part of the side.
-        scale: The factor is within 1 ± this.
-        shear: Largest shear along either axis, in degrees.
-        perspective: Largest perspective, per pixel.
+        key: of this image.
+        degrees: largest rotation, in degrees.
+        translate: largest move, as a part of the side.
+        scale: the factor is within 1 ± this.
+        shear: largest shear along either axis, in degrees.
+        perspective: largest perspective, per pixel.
 
     Returns:
         The draws, float32.
@@ -87,9 +87,9 @@ def affine_matrix(
     """M = T S R P C, in the dtype of the draws.
 
     Args:
-        draws: The random numbers.
-        canvas: Width, height in pixels.
-        size: Height, width of the network input.
+        draws: the random numbers.
+        canvas: width, height in pixels.
+        size: height, width of the network input.
 
     Returns:
         Takes (x, y, 1) of the canvas to the network input, up to the third coordinate.
@@ -114,9 +114,9 @@ def move_boxes(
     """The upright boxes around the moved corners, clipped to the network input.
 
     Args:
-        boxes_xyxy: In pixels of the canvas.
-        matrix: From the canvas to the network input.
-        size: Height, width of the network input.
+        boxes_xyxy: in pixels of the canvas.
+        matrix: from the canvas to the network input.
+        size: height, width of the network input.
     """
     left, top, right, bottom = jnp.moveaxis(boxes_xyxy, -1, 0)
     x = jnp.stack([left, right, right, left], axis=-1)  # [..., 4 corners]
@@ -135,9 +135,9 @@ def are_candidates(
     """Whether enough is left: wider and higher than 2 pixels, a tenth of the area, no slit.
 
     Args:
-        before_xyxy: On the canvas.
-        after_xyxy: Moved and clipped.
-        scale: Of the map.
+        before_xyxy: on the canvas.
+        after_xyxy: moved and clipped.
+        scale: of the map.
 
     Returns:
         True where a box is to be kept as a target.

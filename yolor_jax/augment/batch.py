@@ -34,18 +34,18 @@ def augment(
     """Augments every image of a batch.
 
     Args:
-        key: Of this step.
-        batch: Images uint8, ``[B, H, W, 3]``, and their targets. With partners from the data set,
+        key: of this step.
+        batch: images uint8, ``[B, H, W, 3]``, and their targets. With partners from the data set,
             ``[decodes * B, ...]``: each image is followed by the partners of its mosaic.
-        config: How much to vary; static under jit.
-        composing: False leaves out mosaic and mixup, for the last epochs of a run; may be traced.
+        config: how much to vary; static under jit.
+        composing: false leaves out mosaic and mixup, for the last epochs of a run; may be traced.
 
     Returns:
         A batch of B images of the same types, with new images and targets; ``[B, max_targets]`` of
         them if that is set.
 
     Raises:
-        InputError: If groups do not divide the batch.
+        InputError: if groups do not divide the batch.
     """
     count = batch.image.shape[0] // config.decodes
     config.require_groups(count)

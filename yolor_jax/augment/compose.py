@@ -44,10 +44,10 @@ def move(
     """Each image, as a mosaic or alone, under a random map.
 
     Args:
-        keys: Of each image that comes out.
+        keys: of each image that comes out.
         batch: ``[B, ...]``, or ``[decodes * B, ...]`` with partners from the data set.
-        config: Probabilities and sizes.
-        composing: False: no mosaics.
+        config: probabilities and sizes.
+        composing: false: no mosaics.
 
     Returns:
         ``[B, ...]``. Of more targets than there is room for, the largest are kept.
@@ -75,10 +75,10 @@ def overlay(
     """Mixup: each image, with a probability, mixed with another one of its group.
 
     Args:
-        keys: Of each image.
+        keys: of each image.
         sample: ``[B, ...]``.
-        config: Probability and group.
-        composing: False: nothing changes.
+        config: probability and group.
+        composing: false: nothing changes.
 
     Returns:
         The same shapes; of the targets of both images, the largest are kept.

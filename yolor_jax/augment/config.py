@@ -23,29 +23,29 @@ class AugmentConfig:
     """How much to vary. The defaults are the original's at 640 pixels from scratch.
 
     Attributes:
-        mosaic: Probability that an image becomes a mosaic.
-        mosaic_nine: Probability that a mosaic is one of nine images instead of four.
-        group: Images that follow each other in the batch and may become part of one another, by
+        mosaic: probability that an image becomes a mosaic.
+        mosaic_nine: probability that a mosaic is one of nine images instead of four.
+        group: images that follow each other in the batch and may become part of one another, by
             mosaic and mixup. Each device must have whole groups.
-        partners: Where a mosaic's other images come from: "batch", so that the host decodes one
+        partners: where a mosaic's other images come from: "batch", so that the host decodes one
             image for each, or "dataset", as in the original, so that it decodes four (nine).
-        degrees: An angle is drawn from -degrees .. degrees, uniformly; the others likewise.
-        translate: Part of the side: the middle comes to lie at 0.5 - translate .. 0.5 + translate.
-        scale: A factor is drawn from 1 - scale .. 1 + scale.
-        shear: In degrees, on both axes.
-        perspective: Per pixel.
-        mixup: Probability that an image is mixed with another one of its group.
-        hue: A factor is drawn from 1 - hue .. 1 + hue.
-        saturation: See `hue`.
-        value: See `hue`.
-        flip_horizontal: Probability of mirroring left to right.
-        flip_vertical: Probability of mirroring top to bottom.
-        max_targets: Targets per image afterwards, of which the largest are kept; 0: as before.
-        sampling: Where a map only scales and moves: "gathers" of rows and columns, matrix
+        degrees: an angle is drawn from -degrees .. degrees, uniformly; the others likewise.
+        translate: part of the side: the middle comes to lie at 0.5 - translate .. 0.5 + translate.
+        scale: a factor is drawn from 1 - scale .. 1 + scale.
+        shear: in degrees, on both axes.
+        perspective: per pixel.
+        mixup: probability that an image is mixed with another one of its group.
+        hue: a factor is drawn from 1 - hue .. 1 + hue.
+        saturation: see `hue`.
+        value: see `hue`.
+        flip_horizontal: probability of mirroring left to right.
+        flip_vertical: probability of mirroring top to bottom.
+        max_targets: targets per image afterwards, of which the largest are kept; 0: as before.
+        sampling: where a map only scales and moves: "gathers" of rows and columns, matrix
             "products", or "auto": products on TPU and gathers elsewhere. Results are equal.
 
     Raises:
-        InputError: If one is out of range.
+        InputError: if one is out of range.
     """
 
     mosaic: float = 1.0
@@ -113,7 +113,7 @@ class AugmentConfig:
         """Raises an InputError unless the images of one device fall into whole groups.
 
         Args:
-            images: Trained on in a step, by one device.
+            images: trained on in a step, by one device.
         """
         needed = self.group if self.mixup or self.pieces > self.decodes else 1
         if images % needed:

@@ -28,9 +28,9 @@ class Content(NamedTuple):
     """The part of letterboxed images that is no border; ``N`` images.
 
     Attributes:
-        start: First pixel.
-        size: Width, height in pixels.
-        pad: Where the boxes' coordinate of the content begins; `start`, or half a pixel more.
+        start: first pixel.
+        size: width, height in pixels.
+        pad: where the boxes' coordinate of the content begins; `start`, or half a pixel more.
     """
 
     start: Int32[Array, "*N 2"]
@@ -42,12 +42,12 @@ class Tiles(NamedTuple):
     """The pieces of one canvas; ``K`` tiles.
 
     Attributes:
-        member: Which image of the group.
-        start: First pixel of the canvas that the tile covers.
-        stop: Behind the last one; not behind `start` where the tile shows nothing.
-        shift: Pixel of the canvas + shift = pixel of the image.
-        box_shift: Box on the image + box_shift = box on the canvas.
-        used: False for tiles that only fill up the number K.
+        member: which image of the group.
+        start: first pixel of the canvas that the tile covers.
+        stop: behind the last one; not behind `start` where the tile shows nothing.
+        shift: pixel of the canvas + shift = pixel of the image.
+        box_shift: box on the image + box_shift = box on the canvas.
+        used: false for tiles that only fill up the number K.
     """
 
     member: Int32[Array, " K"]
@@ -66,7 +66,7 @@ def content_of(letterbox: Float32[Array, "N 3"], size: tuple[int, int]) -> Conte
 
     Args:
         letterbox: (scale, pad_x, pad_y), see `Batch`.
-        size: Height, width of the letterboxed images.
+        size: height, width of the letterboxed images.
     """
     pad = letterbox[:, 1:]
     inner = _xy(size)[None] - (2 * pad).astype(jnp.int32)
@@ -81,9 +81,9 @@ def partners(key: PRNGKeyArray, group: int, count: int) -> Int32[Array, "G count
     used equally often.
 
     Args:
-        key: Of the group.
-        group: Images in the group, G.
-        count: Images in a mosaic.
+        key: of the group.
+        group: images in the group, G.
+        count: images in a mosaic.
 
     Returns:
         Members of the group; in column 0 stand 0, 1, ... G - 1.
@@ -123,10 +123,10 @@ def mosaic_four(
     """Four images that touch a point with one corner each: top left, top right, bottom left, right.
 
     Args:
-        member: Which images of the group.
-        content: Theirs, ``[4, 2]``.
-        centre: The point, a pixel of the canvas.
-        size: Height, width of the network input; the canvas has twice both.
+        member: which images of the group.
+        content: theirs, ``[4, 2]``.
+        centre: the point, a pixel of the canvas.
+        size: height, width of the network input; the canvas has twice both.
     """
     origin = centre[None] - content.size * jnp.array(_TOUCHING, jnp.int32)
     return _pasted(member, content, origin, size)
@@ -138,10 +138,10 @@ def mosaic_nine(
     """Nine images: one in the middle, the others around it clockwise from the one above it.
 
     Args:
-        member: Which images of the group.
-        content: Theirs, ``[9, 2]``.
-        offset: Of the canvas in the square of three times `size` on which the images lie.
-        size: Height, width of the network input; the canvas has twice both.
+        member: which images of the group.
+        content: theirs, ``[9, 2]``.
+        offset: of the canvas in the square of three times `size` on which the images lie.
+        size: height, width of the network input; the canvas has twice both.
     """
     w, h = content.size[:, 0], content.size[:, 1]
     zero = jnp.zeros((), jnp.int32)
@@ -184,9 +184,9 @@ def tile_boxes(
     """The images' boxes on the canvas, clipped to it.
 
     Args:
-        tiles: The pieces.
-        boxes_xyxy: Of the image of each tile, in pixels of that image.
-        canvas: Its width, height.
+        tiles: the pieces.
+        boxes_xyxy: of the image of each tile, in pixels of that image.
+        canvas: its width, height.
     """
     moved = boxes_xyxy + jnp.tile(tiles.box_shift, 2)[:, None]
     return boxes.clip(moved, canvas[1], canvas[0])

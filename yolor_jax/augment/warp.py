@@ -37,10 +37,10 @@ def warp_by_gathers(
     """Resamples under a map that only scales and moves, by gathering rows and columns.
 
     Args:
-        images: Of the group.
-        tiles: The pieces of the canvas.
-        matrix: From the canvas to the result; all but its scales and translations is ignored.
-        size: Height, width of the result.
+        images: of the group.
+        tiles: the pieces of the canvas.
+        matrix: from the canvas to the result; all but its scales and translations is ignored.
+        size: height, width of the result.
     """
     x, y = _positions(matrix, size)
     total = jnp.full((*size, 3), float(BORDER), jnp.float32)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from yolor_jax.cli.output import weights_file
 from yolor_jax.errors import InputError
+from yolor_jax.table import text_table
 
 if TYPE_CHECKING:
     from yolor_jax.models.detector import Detector
@@ -93,12 +94,8 @@ def _report(trained: "Trained", folded: "Trained") -> str:
         ),
         ("operations when compiled", f"{before.operations:,}", f"{after.operations:,}"),
     ]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    table = [
-        f"{name:{widths[0]}}  {one:>{widths[1]}}  {two:>{widths[2]}}" for name, one, two in rows
-    ]
     said = f"largest difference of the logits on a random image: {difference:.1e} of {largest:.1f}"
-    return "\n".join([*table, said])
+    return "\n".join([text_table(rows), said])
 
 
 def _form(module: "Detector", variables: Mapping, image_size: int) -> tuple[Form, list]:

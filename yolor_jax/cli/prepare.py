@@ -17,6 +17,7 @@ import pathlib
 from typing import TYPE_CHECKING
 
 from yolor_jax.errors import InputError
+from yolor_jax.table import text_table
 
 if TYPE_CHECKING:
     from yolor_jax.preparation.coco_files import Original
@@ -50,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
         0; of ``--verify``, 1 if something is wrong with the data.
 
     Raises:
-        InputError: The data set cannot be used as it is, or DST not be written.
+        InputError: the data set cannot be used as it is, or DST not be written.
     """
     if args.verify:
         return _verify(args)
@@ -87,13 +88,11 @@ def _open(source: pathlib.Path, splits: list[str] | None) -> tuple[str, list["Or
 
 def _table(reports: dict[str, "Report"]) -> str:
     """A line for each split."""
-    lines = [f"{'split':<16}{'images':>10}{'annotations':>13}{'targets':>10}{'left out':>10}"]
-    lines += [
-        f"{split:<16}{report.images:>10,}{report.annotations:>13,}{report.targets:>10,}"
-        f"{report.broken:>10,}"
-        for split, report in reports.items()
-    ]
-    return "\n".join(lines)
+    rows = [("split", "images", "annotations", "targets", "left out")]
+    for split, report in reports.items():
+        counts = report.images, report.annotations, report.targets, report.broken
+        rows.append((split, *(f"{count:,}" for count in counts)))
+    return text_table(rows)
 
 
 def _next(target: pathlib.Path, splits: list[str]) -> str:
@@ -101,10 +100,8 @@ def _next(target: pathlib.Path, splits: list[str]) -> str:
     training = [split for split in splits if split.startswith("train")]
     evaluation = [split for split in splits if split.startswith("val")] or splits[-1:]
     if not training:
-        return f"python eval_main.py --workdir=WORKDIR --data={target} --split={evaluation[0]}"
-    command = (
-        f"python train_main.py --config=configs/coco640.py:yolor_csp --config.data.path={target}"
-    )
+        return f"yolor eval --workdir WORKDIR --data {target} --split {evaluation[0]}"
+    command = f"yolor train coco640:yolor_csp --data {target}"
     if "train2017" not in splits:
         command += f" --config.data.train_split={training[0]}"
     if "val2017" not in splits:

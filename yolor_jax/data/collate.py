@@ -35,10 +35,10 @@ class BatchLoader:
         """Remembers what batches are made of.
 
         Args:
-            source: The split.
-            image_size: Side of the square canvas in pixels.
-            max_targets: Targets per image; of an image that has more, the largest are kept.
-            threads: Threads that read and decode.
+            source: the split.
+            image_size: side of the square canvas in pixels.
+            max_targets: targets per image; of an image that has more, the largest are kept.
+            threads: threads that read and decode.
         """
         self._source = source
         self._image_size = image_size
@@ -76,7 +76,7 @@ class BatchLoader:
             Those that have too many targets.
 
         Raises:
-            InputError: If an image cannot be decoded; names it.
+            InputError: if an image cannot be decoded; names it.
         """
         if self._pool is None:
             cv2.setNumThreads(0)  # one image per thread, not many threads per image

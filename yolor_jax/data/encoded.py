@@ -35,7 +35,7 @@ def read_header(data: bytes) -> Header:
     """Reads size and orientation; only formats other than JPEG and PNG are decoded for it.
 
     Raises:
-        InputError: If the image is truncated or is none; the message says which.
+        InputError: if the image is truncated or is none; the message says which.
     """
     if data.startswith(_JPEG):
         return _read_jpeg(data)
@@ -52,7 +52,7 @@ def decode(data: bytes) -> UInt8[np.ndarray, "h w 3"]:
     """Decodes the stored pixels to RGB, whatever orientation EXIF asks for.
 
     Raises:
-        InputError: If the image is truncated or is none; the message says which.
+        InputError: if the image is truncated or is none; the message says which.
     """
     if data.startswith((_JPEG, _PNG)):
         read_header(data)
@@ -107,7 +107,7 @@ def check(data: bytes) -> Header:
     """Reads the header, and decodes the image small and grey, which reads all of its data.
 
     Raises:
-        InputError: If the image is truncated or is none; the message says which.
+        InputError: if the image is truncated or is none; the message says which.
     """
     header = read_header(data)
     flags = cv2.IMREAD_REDUCED_GRAYSCALE_8 | cv2.IMREAD_IGNORE_ORIENTATION

@@ -23,12 +23,12 @@ class Example(NamedTuple):
     """One image of a data set as it is stored, with its objects.
 
     Attributes:
-        jpeg: Encoded image, JPEG as a rule (any format that OpenCV decodes). Its stored pixels are
+        jpeg: encoded image, JPEG as a rule (any format that OpenCV decodes). Its stored pixels are
             what the boxes refer to: an EXIF orientation in it is to be ignored.
-        boxes_xyxy: Left, top, right, bottom in pixels of the original image, inside the image.
-        labels: Class of each object, 0 .. K - 1.
-        is_crowd: True where a box stands for a group of objects.
-        index: Position in the split.
+        boxes_xyxy: left, top, right, bottom in pixels of the original image, inside the image.
+        labels: class of each object, 0 .. K - 1.
+        is_crowd: true where a box stands for a group of objects.
+        index: position in the split.
     """
 
     jpeg: bytes
@@ -59,16 +59,16 @@ class Batch(NamedTuple):
     """Images of static size with padded targets. Host and device agree on nothing else.
 
     Attributes:
-        image: RGB, letterboxed.
-        boxes_xyxy: Left, top, right, bottom in pixels of the network input; zeros where `mask` is
+        image: rGB, letterboxed.
+        boxes_xyxy: left, top, right, bottom in pixels of the network input; zeros where `mask` is
             false.
-        labels: Class of each target; 0 where `mask` is false.
-        mask: True where there is a target, crowd or not.
-        is_crowd: True where the target stands for a group of objects.
-        index: Position of the image in its split; -1 where `valid` is false.
-        original_size: Height, width of the original image in pixels.
+        labels: class of each target; 0 where `mask` is false.
+        mask: true where there is a target, crowd or not.
+        is_crowd: true where the target stands for a group of objects.
+        index: position of the image in its split; -1 where `valid` is false.
+        original_size: height, width of the original image in pixels.
         letterbox: ``(scale, pad_x, pad_y)``; network_x = original_x * scale + pad_x.
-        valid: False for the images that fill up the last batch of an evaluation.
+        valid: false for the images that fill up the last batch of an evaluation.
     """
 
     image: UInt8[Array, "B H W 3"]

@@ -28,7 +28,7 @@ def image_weights(objects: Objects, num_classes: int) -> Float[np.ndarray, " N"]
 
     Args:
         objects: of the N images of a split.
-        num_classes: K.
+        num_classes: k.
 
     Raises:
         InputError: there are no objects.

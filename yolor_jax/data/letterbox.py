@@ -30,17 +30,17 @@ def letterbox(
     """Scales `image` to fit into a canvas of `size`, keeping its aspect ratio.
 
     Args:
-        image: Any size from 1 x 1 on; the channel order does not matter.
-        size: Height and width of the canvas in pixels.
-        scaleup: Whether an image smaller than the canvas is enlarged.
-        out: Where to paint the canvas, such as a row of a batch; a new array if None.
+        image: any size from 1 x 1 on; the channel order does not matter.
+        size: height and width of the canvas in pixels.
+        scaleup: whether an image smaller than the canvas is enlarged.
+        out: where to paint the canvas, such as a row of a batch; a new array if None.
 
     Returns:
         The canvas, and ``(scale, pad_x, pad_y)`` in pixels of the canvas. A side never shrinks
         below one pixel (1 x 1000 to 320: the height would round to zero).
 
     Raises:
-        InputError: If the image or the canvas has a side of zero, or `out` is of another size.
+        InputError: if the image or the canvas has a side of zero, or `out` is of another size.
     """
     height, width = image.shape[:2]
     canvas_height, canvas_width = size

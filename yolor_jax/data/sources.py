@@ -29,10 +29,10 @@ class Source:
     """Random access to the images of one split, safe to read from several threads.
 
     Attributes:
-        class_names: Name of class 0 .. K - 1.
-        category_ids: COCO category id of class 0 .. K - 1.
-        directory: The TFDS directory.
-        split: Name of the split.
+        class_names: name of class 0 .. K - 1.
+        category_ids: cOCO category id of class 0 .. K - 1.
+        directory: the TFDS directory.
+        split: name of the split.
     """
 
     def __init__(
@@ -61,8 +61,8 @@ class Source:
         """Reads one image and its objects.
 
         Raises:
-            IndexError: If there is no such position.
-            InputError: If the record is damaged, the stored image is truncated, or the records do
+            IndexError: if there is no such position.
+            InputError: if the record is damaged, the stored image is truncated, or the records do
                 not fit their sidecar.
         """
         index = operator.index(index)
@@ -185,13 +185,13 @@ def open_source(directory: Path, split: str, annotations: Path | None = None) ->
     """Opens one split of a TFDS directory with the features of coco/2017.
 
     Args:
-        directory: The directory of dataset_info.json, or one above it (``.../coco/2017``).
-        split: Name of the split.
-        annotations: The original annotations in COCO format, if they do not lie in the directory:
+        directory: the directory of dataset_info.json, or one above it (``.../coco/2017``).
+        split: name of the split.
+        annotations: the original annotations in COCO format, if they do not lie in the directory:
             evaluation then uses their exact areas, and classes get their category ids.
 
     Raises:
-        InputError: If it is no such directory, holds TFRecord files, or has no such split.
+        InputError: if it is no such directory, holds TFRecord files, or has no such split.
     """
     stored = read(pathlib.Path(directory).expanduser(), split)
     annotations, targets = _find_sidecars(stored.directory, split, annotations)

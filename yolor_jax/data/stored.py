@@ -23,9 +23,9 @@ class Stored(NamedTuple):
     """One split of a TFDS directory.
 
     Attributes:
-        directory: Where dataset_info.json lies.
-        rows: Random access to the records as dicts; images stay encoded.
-        class_names: Name of class 0 .. K - 1.
+        directory: where dataset_info.json lies.
+        rows: random access to the records as dicts; images stay encoded.
+        class_names: name of class 0 .. K - 1.
     """
 
     directory: pathlib.Path
@@ -37,10 +37,10 @@ def find_splits(path: pathlib.Path) -> list[str]:
     """Names of the splits of a data set.
 
     Args:
-        path: The directory of dataset_info.json, or one or two levels above it.
+        path: the directory of dataset_info.json, or one or two levels above it.
 
     Raises:
-        InputError: If it is no such directory.
+        InputError: if it is no such directory.
     """
     return list(_builder(_find(path)).info.splits)
 
@@ -54,11 +54,11 @@ def open_builder(path: pathlib.Path, split: str) -> tuple[pathlib.Path, tfds.cor
     """The directory of dataset_info.json, and its content, whatever the format of its files.
 
     Args:
-        path: The directory of dataset_info.json, or one or two levels above it.
-        split: Name of a split that it must have.
+        path: the directory of dataset_info.json, or one or two levels above it.
+        split: name of a split that it must have.
 
     Raises:
-        InputError: If it is no such directory, lacks features of coco/2017, or has no such split.
+        InputError: if it is no such directory, lacks features of coco/2017, or has no such split.
     """
     directory = _find(path)
     builder = _builder(directory)
@@ -82,11 +82,11 @@ def read(path: pathlib.Path, split: str) -> Stored:
     """Opens one split.
 
     Args:
-        path: The directory of dataset_info.json, or one or two levels above it.
-        split: Name of the split.
+        path: the directory of dataset_info.json, or one or two levels above it.
+        split: name of the split.
 
     Raises:
-        InputError: If it is no such directory, holds TFRecord files, or has no such split.
+        InputError: if it is no such directory, holds TFRecord files, or has no such split.
     """
     directory, builder = open_builder(path, split)
     if not is_array_record(builder):

@@ -21,8 +21,8 @@ class Subset:
         """Chooses images.
 
         Args:
-            source: A split.
-            positions: Of the images in it.
+            source: a split.
+            positions: of the images in it.
         """
         self.split = source.split
         self.class_names = source.class_names
@@ -76,11 +76,11 @@ def first_images(source: Source, count: int) -> Subset:
     """The first images by id that show an object which is no crowd.
 
     Args:
-        source: A split.
-        count: How many.
+        source: a split.
+        count: how many.
 
     Raises:
-        InputError: If there are not so many.
+        InputError: if there are not so many.
     """
     by_id = sorted(range(len(source)), key=lambda position: source.image_ids[position])
     positions = []

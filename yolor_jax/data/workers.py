@@ -33,14 +33,14 @@ def batches_of_workers(
     """What ``loader`` makes of each list of positions, made by `workers` processes.
 
     Args:
-        loader: Goes to the workers by pickle, with its source.
-        positions: Of each batch in the split; all equally many.
-        workers: Number of processes; they are started with the first batch and end with the last,
+        loader: goes to the workers by pickle, with its source.
+        positions: of each batch in the split; all equally many.
+        workers: number of processes; they are started with the first batch and end with the last,
             with ``close()``, or with the program.
 
     Raises:
-        InputError: If an image cannot be decoded, as from the loader itself.
-        ChildProcessError: If a worker ended by itself.
+        InputError: if an image cannot be decoded, as from the loader itself.
+        ChildProcessError: if a worker ended by itself.
     """
     first = next(positions, None)
     if first is None:

@@ -23,6 +23,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from yolor_jax.errors import InputError
+from yolor_jax.table import text_table
 
 Metrics = dict[str, float | None]
 
@@ -101,17 +102,12 @@ def format_table(
     Example:
         >>> print(format_table({"trained": metrics, "folded": folded_metrics}))
     """
-    widths = [max(8, len(name)) for name in columns]
-    longest = [max(map(len, column)) for column in zip(*numbers, strict=True)]
-    indent = " " * (sum(longest) + 2)
-    heading = indent + "".join(f"  {c:>{w}}" for c, w in zip(columns, widths, strict=True))
-    lines = [heading]
+    rows = [("", "", *columns)]
     for name, meaning in numbers:
         cells = [metrics[name] for metrics in columns.values()]
-        texts = ["-" if cell is None else f"{100 * cell:.1f}" for cell in cells]
-        row = "".join(f"  {text:>{w}}" for text, w in zip(texts, widths, strict=True))
-        lines.append(f"{name:<{longest[0]}}  {meaning:<{longest[1]}}{row}")
-    return "\n".join(lines)
+        percents = ["-" if cell is None else f"{100 * cell:.1f}" for cell in cells]
+        rows.append((name, meaning, *percents))
+    return text_table(rows, left=(0, 1))
 
 
 def by_faster_coco_eval(true: dict, detected: dict) -> list[float]:

@@ -27,11 +27,11 @@ def parse(data: bytes, where: str) -> dict:
     """Parses a file of annotations.
 
     Args:
-        data: Its content.
-        where: It is, for messages.
+        data: its content.
+        where: it is, for messages.
 
     Raises:
-        InputError: If it is no JSON or lacks one of the three lists.
+        InputError: if it is no JSON or lacks one of the three lists.
     """
     try:
         coco = json.loads(data)
@@ -50,7 +50,7 @@ def categories(coco: dict, where: str) -> list[dict]:
     """Id and name of each category, in the order of the ids: the order of the classes.
 
     Raises:
-        InputError: If there is none, or ids or names are not unique.
+        InputError: if there is none, or ids or names are not unique.
     """
     try:
         entries = [{"id": int(c["id"]), "name": str(c["name"])} for c in coco["categories"]]
@@ -87,10 +87,10 @@ def by_image(
     """The sound annotations of each image, reduced to the fields of boxes, numbers as they were.
 
     Args:
-        coco: What `read` returned.
-        images: The sound images.
-        labels: Class of each category id.
-        report: Counts what is broken or was filled in.
+        coco: what `read` returned.
+        images: the sound images.
+        labels: class of each category id.
+        report: counts what is broken or was filled in.
 
     Returns:
         Entries with id, image_id, category_id, bbox, area, iscrowd, by image id.
@@ -133,10 +133,10 @@ def clip_boxes(
     """Boxes for training, in pixels and inside the image.
 
     Args:
-        annotations: The sound annotations of one image.
-        height: Of the image, in pixels.
-        width: Of the image, in pixels.
-        report: Counts what is clipped or left out.
+        annotations: the sound annotations of one image.
+        height: of the image, in pixels.
+        width: of the image, in pixels.
+        report: counts what is clipped or left out.
 
     Returns:
         Left, top, right, bottom (float64), and the position of each box in `annotations`.

@@ -26,11 +26,11 @@ def check_images(
     """Reads and decodes images.
 
     Args:
-        original: The split.
-        names: Of the images; those that the split lacks are passed over.
-        log: Results are added to it as they come, and those in it are taken where the file is
+        original: the split.
+        names: of the images; those that the split lacks are passed over.
+        log: results are added to it as they come, and those in it are taken where the file is
             still the same.
-        progress: Whether to show a bar.
+        progress: whether to show a bar.
 
     Returns:
         By file name: height, width, orientation, or problem.

@@ -25,8 +25,8 @@ class File(NamedTuple):
     """What tells an image file from one that took its place.
 
     Attributes:
-        size: Bytes.
-        stamp: Time of change in nanoseconds, or the checksum where there is one.
+        size: bytes.
+        stamp: time of change in nanoseconds, or the checksum where there is one.
     """
 
     size: int
@@ -38,11 +38,11 @@ class Original:
     """A split before it is prepared.
 
     Attributes:
-        split: Its name.
-        where: Where its annotations are, for messages.
-        annotations: Reads them: JSON, COCO's instances format.
-        files: All images that are there, by the name that annotations use.
-        read: Reads one of them, also from several threads; InputError if it is damaged there.
+        split: its name.
+        where: where its annotations are, for messages.
+        annotations: reads them: JSON, COCO's instances format.
+        files: all images that are there, by the name that annotations use.
+        read: reads one of them, also from several threads; InputError if it is damaged there.
     """
 
     split: str
@@ -61,7 +61,7 @@ def find_splits(folder: pathlib.Path) -> list[str]:
     """Names of the splits that have both annotations and images.
 
     Raises:
-        InputError: If there is none, or a zip file is damaged.
+        InputError: if there is none, or a zip file is damaged.
     """
     annotated = _annotated_splits(folder)
     splits = [split for split in annotated if _image_place(folder, split) is not None]
@@ -78,7 +78,7 @@ def open_split(folder: pathlib.Path, split: str) -> Original:
     """Finds the annotations and lists the images of a split.
 
     Raises:
-        InputError: If there are none, or a zip file is damaged.
+        InputError: if there are none, or a zip file is damaged.
     """
     if not re.fullmatch(r"\w+", split):
         raise InputError(f"got the split {split!r}; expected letters, digits and underscores")

@@ -26,14 +26,14 @@ def open_dataset(
 
     Args:
         path: ``"shapes"``, a COCO-format folder, or a TFDS directory.
-        split: Name of the split, as its files call it (``train2017``; shapes: ``train``).
-        prepared_dir: Where prepared data sets are kept.
-        skip_broken: COCO-format folder: leave out what is broken instead of stopping.
-        shapes_sizes: Shapes: number of images of each split (default `shapes.SIZES`).
-        progress: Whether to show progress bars and the table of a preparation.
+        split: name of the split, as its files call it (``train2017``; shapes: ``train``).
+        prepared_dir: where prepared data sets are kept.
+        skip_broken: cOCO-format folder: leave out what is broken instead of stopping.
+        shapes_sizes: shapes: number of images of each split (default `shapes.SIZES`).
+        progress: whether to show progress bars and the table of a preparation.
 
     Raises:
-        InputError: If there is no such data set or split, or it is broken; the message says how.
+        InputError: if there is no such data set or split, or it is broken; the message says how.
     """
     if str(path) == "shapes":
         directory = shapes.prepare(prepared_dir, sizes=shapes_sizes, progress=progress)

@@ -26,10 +26,10 @@ def join(partial: pathlib.Path, splits: list[str], directory: pathlib.Path) -> N
     """Joins splits, or goes on with it.
 
     Args:
-        partial: Holds what `records.write` made of each split, in a folder of the split's name;
+        partial: holds what `records.write` made of each split, in a folder of the split's name;
             all of one data set, with the same classes.
-        splits: In their order.
-        directory: New name of `partial`.
+        splits: in their order.
+        directory: new name of `partial`.
     """
     if not has_begun(partial):
         infos = [json.loads((partial / split / _INFO).read_text()) for split in splits]

@@ -42,12 +42,12 @@ def plan_images(
     """Decides on the images of a split.
 
     Args:
-        coco: The annotations.
-        images: Their sound entries.
-        verified: What `check_images` found, by file name.
-        files: All that is there.
-        labels: Class of each category id.
-        report: Counts all that is found.
+        coco: the annotations.
+        images: their sound entries.
+        verified: what `check_images` found, by file name.
+        files: all that is there.
+        labels: class of each category id.
+        report: counts all that is found.
     """
     grouped = annotations.by_image(coco, images, labels, report)
     planned = []
@@ -106,10 +106,10 @@ def read_planned(
     """Reads the images one by one, in the order of the annotations.
 
     Args:
-        planned: What to store.
-        original: The split.
-        labels: Class of each category id.
-        progress: Whether to show a bar.
+        planned: what to store.
+        original: the split.
+        labels: class of each category id.
+        progress: whether to show a bar.
     """
     bar = progress_bar(
         planned, desc=f"writing {original.split}", unit="image", disable=not progress

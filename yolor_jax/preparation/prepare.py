@@ -51,17 +51,17 @@ def prepare(
     The prepared directory has the fingerprint in its name, so a changed data set is prepared anew.
 
     Args:
-        folder: The data set, in one of the `formats`.
-        split: Name of the split.
-        prepared_dir: Where prepared data sets lie.
-        skip_broken: Leave broken images and annotations out instead of stopping.
-        progress: Whether to show progress bars and, at the end, the table of findings.
+        folder: the data set, in one of the `formats`.
+        split: name of the split.
+        prepared_dir: where prepared data sets lie.
+        skip_broken: leave broken images and annotations out instead of stopping.
+        progress: whether to show progress bars and, at the end, the table of findings.
 
     Returns:
         What was found; `Report.directory` is the TFDS directory.
 
     Raises:
-        InputError: If the folder has no such split, or something is broken and `skip_broken` is
+        InputError: if the folder has no such split, or something is broken and `skip_broken` is
             not set; the message counts and names it and says what to do.
     """
     folder = pathlib.Path(folder).expanduser().resolve()
@@ -104,16 +104,16 @@ def prepare_splits(
     """Prepares splits of one data set into one TFDS directory, unless it is there already.
 
     Args:
-        originals: The splits; all have the same categories.
-        directory: Of the prepared data set. Until all is done there is only a hidden one beside it.
-        skip_broken: Leave broken images and annotations out instead of stopping.
-        progress: Whether to show progress bars and the table of findings of each split.
+        originals: the splits; all have the same categories.
+        directory: of the prepared data set. Until all is done there is only a hidden one beside it.
+        skip_broken: leave broken images and annotations out instead of stopping.
+        progress: whether to show progress bars and the table of findings of each split.
 
     Returns:
         What was found in each split.
 
     Raises:
-        InputError: If something is broken and `skip_broken` is not set, or `directory` is there and
+        InputError: if something is broken and `skip_broken` is not set, or `directory` is there and
             holds something else.
     """
     try:
@@ -175,14 +175,14 @@ def _prepare(
     """Prepares one split into a directory of its own, unless it is there already.
 
     Args:
-        original: The split.
-        fingerprint: Of it.
-        directory: To write; its parent exists.
-        name: Of the data set.
-        log: File that remembers which images were verified.
-        skip_broken: See `prepare`.
-        progress: See `prepare`.
-        alike: Of a split that must have the same categories.
+        original: the split.
+        fingerprint: of it.
+        directory: to write; its parent exists.
+        name: of the data set.
+        log: file that remembers which images were verified.
+        skip_broken: see `prepare`.
+        progress: see `prepare`.
+        alike: of a split that must have the same categories.
     """
     if directory.exists():
         report = Report.load(directory, original.split)

@@ -39,12 +39,12 @@ class Record(NamedTuple):
     """One image to be stored.
 
     Attributes:
-        jpeg: Encoded image.
-        image: COCO's entry: id, file_name, height, width of the stored pixels.
-        annotations: COCO's entries of this image with their original numbers.
-        boxes_xyxy: Targets for training, in pixels, inside the image; a subset of the annotations.
-        labels: Class of each target, 0 .. K - 1.
-        annotation_rows: Position of each target in `annotations`.
+        jpeg: encoded image.
+        image: cOCO's entry: id, file_name, height, width of the stored pixels.
+        annotations: cOCO's entries of this image with their original numbers.
+        boxes_xyxy: targets for training, in pixels, inside the image; a subset of the annotations.
+        labels: class of each target, 0 .. K - 1.
+        annotation_rows: position of each target in `annotations`.
     """
 
     jpeg: bytes
@@ -94,15 +94,15 @@ def write(
     """Writes a TFDS directory with its sidecars, under its name only when it is complete.
 
     Args:
-        directory: What to write; its parent must exist.
-        name: Name of the data set, lower case with underscores.
-        categories: COCO's entries (id, name), in the order of the labels.
-        splits: Records of each split; none may be empty.
-        extra_files: Further text files to lay into the directory, by name.
+        directory: what to write; its parent must exist.
+        name: name of the data set, lower case with underscores.
+        categories: cOCO's entries (id, name), in the order of the labels.
+        splits: records of each split; none may be empty.
+        extra_files: further text files to lay into the directory, by name.
 
     Raises:
-        InputError: If a split is empty or a name does not suit TFDS.
-        OSError: If it cannot be written.
+        InputError: if a split is empty or a name does not suit TFDS.
+        OSError: if it cannot be written.
     """
     partial = directory.with_name(f".{directory.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)

@@ -52,14 +52,14 @@ class Report:
     """Counts of what preparation kept and found.
 
     Attributes:
-        directory: The prepared TFDS directory, once there is one.
-        images: Number of images kept.
-        annotations: Number of annotations kept, as evaluation sees them.
-        targets: Number of boxes for training.
-        counts: Number of findings of each kind.
-        examples: The first few findings of each kind.
-        fingerprint: Of the annotations and images that were prepared.
-        categories: COCO's entries (id, name), in the order of the classes.
+        directory: the prepared TFDS directory, once there is one.
+        images: number of images kept.
+        annotations: number of annotations kept, as evaluation sees them.
+        targets: number of boxes for training.
+        counts: number of findings of each kind.
+        examples: the first few findings of each kind.
+        fingerprint: of the annotations and images that were prepared.
+        categories: cOCO's entries (id, name), in the order of the classes.
     """
 
     directory: pathlib.Path | None = None

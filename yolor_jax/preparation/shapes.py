@@ -40,10 +40,10 @@ def prepare(
     """Draws the data set into a TFDS directory, unless it is there already.
 
     Args:
-        prepared_dir: Where prepared data sets lie.
-        sizes: Number of images of each split; `SIZES` by default.
-        seed: Other seeds give other pictures.
-        progress: Whether to show a progress bar.
+        prepared_dir: where prepared data sets lie.
+        sizes: number of images of each split; `SIZES` by default.
+        seed: other seeds give other pictures.
+        progress: whether to show a progress bar.
 
     Returns:
         The TFDS directory.

@@ -35,7 +35,7 @@ def read_records(path: pathlib.Path) -> Iterator[tuple[Place, bytes]]:
     """All records of a file in order, with their checksums verified.
 
     Raises:
-        InputError: If the file is cut off, or a checksum differs; says which record.
+        InputError: if the file is cut off, or a checksum differs; says which record.
     """
     size = path.stat().st_size
     with open(path, "rb") as file:

@@ -27,12 +27,12 @@ def open_split(path: pathlib.Path, split: str, *, progress: bool) -> Original:
     """Reads all records of a split and keeps everything but the images.
 
     Args:
-        path: The directory of dataset_info.json, or one or two levels above it.
-        split: Name of the split.
-        progress: Whether to show a bar.
+        path: the directory of dataset_info.json, or one or two levels above it.
+        split: name of the split.
+        progress: whether to show a bar.
 
     Raises:
-        InputError: If a file is missing, cut off or damaged, or the features are not those of
+        InputError: if a file is missing, cut off or damaged, or the features are not those of
             coco/2017.
     """
     directory, builder = stored.open_builder(path, split)

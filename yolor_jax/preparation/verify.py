@@ -20,9 +20,9 @@ class Verified(NamedTuple):
     """What was found in a split.
 
     Attributes:
-        images: Number of those that are whole.
-        targets: Number of boxes on them.
-        faults: A line for each image, or count, that is not as it must be.
+        images: number of those that are whole.
+        targets: number of boxes on them.
+        faults: a line for each image, or count, that is not as it must be.
     """
 
     images: int
@@ -34,8 +34,8 @@ def verify(source: Source, *, progress: bool = True) -> Verified:
     """Reads and decodes every image, and compares all with what was counted in preparation.
 
     Args:
-        source: The split; only one that was prepared here has counts to compare with.
-        progress: Whether to show a bar.
+        source: the split; only one that was prepared here has counts to compare with.
+        progress: whether to show a bar.
     """
     images, targets, faults = 0, 0, []
     bar = progress_bar(

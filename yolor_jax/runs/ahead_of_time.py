@@ -86,7 +86,7 @@ def compile_recipe(recipe: Recipe, topology: str, num_classes: int, say: Say) ->
     Args:
         recipe: of the run.
         topology: name of the slice.
-        num_classes: K.
+        num_classes: k.
         say: takes what is being compiled, which may take minutes.
 
     Raises:

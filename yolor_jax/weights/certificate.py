@@ -28,12 +28,11 @@ from yolor_jax.detection.decode import decode
 from yolor_jax.errors import InputError
 from yolor_jax.models.detector import Detector, require_multiple
 from yolor_jax.models.fold import fold
+from yolor_jax.table import text_table
 from yolor_jax.weights.foreign import WeightsError, naming
 
-PIXELS = 100
-"""Pixels that a box may differ by, per unit of tolerance, and ..."""
-OF_THE_BOX = 0.1
-"""... the share of its own coordinate, likewise."""
+BOX_PIXELS, BOX_SHARE = 100, 0.1
+"""Tolerance of a box in pixels: tolerance * (BOX_PIXELS + BOX_SHARE * abs(coordinate))."""
 
 
 class Row(NamedTuple):
@@ -45,8 +44,8 @@ class Row(NamedTuple):
         max_error: largest absolute difference; NaN if the network gives NaN.
         mean_error: mean absolute difference.
         reference_std: standard deviation of the reference.
-        excess: the worst difference by what is allowed there; at most 1 if all is well.
-        worst: index of that in the output, in the reference's layout.
+        excess: largest ratio of a difference to what is allowed there; at most 1 if all is well.
+        worst: index of that difference in the output, in the reference's layout.
         got: what the network has there.
         expected: what the reference has there.
     """
@@ -100,8 +99,8 @@ def certify(
         reference: ``images`` ``[B, 3, H, W]``, RGB in 0..1; ``level0`` and so on, the logits
             ``[B, A, h, w, 5 + K]``; if it has been kept, ``decoded`` ``[B, N, 5 + K]`` with
             centre and size in pixels, N over levels, anchors, y, x.
-        tolerance: largest allowed difference of a logit or a score. Of a box, the hundredfold in
-            pixels and a tenth of it of the coordinate (1e-4: 0.01 pixels and 1e-5).
+        tolerance: largest allowed difference of a logit or a score; for boxes see `BOX_PIXELS`
+            (1e-4 allows 0.01 pixels and 1e-5 of the coordinate).
 
     Returns:
         A row for each output, of the network as trained and folded.
@@ -135,11 +134,7 @@ def format_certificate(rows: list[Row]) -> str:
         )
         for row in rows
     ]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
-        for line in lines
-    )
+    return text_table(lines, left=(0, 1, 5))
 
 
 def _check(module: Detector, reference: Mapping[str, np.ndarray]) -> None:
@@ -209,7 +204,7 @@ def _rows(
     if "decoded" in reference:
         got, expected = outputs["decoded"], np.asarray(reference["decoded"], np.float64)
         boxes = expected[..., :4]
-        allowed = tolerance * (PIXELS + OF_THE_BOX * np.abs(boxes))
+        allowed = tolerance * (BOX_PIXELS + BOX_SHARE * np.abs(boxes))
         rows.append(_row(network, "boxes", got[..., :4], boxes, allowed))
         rows.append(_row(network, "scores", got[..., 4:], expected[..., 4:], tolerance))
     return rows

@@ -67,8 +67,8 @@ def read_darknet(path: str | os.PathLike, sections: Sequence[ConvSection]) -> di
         Read-only float32 arrays in PyTorch's layout (kernels OIHW), in the file's order.
 
     Raises:
-        WeightsError: If it is no darknet file or has not as many numbers as the network.
-        OSError: If it cannot be opened.
+        WeightsError: if it is no darknet file or has not as many numbers as the network.
+        OSError: if it cannot be opened.
     """
     path = pathlib.Path(path)
     with path.open("rb") as file, naming(path):
@@ -102,7 +102,7 @@ def write_darknet(
         sections: all convolutions of the network, in its order.
 
     Raises:
-        WeightsError: If a tensor is missing or of another shape.
+        WeightsError: if a tensor is missing or of another shape.
     """
     for name, shape in _tensors(sections):
         if name not in tensors or tensors[name].shape != shape:

@@ -21,9 +21,9 @@ def read_safetensors(path: str | os.PathLike) -> dict[str, np.ndarray]:
         path: the file.
 
     Raises:
-        WeightsError: It is damaged, of another kind, without tensors, or of a dtype that NumPy
+        WeightsError: it is damaged, of another kind, without tensors, or of a dtype that NumPy
             does not have.
-        OSError: It cannot be opened.
+        OSError: it cannot be opened.
     """
     path = pathlib.Path(path)
     with naming(path):

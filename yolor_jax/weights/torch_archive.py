@@ -38,7 +38,7 @@ class TorchArchive:
         file: opened for reading in binary mode, and open as long as arrays are asked for.
 
     Raises:
-        WeightsError: If it is no archive of ``torch.save`` or an entry is not what it says.
+        WeightsError: if it is no archive of ``torch.save`` or an entry is not what it says.
     """
 
     def __init__(self, file: BinaryIO):
@@ -75,7 +75,7 @@ class TorchArchive:
         """A tensor as a read-only view of its storage, in its own dtype, shape and strides.
 
         Raises:
-            WeightsError: If the storage is missing or damaged, or the tensor leaves it.
+            WeightsError: if the storage is missing or damaged, or the tensor leaves it.
         """
         _check_view(tensor)
         storage = self._storage(tensor.storage)

@@ -40,9 +40,9 @@ def read_torch(path: str | os.PathLike) -> dict[str, np.ndarray]:
         names is gone.
 
     Raises:
-        WeightsError: If the file is damaged, of another kind, asks for a class that is not
+        WeightsError: if the file is damaged, of another kind, asks for a class that is not
             allowed, or holds no tensors. Nothing of the file is ever executed.
-        OSError: If it cannot be opened.
+        OSError: if it cannot be opened.
     """
     path = pathlib.Path(path)
     with path.open("rb") as file, naming(path):

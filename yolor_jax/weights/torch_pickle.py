@@ -112,7 +112,7 @@ def load(data: bytes) -> Any:
         is the list of its elements, and the content of NumPy arrays is left out.
 
     Raises:
-        WeightsError: If the pickle is damaged or asks for anything else.
+        WeightsError: if the pickle is damaged or asks for anything else.
     """
     machine = _Machine()
     try:

@@ -20,6 +20,7 @@ from yolor_jax.models.detector import Detector, variable_shapes
 from yolor_jax.models.spec import ModelSpec
 from yolor_jax.nn.implicit import MODELLINGS
 from yolor_jax.nn.knowledge import Knowledge
+from yolor_jax.table import text_table
 from yolor_jax.trees import flatten_by_path
 
 ABSENT = "not in the checkpoint"
@@ -87,10 +88,8 @@ def format_report(found: Transfer) -> str:
     missing = [path for path, reason in found.left.items() if reason != UNUSED]
     loaded = collections.Counter(map(_part, found.loaded))
     total = loaded + collections.Counter(map(_part, missing))
-    width = max(map(len, [*total, *found.left]))
-    lines = [f"{part:<{width}}  {loaded[part]} of {total[part]} loaded" for part in sorted(total)]
-    lines += [f"{path:<{width}}  {reason}" for path, reason in found.left.items()]
-    return "\n".join(lines)
+    parts = [(part, f"{loaded[part]} of {total[part]} loaded") for part in sorted(total)]
+    return text_table([*parts, *found.left.items()], left=(0, 1))
 
 
 def _part(path: str) -> str:

@@ -33,8 +33,8 @@ class Speed(NamedTuple):
     """Of one stretch of work.
 
     Attributes:
-        images_per_second: By the clock.
-        cpu_ms: Milliseconds of CPU time of this process per image; None where others worked too.
+        images_per_second: by the clock.
+        cpu_ms: milliseconds of CPU time of this process per image; None where others worked too.
     """
 
     images_per_second: float

@@ -29,10 +29,10 @@ def make_mosaic(
     """One training image out of four of the split.
 
     Args:
-        source: The split.
-        positions: Of the four images.
-        side: Pixels of the result.
-        generator: Of everything random.
+        source: the split.
+        positions: of the four images.
+        side: pixels of the result.
+        generator: of everything random.
 
     Returns:
         RGB, channels first.
