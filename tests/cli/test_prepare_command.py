@@ -60,7 +60,7 @@ def test_a_folder_becomes_one_directory_with_all_splits(pets, tmp_path, capsys):
     assert run(pets, target) == 0
     out = capsys.readouterr().out
     assert ["train", "5", "5", "5", "0"] in [line.split() for line in out.splitlines()]
-    assert f"--config.data.path={target} --config.data.train_split=train" in out
+    assert f"--data {target} --config.data.train_split=train" in out
     assert "--config.data.eval_split=val\n" in out
     for split, count in (("train", 5), ("val", 3)):
         alone = open_dataset(pets, split, tmp_path / "prepared", progress=False)
@@ -288,9 +288,8 @@ def test_wrong_input_gets_a_sentence(pets, tmp_path, capsys, spoil):
 def test_what_is_broken_is_left_out_if_told_to(pets, tmp_path, capsys):
     source, _ = flipped_bit(pets, tmp_path)
     assert run(source, tmp_path / "made", "--skip-broken") == 0
-    assert (
-        "val                      2            2         2         1\n" in capsys.readouterr().out
-    )
+    out = capsys.readouterr().out
+    assert ["val", "2", "2", "2", "1"] in [line.split() for line in out.splitlines()]
     assert len(open_source(tmp_path / "made", "val")) == 2
 
 
