@@ -59,6 +59,7 @@ def test_another_file_is_refused(tmp_path):
     np.savez(path, step=1)
     with pytest.raises(ValueError, match="is no bad batch of a training run, or damaged"):
         bad_batch.load(path)
-    path.write_bytes(b"PK")
-    with pytest.raises(ValueError, match="is no bad batch of a training run, or damaged"):
-        bad_batch.load(path)
+    for content in (b"PK", b""):
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match="is no bad batch of a training run, or damaged"):
+            bad_batch.load(path)

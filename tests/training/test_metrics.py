@@ -83,3 +83,11 @@ def test_tensorboard_writes_and_names_the_extra(tmp_path, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "tensorboardX", None)
     with pytest.raises(ImportError, match=r"yolor-jax\[report\]"):
         metrics.TensorBoard(tmp_path)
+
+
+@pytest.mark.parametrize("line", ["[]", "3", '{"loss": 1.0}', '{"step": "5"}'])
+def test_a_line_that_is_no_row_is_refused(line, tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    path.write_text(f'{{"step": 1}}\n{line}\n')
+    with pytest.raises(ValueError, match=r"metrics\.jsonl, line 2 is no row of a training run"):
+        metrics.read_json_lines(path)

@@ -129,7 +129,7 @@ def load(path: str | os.PathLike) -> BadBatch:
         return _joined([_read(path.with_name(name)) for name in names])
     except FileNotFoundError:
         raise
-    except (KeyError, ValueError, OSError, zipfile.BadZipFile) as error:
+    except (KeyError, ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
         raise InputError(f"{path} is no bad batch of a training run, or damaged") from error
 
 

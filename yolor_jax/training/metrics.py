@@ -94,7 +94,7 @@ def read_json_lines(path: str | os.PathLike) -> list[dict[str, Any]]:
     Lines of one step that follow each other are one row. A last line that was cut off is left out.
 
     Raises:
-        InputError: if any other line is not JSON; names it.
+        InputError: if any other line is not JSON, or no row with a step; names it.
     """
     lines = pathlib.Path(path).read_text().split("\n")
     rows = []
@@ -106,6 +106,11 @@ def read_json_lines(path: str | os.PathLike) -> list[dict[str, Any]]:
             raise InputError(
                 f"{path}, line {number} is not JSON ({error}): repair or delete that file."
             ) from error
+        if not isinstance(row, dict) or not isinstance(row.get("step"), int):
+            raise InputError(
+                f"{path}, line {number} is no row of a training run, such as "
+                f'{{"step": 120, "loss/box": 0.05}}: repair or delete that file.'
+            )
         if rows and rows[-1]["step"] == row["step"]:
             rows[-1] |= row
         else:

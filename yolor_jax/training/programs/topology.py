@@ -60,6 +60,8 @@ def tpu_devices(name: str) -> list[jax.Device]:
             f"there is no topology {name!r} ({error}); expected a name such as {EXAMPLES}"
         ) from error
     except RuntimeError as error:
+        if "not installed" not in str(error):  # JAX has no error of its own for this
+            raise
         raise ImportError(
             f"compiling for {name} needs libtpu, which is not installed: {INSTALL}"
         ) from error
