@@ -38,8 +38,8 @@ def mix(
     """Two images on top of each other: ``ratio * image + (1 - ratio) * other``, rounded.
 
     Args:
-        image: rGB.
-        other: rGB.
+        image: RGB.
+        other: RGB.
         ratio: 0 .. 1.
     """
     image, other = image.astype(jnp.float32), other.astype(jnp.float32)
@@ -80,7 +80,7 @@ def scale_hsv(image: UInt8[Array, "H W 3"], factors: Float32[Array, "3"]) -> UIn
     """Multiplies hue, saturation and value by one factor each, in OpenCV's 8-bit colour space.
 
     Args:
-        image: rGB.
+        image: RGB.
         factors: of hue, saturation and value, 0 .. 2.
 
     Returns:

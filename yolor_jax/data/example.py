@@ -59,7 +59,7 @@ class Batch(NamedTuple):
     """Images of static size with padded targets. Host and device agree on nothing else.
 
     Attributes:
-        image: rGB, letterboxed.
+        image: RGB, letterboxed.
         boxes_xyxy: left, top, right, bottom in pixels of the network input; zeros where `mask` is
             false.
         labels: class of each target; 0 where `mask` is false.

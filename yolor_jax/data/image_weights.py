@@ -28,7 +28,7 @@ def image_weights(objects: Objects, num_classes: int) -> Float[np.ndarray, " N"]
 
     Args:
         objects: of the N images of a split.
-        num_classes: k.
+        num_classes: K.
 
     Raises:
         InputError: there are no objects.

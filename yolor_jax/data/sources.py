@@ -30,7 +30,7 @@ class Source:
 
     Attributes:
         class_names: name of class 0 .. K - 1.
-        category_ids: cOCO category id of class 0 .. K - 1.
+        category_ids: COCO category id of class 0 .. K - 1.
         directory: the TFDS directory.
         split: name of the split.
     """

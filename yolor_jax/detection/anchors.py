@@ -86,7 +86,7 @@ def find_anchors(
 
     Args:
         sizes_wh: [N, 2] positive (width, height) of all boxes, pixels of the network input.
-        number: a, how many to find, over all levels.
+        number: A, how many to find, over all levels.
         seed: of all random choices; equal seeds give equal anchors.
         generations: of evolution; each costs one ``measure``.
         ratio_threshold: as in the assignment.

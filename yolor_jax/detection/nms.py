@@ -82,7 +82,7 @@ def non_max_suppression(
         max_candidates: how many (prediction, class) pairs per image take part, best first. Scores
             below are dropped silently: at a threshold of 0.001, as in evaluation, a COCO image
             has up to tens of thousands, at 0.25 a few hundred.
-        max_detections: d, the number of rows returned for each image.
+        max_detections: D, the number of rows returned for each image.
         allowed_classes: bool [K], true for the classes to look for; None for all.
 
     Returns:

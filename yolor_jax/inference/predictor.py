@@ -42,7 +42,7 @@ class NmsConfig:
         score_threshold: objectness and score (objectness times class probability) exceed it.
         iou_threshold: a box goes if a better one of its class overlaps it by more.
         max_candidates: how many (box, class) pairs per image enter, best first.
-        max_detections: d, how many boxes per image leave, best first.
+        max_detections: D, how many boxes per image leave, best first.
     """
 
     score_threshold: float = 0.25
@@ -156,7 +156,7 @@ class Predictor:
         """Finds the objects in images.
 
         Args:
-            images: rGB, uint8, [H, W, 3], any sizes. They are read one batch at a time, so a
+            images: RGB, uint8, [H, W, 3], any sizes. They are read one batch at a time, so a
                 generator of many will do.
 
         Returns:

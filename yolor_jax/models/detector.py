@@ -49,7 +49,7 @@ class Detector(nn.Module):
 
     Attributes:
         spec: the model.
-        num_classes: k.
+        num_classes: K.
         dtype: of the activations (float32 or bfloat16); parameters stay float32.
         fused: the parameters are folded: the result of `models.fold.fold`.
         remat: the blocks that keep only their input for the backward pass, by a regular expression
@@ -67,7 +67,7 @@ class Detector(nn.Module):
         """Images to logits.
 
         Args:
-            images: rGB, in 0..1 (`normalise`).
+            images: RGB, in 0..1 (`normalise`).
             train: use and update batch statistics, which needs ``mutable=["batch_stats"]``.
 
         Returns:
@@ -147,7 +147,7 @@ def build(
 
     Args:
         model: a key of `models.zoo.MODELS`, or a spec.
-        num_classes: k.
+        num_classes: K.
         dtype: of the activations; parameters stay float32.
         fused: the parameters are folded (`models.fold`).
         remat: the blocks to rematerialise, as for `Detector`.

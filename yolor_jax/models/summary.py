@@ -98,7 +98,7 @@ def summarize(module: nn.Module, image_size: tuple[int, int], batch_size: int = 
     Args:
         module: takes images ``[B, H, W, 3]``: a detector, folded or not, or a module of one's own.
         image_size: (H, W) in pixels.
-        batch_size: b.
+        batch_size: B.
 
     Returns:
         ``Summary``, one row for each module two levels down that has parameters.

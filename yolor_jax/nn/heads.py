@@ -47,7 +47,7 @@ class DetectionHead(nn.Module):
 
     Attributes:
         anchors: anchors A per cell.
-        num_classes: k.
+        num_classes: K.
         strides: pixels per cell of each level, finest first.
         conv: partial of `ConvUnit`.
         alignment: implicit knowledge before the convolution (iFA), or None.
@@ -90,7 +90,7 @@ class ClassificationHead(nn.Module):
     """Which classes are in the image: branch entry, global average, linear prediction.
 
     Attributes:
-        num_classes: k.
+        num_classes: K.
         conv: partial of `ConvUnit`.
         before: implicit knowledge at the entry, or None.
     """

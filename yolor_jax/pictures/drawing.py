@@ -77,7 +77,7 @@ def draw_boxes(
     """Draws boxes with their labels, the surest on top.
 
     Args:
-        image: rGB picture; it is not changed.
+        image: RGB picture; it is not changed.
         boxes_xyxy: corners in pixels of ``image``.
         labels: class numbers.
         scores: 0..1, written behind the name; left out for ground truth.
@@ -111,7 +111,7 @@ def draw_pair(
     """The picture twice, side by side: predicted boxes left, true boxes right.
 
     Args:
-        image: rGB picture; it is not changed.
+        image: RGB picture; it is not changed.
         predicted_xyxy: corners in pixels of ``image``.
         predicted_labels: class numbers.
         predicted_scores: 0..1.
@@ -143,7 +143,7 @@ def contact_sheet(
     """Several pictures on one sheet, row by row.
 
     Args:
-        images: rGB pictures of any sizes, at least one.
+        images: RGB pictures of any sizes, at least one.
         titles: one line of text above each.
         columns: pictures in a row; about square if left out.
         cell: longest side of a picture on the sheet in pixels; None keeps every size.
@@ -192,7 +192,7 @@ def save_image(path: str | pathlib.Path, image: Image) -> None:
 
     Args:
         path: where to; the folder must exist.
-        image: rGB picture.
+        image: RGB picture.
 
     Raises:
         OSError: it could not be written.

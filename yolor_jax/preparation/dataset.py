@@ -28,7 +28,7 @@ def open_dataset(
         path: ``"shapes"``, a COCO-format folder, or a TFDS directory.
         split: name of the split, as its files call it (``train2017``; shapes: ``train``).
         prepared_dir: where prepared data sets are kept.
-        skip_broken: cOCO-format folder: leave out what is broken instead of stopping.
+        skip_broken: COCO-format folder: leave out what is broken instead of stopping.
         shapes_sizes: shapes: number of images of each split (default `shapes.SIZES`).
         progress: whether to show progress bars and the table of a preparation.
 

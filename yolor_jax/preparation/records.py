@@ -40,8 +40,8 @@ class Record(NamedTuple):
 
     Attributes:
         jpeg: encoded image.
-        image: cOCO's entry: id, file_name, height, width of the stored pixels.
-        annotations: cOCO's entries of this image with their original numbers.
+        image: COCO's entry: id, file_name, height, width of the stored pixels.
+        annotations: COCO's entries of this image with their original numbers.
         boxes_xyxy: targets for training, in pixels, inside the image; a subset of the annotations.
         labels: class of each target, 0 .. K - 1.
         annotation_rows: position of each target in `annotations`.
@@ -96,7 +96,7 @@ def write(
     Args:
         directory: what to write; its parent must exist.
         name: name of the data set, lower case with underscores.
-        categories: cOCO's entries (id, name), in the order of the labels.
+        categories: COCO's entries (id, name), in the order of the labels.
         splits: records of each split; none may be empty.
         extra_files: further text files to lay into the directory, by name.
 

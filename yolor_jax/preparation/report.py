@@ -59,7 +59,7 @@ class Report:
         counts: number of findings of each kind.
         examples: the first few findings of each kind.
         fingerprint: of the annotations and images that were prepared.
-        categories: cOCO's entries (id, name), in the order of the classes.
+        categories: COCO's entries (id, name), in the order of the classes.
     """
 
     directory: pathlib.Path | None = None

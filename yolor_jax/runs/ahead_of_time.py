@@ -86,7 +86,7 @@ def compile_recipe(recipe: Recipe, topology: str, num_classes: int, say: Say) ->
     Args:
         recipe: of the run.
         topology: name of the slice.
-        num_classes: k.
+        num_classes: K.
         say: takes what is being compiled, which may take minutes.
 
     Raises:

@@ -22,7 +22,7 @@ class Found:
         scores: 0..1.
         labels: class numbers.
         class_names: of all classes of the network.
-        category_ids: cOCO's id of each class number.
+        category_ids: COCO's id of each class number.
     """
 
     boxes_xyxy: Float32[np.ndarray, "n 4"]

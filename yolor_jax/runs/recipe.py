@@ -85,7 +85,7 @@ class DataRecipe:
     """The images, and how the host reads them.
 
     Attributes:
-        path: tFDS directory, COCO-format folder, or "shapes".
+        path: TFDS directory, COCO-format folder, or "shapes".
         prepared: where folders are turned into TFDS directories.
         train_split: name of the split to train on.
         eval_split: name of the split to evaluate on.
@@ -214,7 +214,7 @@ class Recipe:
         """The module.
 
         Args:
-            num_classes: k.
+            num_classes: K.
             fused: of folded variables.
 
         Raises:

@@ -127,7 +127,7 @@ def utilisation(flops: float, seconds: float, peak: float, devices: int) -> floa
     Args:
         flops: of the work, over all devices.
         seconds: that it took.
-        peak: fLOPs per second of one device.
+        peak: FLOPs per second of one device.
         devices: their number.
     """
     return flops / (seconds * peak * devices)

@@ -20,7 +20,7 @@ def image_labels(
     Args:
         labels: of the targets, 0 .. K - 1.
         mask: true where there is a target; crowds count, they show their class too.
-        num_classes: k.
+        num_classes: K.
 
     Returns:
         float32 ``[B, K]``, zeros and ones.

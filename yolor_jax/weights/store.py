@@ -37,7 +37,7 @@ def save_variables(
         path: the file; replaced if there is one.
         variables: ``{"params": ..., "batch_stats": ...}``, or ``{"params": ...}`` if folded; arrays
             of any floating dtype. A collection without leaves is not kept.
-        meta: jSON values, at least ``model`` (a name of the zoo), ``implicit`` (the description of
+        meta: JSON values, at least ``model`` (a name of the zoo), ``implicit`` (the description of
             `models.spec.with_implicit`; None for the model's own), ``num_classes``,
             ``class_names``, ``image_size`` in pixels, and ``fused``; also ``tasks`` beyond
             detection, if there are any, and ``anchors`` (`models.anchors.with_anchors`), if they

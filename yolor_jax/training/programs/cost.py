@@ -109,7 +109,7 @@ def count_flops(lowered: jax.stages.Lowered) -> float:
         lowered: for CPU, where all devices together count as one; XLA does not count for others.
 
     Raises:
-        InputError: xLA has no count for it.
+        InputError: XLA has no count for it.
     """
     flops = (lowered.cost_analysis() or {}).get("flops")
     if flops is None:
