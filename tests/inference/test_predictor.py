@@ -91,6 +91,21 @@ def test_it_is_letterbox_network_decode_and_nms(detector, predictor):
     np.testing.assert_array_equal(prediction.labels, found.labels[0, kept])
 
 
+def test_other_classes_take_no_place(detector, predictor):
+    """With room for 40 boxes, those of one class are as many as if nothing else were there."""
+    image = picture(48, 90)
+    [of_all] = predictor([image])
+    rare = int(np.argmin(np.bincount(of_all.labels, minlength=3)))
+    plenty = dataclasses.replace(NMS, max_candidates=2000, max_detections=2000)
+    [of_plenty] = Predictor(*detector, image_size=(64, 96), nms=plenty)([image])
+    expected = of_plenty.scores[of_plenty.labels == rare][: NMS.max_detections]
+    assert (of_all.labels == rare).sum() < len(expected)
+    [found] = Predictor(*detector, image_size=(64, 96), nms=NMS, classes=[rare])([image])
+    assert (found.labels == rare).all()
+    np.testing.assert_allclose(found.scores, expected[: len(found.scores)], atol=1e-6)
+    assert len(found.scores) > (of_all.labels == rare).sum()
+
+
 def test_any_number_of_images_of_any_size_and_one_compilation(predictor):
     images = [picture(*size, seed) for seed, size in enumerate([(64, 96), (9, 200), (300, 20)] * 2)]
     images = images[:5]

@@ -11,7 +11,7 @@ Example:
 """
 
 import dataclasses
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import jax
@@ -74,12 +74,16 @@ class Prediction(NamedTuple):
     labels: Int32[np.ndarray, " n"]
 
 
-def make_predict(module: Detector, nms: NmsConfig) -> Predict:
+def make_predict(
+    module: Detector, nms: NmsConfig, *, classes: Collection[int] | None = None
+) -> Predict:
     """The device's part of prediction, as a pure function for the caller to jit.
 
     Args:
         module: the network; its spec has the anchors and strides.
         nms: what is a detection.
+        classes: numbers of the classes to look for; all if None. Boxes of others take no part in
+            NMS, nor in its limits.
 
     Returns:
         ``predict(variables, image, letterbox, original_size) -> Detections`` with image uint8
@@ -89,6 +93,7 @@ def make_predict(module: Detector, nms: NmsConfig) -> Predict:
         that ``mask`` may have gaps. Decoding and suppression are float32 whatever the dtype of
         the network.
     """
+    allowed = None if classes is None else np.isin(np.arange(module.num_classes), [*classes])
 
     def predict(
         variables: Mapping,
@@ -100,7 +105,11 @@ def make_predict(module: Detector, nms: NmsConfig) -> Predict:
         decoded = decode(
             outputs.detect, anchors=module.spec.anchors, strides=module.spec.strides
         )  # [B, N, ...]
-        found = non_max_suppression(decoded, **dataclasses.asdict(nms))  # [B, D, ...]
+        found = non_max_suppression(
+            decoded,
+            allowed_classes=None if allowed is None else jnp.asarray(allowed),
+            **dataclasses.asdict(nms),
+        )  # [B, D, ...]
         boxes_xyxy = boxes.letterbox_to_original(found.boxes_xyxy, letterbox, original_size)
         sides = boxes_xyxy[..., 2:] - boxes_xyxy[..., :2]  # [B, D, 2]
         mask = found.mask & (sides.min(axis=-1) > LEAST_SIDE)
@@ -128,6 +137,7 @@ class Predictor:
         *,
         image_size: int | tuple[int, int],
         nms: NmsConfig | None = None,
+        classes: Collection[int] | None = None,
         batch_size: int = 1,
     ):
         """Places the variables on the device.
@@ -138,6 +148,7 @@ class Predictor:
             image_size: side of the network's square input in pixels, or (height, width);
                 multiples of the largest stride.
             nms: what is a detection; ``NmsConfig()`` if left out.
+            classes: numbers of the classes to look for; all if None.
             batch_size: how many images go through the network together.
 
         Raises:
@@ -150,7 +161,7 @@ class Predictor:
             raise InputError(f"got batch_size={batch_size}; it must be positive")
         self.batch_size = batch_size
         self._variables = jax.device_put(dict(variables))
-        self._predict = jax.jit(make_predict(module, nms or NmsConfig()))
+        self._predict = jax.jit(make_predict(module, nms or NmsConfig(), classes=classes))
 
     def __call__(self, images: Iterable[UInt8[np.ndarray, "_ _ 3"]]) -> list[Prediction]:
         """Finds the objects in images.

@@ -93,7 +93,7 @@ class Trained:
             batch_size: images that go through the network together.
             score: least score of a box, 0..1.
             iou: a box goes if a better one of its class overlaps it by more, 0..1.
-            classes: names or numbers of those to report; all if None.
+            classes: names or numbers of those to look for; all if None.
             image_size: side of the network input in pixels; that of the training if None.
             dtype: of the activations; boxes stay float32.
 
@@ -107,9 +107,10 @@ class Trained:
             folded.variables,
             image_size=self.image_size if image_size is None else image_size,
             nms=NmsConfig(score_threshold=score, iou_threshold=iou),
+            classes=self._labels(classes),
             batch_size=batch_size,
         )
-        return ObjectFinder(predictor, self.class_names, self._labels(classes))
+        return ObjectFinder(predictor, self.class_names)
 
     def predict(self, images: Any) -> list[Found]:
         """Finds the objects in an image, or in several; see `predictor` for other settings.
@@ -144,14 +145,11 @@ class Trained:
 class ObjectFinder:
     """Images of any kind in, `Found` out; safe to call from several threads."""
 
-    def __init__(
-        self, predictor: Predictor, class_names: tuple[str, ...], labels: frozenset[int] | None
-    ):
+    def __init__(self, predictor: Predictor, class_names: tuple[str, ...]):
         """See `Trained.predictor`."""
         self._predictor = predictor
         self._class_names = class_names
         self._category_ids = category_ids(class_names)
-        self._labels = labels
         self._lock = threading.Lock()
 
     @property
@@ -168,9 +166,6 @@ class ObjectFinder:
         with self._lock:  # two threads that come first would both compile
             predictions = self._predictor(as_images(images))
         for boxes_xyxy, scores, labels in predictions:
-            if self._labels is not None:
-                wanted = [label in self._labels for label in labels.tolist()]
-                boxes_xyxy, scores, labels = boxes_xyxy[wanted], scores[wanted], labels[wanted]
             yield Found(boxes_xyxy, scores, labels, self._class_names, self._category_ids)
 
 

@@ -23,6 +23,7 @@ from typing import Any
 
 import flax.serialization
 import jax
+import numpy as np
 import orbax.checkpoint as ocp
 from etils import epath
 from jax.experimental import multihost_utils
@@ -285,8 +286,12 @@ class Checkpoints:
 
 
 def _state_handler() -> ocp.PyTreeCheckpointHandler:
-    arrays = ocp.type_handlers.ArrayHandler(min_slice_bytes_for_replica_parallel=SLICE)
-    registry = ocp.type_handlers.create_type_handler_registry((jax.Array, arrays))
+    handlers = ocp.type_handlers
+    registry = handlers.create_type_handler_registry(
+        (jax.Array, handlers.ArrayHandler(min_slice_bytes_for_replica_parallel=SLICE)),
+        (np.ndarray, handlers.NumpyHandler()),
+        (np.number, handlers.ScalarHandler()),
+    )
     return ocp.PyTreeCheckpointHandler(type_handler_registry=registry)
 
 
