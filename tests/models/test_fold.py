@@ -163,7 +163,7 @@ def require_exact_fold(spec):
             np.testing.assert_allclose(got, want, rtol=0, atol=1e-10 * scale)
 
 
-@hypothesis.settings(SETTINGS, max_examples=6)
+@hypothesis.settings(SETTINGS, max_examples=3)
 @hypothesis.given(fields=FIELDS)
 def test_random_networks(fields):
     require_exact_fold(spec_of(fields))

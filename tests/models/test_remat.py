@@ -48,6 +48,7 @@ def kept_bytes(variables, remat):
     return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(kept))
 
 
+@pytest.mark.long
 def test_gradients_and_statistics_stay(variables):
     """In float64: this network amplifies the rounding of float32 a thousand times."""
     results = []

@@ -136,6 +136,7 @@ def test_sigterm_saves_and_says_how_to_continue_to_the_bit(
     jax.tree.map(np.testing.assert_array_equal, whole, parts)
 
 
+@pytest.mark.long
 def test_order_workers_tensorboard_and_a_bad_batch(config, tmp_path, monkeypatch):
     """Of a run whose third step is not finite: what was read, what is shown, and what is kept."""
     pytest.importorskip("tensorboardX")

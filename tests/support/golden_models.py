@@ -41,11 +41,8 @@ NAMES = {
 }
 """Golden file -> model of the zoo."""
 
-QUICK = {
-    "yolor_csp", "yolor_p6", "yolov4_csp", "yolor_p6_paper", "yolor_e6", "yolor_ssss_s2d",
-    "yolor_ssss_dwt",
-}  # fmt: skip
-"""One or two models of each form; the others differ from one of them in size only."""
+QUICK = {"yolor_csp", "yolor_p6", "yolov4_csp", "yolor_p6_paper", "yolor_ssss_s2d"}
+"""A model of each form; the others differ from one of them in size, or in stem and halving."""
 
 
 def parameter(name: str, model: str) -> Any:
