@@ -83,10 +83,10 @@ def square(centre, half):
 def test_boxes_are_what_can_be_seen():
     """A square of side 40 at the left half of which a second one lies; a third is hidden."""
     back, hidden, front = square((60, 50), 20), square((45, 50), 5), square((40, 50), 20)
-    groups, coverages = shapes._leave_out_hidden([[back], [hidden], [front]], 100, 120)
+    groups, coverages = shapes.leave_out_hidden([[back], [hidden], [front]], 100, 120)
     assert [group[0].shape for group in groups] == [back, front]
-    np.testing.assert_allclose(shapes._extent(coverages[0]), (60, 30, 80, 70), atol=1)
-    np.testing.assert_allclose(shapes._extent(coverages[1]), (20, 30, 60, 70), atol=1)
+    np.testing.assert_allclose(shapes.extent(coverages[0]), (60, 30, 80, 70), atol=1)
+    np.testing.assert_allclose(shapes.extent(coverages[1]), (20, 30, 60, 70), atol=1)
     np.testing.assert_allclose(coverages[0].sum(), 20 * 40, rtol=0.05)
     np.testing.assert_allclose(coverages[1].sum(), 40 * 40, rtol=0.05)
 

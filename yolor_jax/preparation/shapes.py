@@ -94,7 +94,7 @@ def draw(*, seed: int, split: str, index: int) -> records.Record:
         groups = [[shape] for shape in _scene(rng, height, width, tone)]
     if index % 10 == 4:
         groups.append(_swarm(rng, height, width, tone))
-    groups, coverages = _leave_out_hidden(groups, height, width)
+    groups, coverages = leave_out_hidden(groups, height, width)
     for group in groups:
         for placed in group:
             painting.paint(rng, picture, placed)
@@ -155,7 +155,7 @@ def _shape(rng, label: int, centre, radius: float, tone) -> painting.Shape:
             return painting.Shape(label, centre, float(radius), rng.uniform(0, 2 * math.pi), colour)
 
 
-def _leave_out_hidden(groups: list[list[painting.Shape]], height: int, width: int):
+def leave_out_hidden(groups: list[list[painting.Shape]], height: int, width: int):
     """Places all objects; drops groups that later ones hide; returns the visible coverages too."""
     kept, coverages = [], []
     free = np.ones((height, width), np.float32)
@@ -165,7 +165,7 @@ def _leave_out_hidden(groups: list[list[painting.Shape]], height: int, width: in
         for one in placed:
             coverage[one.window] = np.maximum(coverage[one.window], one.coverage)
         visible = coverage * free
-        left, top, right, bottom = _extent(visible)
+        left, top, right, bottom = extent(visible)
         if visible.sum() < _MIN_VISIBLE * coverage.sum():
             continue
         if min(right - left, bottom - top) < _MIN_SIDE:
@@ -176,7 +176,7 @@ def _leave_out_hidden(groups: list[list[painting.Shape]], height: int, width: in
     return kept[::-1], coverages[::-1]
 
 
-def _extent(visible: Float32[np.ndarray, "h w"]) -> tuple[int, int, int, int]:
+def extent(visible: Float32[np.ndarray, "h w"]) -> tuple[int, int, int, int]:
     """Left, top, right, bottom of the pixels that are covered by half or more; zeros for none."""
     rows = np.flatnonzero((visible >= 0.5).any(axis=1))
     columns = np.flatnonzero((visible >= 0.5).any(axis=0))
@@ -189,7 +189,7 @@ def _annotate(jpeg: bytes, image: dict, groups, coverages) -> records.Record:
     """Boxes and areas of the visible pixels, in COCO's words."""
     annotations, boxes, labels = [], [], []
     for group, visible in zip(groups, coverages, strict=True):
-        left, top, right, bottom = map(float, _extent(visible))
+        left, top, right, bottom = map(float, extent(visible))
         boxes.append([left, top, right, bottom])
         labels.append(group[0].shape.label)
         annotations.append(
