@@ -20,9 +20,11 @@ from yolor_jax.training.checkpoints.checkpoint import Checkpoints
 SIZE, CLASSES = 64, 6
 RUN = optim.RunLength(batch_size=8, steps_per_epoch=3, total_steps=9)
 CONFIG = optim.OptimConfig(
-    learning_rate=1e-3, warmup_epochs=0.0, warmup_min_steps=3, nominal_batch=16,
+    learning_rate=1e-4, warmup_epochs=0.0, warmup_min_steps=3, nominal_batch=16,
     warmup_bias_learning_rate=0.0,
 )  # fmt: skip
+"""Steps ten times as long spread rounding, which is another for each number of devices, over the
+losses in float32; `test_step` compares the devices in float64."""
 
 
 @functools.cache
