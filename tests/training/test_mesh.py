@@ -142,7 +142,7 @@ def test_devices_of_a_process_stand_side_by_side():
     # As on a v5e slice of 4 x 4 chips: a host has a square of four, not four in a row of ids.
     hosts = [0, 0, 1, 1, 0, 0, 1, 1]
     devices = [types.SimpleNamespace(id=i, process_index=p) for i, p in enumerate(hosts)]
-    ordered = sorted(devices, key=meshes._process_first)
+    ordered = sorted(devices, key=meshes.process_and_id)
     assert [d.id for d in ordered] == [0, 1, 4, 5, 2, 3, 6, 7]
     mesh = meshes.make_mesh(jax.devices()[::-1], fsdp=4)
     assert mesh.devices.tolist() == [jax.devices()[:4], jax.devices()[4:]]

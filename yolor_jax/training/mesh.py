@@ -54,11 +54,11 @@ def make_mesh(devices: Sequence[jax.Device] | None = None, *, fsdp: int = 1) -> 
         raise InputError(
             f"fsdp is {fsdp}, which does not divide {len(devices)} devices: use one of {divisors}."
         )
-    grid = np.asarray(sorted(devices, key=_process_and_id)).reshape(-1, fsdp)
+    grid = np.asarray(sorted(devices, key=process_and_id)).reshape(-1, fsdp)
     return Mesh(grid, AXES, axis_types=(AxisType.Auto, AxisType.Auto))
 
 
-def _process_and_id(device) -> tuple[int, int]:
+def process_and_id(device) -> tuple[int, int]:
     """The order of devices: on a TPU the ids of one host's chips need not be consecutive."""
     return device.process_index, device.id
 
