@@ -1,5 +1,7 @@
 """A trained network in three lines: what opens, what goes in, what comes out."""
 
+import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -50,6 +52,13 @@ def test_a_workdir_a_step_of_it_and_a_file_are_the_same(run, trained, tmp_path, 
 def test_nothing_to_open_is_a_sentence(tmp_path, path):
     with pytest.raises(OSError, match=path):
         load(tmp_path / path)
+
+
+def test_loading_says_nothing_in_a_process_of_its_own(run):
+    """Where nobody listens to the loggers of libraries, Python prints their warnings."""
+    program = f"import yolor_jax; yolor_jax.load({str(run)!r}).folded()"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
 def test_every_kind_of_image_gives_the_same_boxes(trained, image, tmp_path):

@@ -95,11 +95,11 @@ def state_metadata(folder: epath.Path, step: int) -> PyTree:
     Raises:
         DamagedError: it cannot be read.
     """
-    with ocp.StandardCheckpointer() as checkpointer:
-        try:
-            return checkpointer.metadata(folder / str(step) / "state").item_metadata.tree
-        except Exception as error:
-            raise _unreadable(folder, step, error) from error
+    try:
+        # Of the handler: a checkpointer looks for a file beside it first, and warns that it lacks.
+        return ocp.PyTreeCheckpointHandler().metadata(folder / str(step) / "state").tree
+    except Exception as error:
+        raise _unreadable(folder, step, error) from error
 
 
 def read(folder: epath.Path, step: int, item: str, handler: Any, args: Any) -> Any:
