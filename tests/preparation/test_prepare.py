@@ -359,3 +359,8 @@ def test_report_knows_its_kinds():
     with pytest.raises(ValueError, match="one of BROKEN or NOTED"):
         Report().add("mising image", "a.jpg")
     assert image_entry(3)["id"] == 3
+
+
+def test_a_folder_of_no_format_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="is in no format that can be prepared: expected annot"):
+        prepare(tmp_path, "train", tmp_path / "prepared", progress=False)

@@ -128,7 +128,7 @@ def test_a_checkpoint_moves_to_another_mesh_to_the_bit(tmp_path, devices, fsdp):
         assert leaf.sharding.shard_shape(leaf.shape) == (3, 3, 32 // fsdp, 16)
 
 
-def test_whole_puts_a_cut_state_together():
+def test_replicate_gathers_a_sharded_state():
     now, _ = trained(8, 8)
     mesh = now.params["last"]["kernel"].sharding.mesh
     together = meshes.replicate(mesh, now.ema_variables)

@@ -298,7 +298,7 @@ def test_the_real_loss_ignores_crowds_and_runs_in_bfloat16():
     }
 
 
-def test_a_batch_that_cannot_be_cut_evenly_is_refused():
+def test_a_batch_that_the_devices_do_not_divide_is_refused():
     mesh, run = meshes.make_mesh(), tiny_run.run_length(12)
     with pytest.raises(ValueError, match=r"12 is not a multiple of the 8 devices .* use 8 or 16"):
         make(tiny_run.Tiny(), tiny_run.quick(), run, mesh)

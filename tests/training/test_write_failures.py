@@ -160,3 +160,9 @@ def test_a_file_in_the_place_of_the_folder(tmp_path, name):
         (workdir / name).write_text("")
     with pytest.raises(OSError, match=r"run.* is a file: expected a folder, or none"):
         checkpoint.Checkpoints(workdir, META)
+
+
+def test_an_error_of_ours_is_no_failed_write(now, tmp_path):
+    with checkpoint.Checkpoints(tmp_path, META) as checkpoints:
+        with pytest.raises(ValueError, match="TypeHandler"):
+            checkpoints.save(1, now.replace(step=object()), position=8)

@@ -68,7 +68,8 @@ def prepare(
     format_ = formats.of(folder)
     if format_ is None:
         raise InputError(
-            f"{folder} is no data set in COCO format: expected a folder annotations in it"
+            f"{folder} is in no format that can be prepared: expected annotations/ or "
+            "annotations*.zip in it"
         )
     original = format_.open_split(folder, split)
     prepared_dir = pathlib.Path(prepared_dir).expanduser()

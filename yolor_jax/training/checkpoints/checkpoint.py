@@ -237,10 +237,12 @@ class Checkpoints:
 
     @contextlib.contextmanager
     def _as_os_error(self) -> Iterator[None]:
-        """Turns any failure of a write into an OSError that names the last intact checkpoint."""
+        """Turns a failed write into an OSError that names the last intact checkpoint."""
         try:
             yield
         except Exception as error:
+            if not _is_failed_write(error):
+                raise
             whole = [step for step in folders.steps(self._directory) if step != self._writing]
             left = f"The one of step {whole[-1]} is intact" if whole else "There is none before it"
             raise OSError(
@@ -301,6 +303,11 @@ def _require_writable(folder: epath.Path) -> None:
     # one, and the process, which wants to end, waits for them.
     if os.path.isdir(folder):  # a bucket has no such rights
         os.rmdir(tempfile.mkdtemp(prefix=".writable-", dir=folder))
+
+
+def _is_failed_write(error: Exception) -> bool:
+    """Whether the system said no: an OSError, or an error of TensorStore's, "OUT_OF_RANGE: ..."."""
+    return isinstance(error, OSError) or bool(re.match(r"[A-Z_]+: ", str(error)))
 
 
 def _reason(error: Exception) -> str:

@@ -27,6 +27,9 @@ CHUNK = 1 << 20
 """Bytes read at once for a checksum."""
 KEPT = 2
 """Latest checkpoints that stay, whatever their score."""
+UNREADABLE = (OSError, ValueError, LookupError, TypeError, AttributeError)
+"""What Orbax, TensorStore and JSON raise of files that are not as they were written. A device or a
+host that runs out of memory raises others, and its checkpoint is not damaged."""
 BEST = "AP"
 """The score by which a checkpoint is the best."""
 
@@ -98,7 +101,7 @@ def state_metadata(folder: epath.Path, step: int) -> PyTree:
     try:
         # Of the handler: a checkpointer looks for a file beside it first, and warns that it lacks.
         return ocp.PyTreeCheckpointHandler().metadata(folder / str(step) / "state").tree
-    except Exception as error:
+    except UNREADABLE as error:
         raise _unreadable(folder, step, error) from error
 
 
@@ -118,7 +121,7 @@ def read(folder: epath.Path, step: int, item: str, handler: Any, args: Any) -> A
     with ocp.Checkpointer(handler) as checkpointer:
         try:
             return checkpointer.restore(folder / str(step) / item, args=args)
-        except Exception as error:
+        except UNREADABLE as error:
             raise _unreadable(folder, step, error) from error
 
 
