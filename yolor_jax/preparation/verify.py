@@ -62,7 +62,7 @@ def _check(source: Source, index: int) -> int | str:
     """Number of boxes of an image, or what is wrong with it."""
     try:
         example = source[index]
-        height, width, _ = check(example.jpeg)
+        height, width = check(example.jpeg)[:2]
     except ValueError as error:
         return f"image {index}: {error}"
     left, top, right, bottom = example.boxes_xyxy.T
