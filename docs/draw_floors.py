@@ -17,7 +17,8 @@ PICTURE = pathlib.Path(__file__).with_name("floors.svg")
 
 # From the ground up. A room imports from rooms on lower floors only, never from its neighbours.
 FLOORS = (
-    ("ground", ("errors",)),
+    ("ground", ("bucket", "errors")),
+    ("places", ("paths",)),
     ("tools", ("boxes", "progress", "table", "trees", "whole_file")),
     ("mathematics", ("nn", "detection", "tasks", "data")),
     ("models", ("models", "augment", "preparation")),

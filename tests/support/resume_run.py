@@ -71,6 +71,9 @@ class Announced:
         print(step, flush=True)
         kill("row", step)
 
+    def flush(self):
+        pass
+
 
 def evaluate(now: state.TrainState) -> dict[str, float]:
     """A number that follows from the moving average, to the bit."""

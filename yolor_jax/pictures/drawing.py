@@ -10,7 +10,7 @@ Example:
 """
 
 import math
-import pathlib
+import os
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -187,7 +187,7 @@ def _row(tiles: Sequence[np.ndarray], columns: int, gap: int) -> np.ndarray:
     return row
 
 
-def save_image(path: str | pathlib.Path, image: Image) -> None:
+def save_image(path: str | os.PathLike, image: Image) -> None:
     """Writes an RGB picture, whole or not at all; the ending of the path says in which format.
 
     Args:
