@@ -80,7 +80,7 @@ def is_local(path: Path) -> bool:
     return "://" not in os.fspath(path)  # etils' paths, as Orbax takes them, may be local too
 
 
-def _expand(path: pathlib.Path) -> pathlib.Path:
+def _expand(path: Path) -> Path:
     if not isinstance(path, pathlib.Path):  # in a bucket
         return path
     try:

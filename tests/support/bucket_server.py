@@ -4,13 +4,16 @@
 
 The bucket is called ``test-bucket``. The emulator alone tells no generation of what is read and
 heeds no condition on it; TensorStore fails at the former ("Malformed StorageGeneration") and relies
-on the latter. ``GET /fault?status=503&seconds=10`` makes it answer so to all for so long.
+on the latter. ``GET /fault?status=503&seconds=10`` makes it answer so to all for so long;
+``GET /kill?pid=N&at=40`` kills a process at the fortieth request for something in a checkpoint.
 """
 
 import contextlib
 import functools
 import http.server
 import os
+import re
+import signal
 import sys
 import threading
 import time
@@ -52,6 +55,7 @@ class Handler(server.RequestHandler):
     """Answers as the emulator does, or with the fault of the moment."""
 
     fault, until = None, 0.0
+    victim, requests_left = None, 0
 
     def handle_or_fail(self, method):
         url = urllib.parse.urlsplit(self.path)
@@ -60,11 +64,24 @@ class Handler(server.RequestHandler):
             Handler.fault = HTTPStatus(int(asked["status"]))
             Handler.until = time.monotonic() + float(asked["seconds"])
             self.answer(HTTPStatus.OK)
+        elif url.path == "/kill":
+            asked = dict(urllib.parse.parse_qsl(url.query))
+            Handler.victim, Handler.requests_left = int(asked["pid"]), int(asked["at"])
+            self.answer(HTTPStatus.OK)
         elif time.monotonic() < Handler.until:
             server._read_raw_data(self)
             self.answer(Handler.fault)
         else:
+            self.kill_in_time()
             server.Router(self).handle(method)
+
+    def kill_in_time(self):
+        if Handler.victim and re.search(r"checkpoints(/|%2F)\d", self.path):
+            Handler.requests_left -= 1
+            if not Handler.requests_left:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(Handler.victim, signal.SIGKILL)
+                Handler.victim = None
 
     def answer(self, status):
         self.send_response(status)
@@ -81,6 +98,13 @@ class Handler(server.RequestHandler):
         pass
 
 
+class Server(http.server.HTTPServer):
+    """Does not mind who is killed while it answers."""
+
+    def handle_error(self, *_):
+        pass
+
+
 def end_with(parent: int) -> None:
     """Ends this process when that which started it has gone, however it went."""
     while os.getppid() == parent:
@@ -94,7 +118,7 @@ def main(port: int, parent: int) -> None:
     buckets.create_bucket(BUCKET, storage)
     threading.Thread(target=end_with, args=[parent], daemon=True).start()
     handler = functools.partial(Handler, storage)
-    http.server.HTTPServer(("127.0.0.1", port), handler).serve_forever()
+    Server(("127.0.0.1", port), handler).serve_forever()
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ module, variables = trained.module, trained.variables   # for jax.jit, jax.grad 
 import dataclasses
 import functools
 import os
-import pathlib
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -23,6 +22,7 @@ from yolor_jax.models.anchors import with_anchors
 from yolor_jax.models.detector import Detector, build, find_spec
 from yolor_jax.models.fold import fold
 from yolor_jax.models.spec import ModelSpec, with_implicit, with_tasks
+from yolor_jax.paths import user_path
 from yolor_jax.runs.found import Found, as_images
 from yolor_jax.training.checkpoints import folder as folders
 from yolor_jax.training.checkpoints import loading
@@ -180,7 +180,7 @@ def load(path: str | os.PathLike, step: int | None = None) -> Trained:
         InputError: the file is damaged or of another kind.
         OSError: there is no checkpoint there, or it cannot be read.
     """
-    path = pathlib.Path(path).expanduser()
+    path = user_path(path)
     if path.is_file():
         variables, meta = store.load_variables(path)
     else:
