@@ -19,10 +19,9 @@ def runs(tmp_path_factory):
         runs.whole.wait()
 
 
-def test_killed_in_training_a_checkpoint_and_an_evaluation(runs):
+def test_killed_in_training_and_in_a_checkpoint(runs):
     runs.kill_at("row", 8, "parts")
     runs.kill_at("save", 12, "parts")
-    runs.kill_at("score", 12, "parts")
     runs.finish("parts")
     require_equal(runs, "parts")
 
