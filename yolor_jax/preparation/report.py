@@ -44,6 +44,7 @@ NOTED = {
     "annotation id used twice": "the second one given a free id",
     "annotation without area": "the area of its box taken",
     "annotation of a left-out image": "left out with it",
+    "no target": "nothing in the split to learn from, or to find",
     "object now background": "its annotation is broken, and its image stays with most of its boxes",
     "image that lost most boxes": "more than half of its annotations are broken: left out",
 }
