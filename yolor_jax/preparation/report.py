@@ -114,5 +114,19 @@ class Report:
 
     @classmethod
     def load(cls, directory: pathlib.Path, split: str) -> "Report":
-        """Reads the report that lies in a prepared directory."""
-        return cls(directory=directory, **json.loads(cls.path(directory, split).read_text()))
+        """Reads the report that lies in a prepared directory.
+
+        Raises:
+            InputError: it is damaged.
+        """
+        path = cls.path(directory, split)
+        try:
+            report = cls(directory=directory, **json.loads(path.read_bytes()))
+            known = {*BROKEN, *NOTED} >= report.counts.keys() == report.examples.keys()
+            numbers = [report.images, report.annotations, report.targets, *report.counts.values()]
+            sound = known and all(type(number) is int for number in numbers)
+        except (ValueError, TypeError, AttributeError, RecursionError) as error:
+            raise InputError(f"{path} is damaged ({error}); prepare the data set again") from error
+        if not sound:
+            raise InputError(f"{path} is damaged; prepare the data set again")
+        return report
