@@ -498,7 +498,11 @@ def spoil_all_images(folder):
         (renamed("d\x1bog"), "val", r"categories\[1\] has the name 'd\\x1bog'"),
         (renamed("\ud800"), "val", r"categories\[1\] has the name"),
         (renamed(3), "val", r"categories\[1\] has the name 3; expected a text"),
-        (renamed("dog", "3"), "val", r"categories\[1\] has the id '3'; expected an integer"),
+        (
+            renamed("dog", "3"),
+            "val",
+            r"categories\[1\] has the id '3' \(a text\); expected an integer",
+        ),
         (renamed("dog", 2**63), "val", r"categories\[1\] has the id 9223372036854775808"),
         (spoil_all_images, "val", "leaves no image for the split 'val'"),
         (lambda folder: None, "train", r"is missing; the splits that have annotations: \['val'\]"),

@@ -186,7 +186,7 @@ def _largest(image: Image.Image) -> int:
     """The largest value that a grey image of more than eight bits may hold."""
     tags = getattr(image, "tag_v2", {})
     bits = tags.get(_TIFF_BITS, (16,))
-    largest = tags.get(_TIFF_LARGEST, (1 << min(bits),))
+    largest = tags.get(_TIFF_LARGEST, ((1 << min(bits)) - 1,))
     return max(largest)
 
 

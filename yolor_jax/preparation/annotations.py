@@ -283,6 +283,7 @@ def _fault(annotation, image_ids: set, labels: dict[int, int]) -> tuple[str, str
 
 
 def _shown(value) -> str:
-    """A value for a message, shortened, with its quotes if it is a text."""
-    text = repr(value)
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
+    """A value for a message, shortened; a text is said to be one, for it may look like a number."""
+    shown = repr(value)
+    shown = shown if len(shown) <= _SHOWN else f"{shown[:_SHOWN]}..."
+    return f"{shown} (a text)" if isinstance(value, str) else shown

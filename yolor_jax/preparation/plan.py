@@ -84,6 +84,8 @@ def plan_images(
     report.images = len(planned)
     report.annotations = sum(len(p.annotations) for p in planned)
     report.targets = sum(len(p.rows) for p in planned)
+    if not any(not plan.annotations[row]["iscrowd"] for plan in planned for row in plan.rows):
+        report.add("no target", where)
     return planned
 
 

@@ -44,6 +44,7 @@ NOTED = {
     "annotation id used twice": "the second one given a free id",
     "annotation without area": "the area of its box taken",
     "annotation of a left-out image": "left out with it",
+    "no target": "nothing in the split to learn from, or to find",
     "object now background": "its annotation is broken, and its image stays with most of its boxes",
     "image that lost most boxes": "more than half of its annotations are broken: left out",
 }
@@ -113,5 +114,19 @@ class Report:
 
     @classmethod
     def load(cls, directory: pathlib.Path, split: str) -> "Report":
-        """Reads the report that lies in a prepared directory."""
-        return cls(directory=directory, **json.loads(cls.path(directory, split).read_text()))
+        """Reads the report that lies in a prepared directory.
+
+        Raises:
+            InputError: it is damaged.
+        """
+        path = cls.path(directory, split)
+        try:
+            report = cls(directory=directory, **json.loads(path.read_bytes()))
+            known = {*BROKEN, *NOTED} >= report.counts.keys() == report.examples.keys()
+            numbers = [report.images, report.annotations, report.targets, *report.counts.values()]
+            sound = known and all(type(number) is int for number in numbers)
+        except (ValueError, TypeError, AttributeError, RecursionError) as error:
+            raise InputError(f"{path} is damaged ({error}); prepare the data set again") from error
+        if not sound:
+            raise InputError(f"{path} is damaged; prepare the data set again")
+        return report

@@ -12,6 +12,7 @@ import numpy as np
 
 from yolor_jax.data.encoded import check
 from yolor_jax.data.sources import Source
+from yolor_jax.errors import InputError
 from yolor_jax.preparation.report import Report
 from yolor_jax.progress import progress as progress_bar
 
@@ -48,6 +49,10 @@ def verify(source: Source, *, progress: bool = True) -> Verified:
             else:
                 images, targets = images + 1, targets + found
             bar.update()
+    try:
+        source.ground_truth()
+    except InputError as error:
+        faults.append(str(error))
     if Report.path(source.directory, source.split).exists():
         report = Report.load(source.directory, source.split)
         if (images, targets) != (report.images, report.targets):
