@@ -9,14 +9,20 @@ busy or does not answer is asked again for half a minute, by gcsfs; what the lib
 or at once where something is forbidden, is an OSError here.
 """
 
+import base64
 import contextlib
+import hashlib
 import os
+import pathlib
+import tempfile
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     import fsspec
 
+CHUNK = 1 << 20
+"""Bytes read at once for a checksum."""
 LIBRARIES = ("aiohttp", "gcsfs", "google", "requests")
 """What raises errors of its own kind where a bucket fails, beside OSError."""
 
@@ -69,6 +75,32 @@ def get(path: os.PathLike, file: str | os.PathLike) -> None:
     with as_os_error(path):
         system, name = _open(path)
         system.get_file(name, os.fspath(file))
+
+
+@contextlib.contextmanager
+def on_disk(path: os.PathLike) -> Iterator[pathlib.Path]:
+    """Gives a file for libraries that read local ones only: of an object, a copy for a while.
+
+    Raises:
+        OSError: the object cannot be read.
+    """
+    if "://" not in os.fspath(path):
+        yield pathlib.Path(path)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        file = pathlib.Path(folder, path.name)
+        get(path, file)
+        yield file
+
+
+def as_object(file: os.PathLike) -> Object:
+    """What the store would say of a local file."""
+    size, md5 = 0, hashlib.md5(usedforsecurity=False)
+    with open(file, "rb") as stream:
+        while chunk := stream.read(CHUNK):
+            size += len(chunk)
+            md5.update(chunk)
+    return Object(size, base64.b64encode(md5.digest()).decode())
 
 
 def require_writable(folder: os.PathLike) -> None:

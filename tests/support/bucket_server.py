@@ -1,4 +1,4 @@
-"""A bucket on this machine: gcp-storage-emulator in memory, with what TensorStore needs, and faults.
+"""A bucket on this machine: gcp-storage-emulator with what TensorStore needs, and with faults.
 
     python tests/support/bucket_server.py PORT
 

@@ -7,10 +7,9 @@ features of coco/2017 in array_record files. The first two are prepared into a T
     source = open_dataset("shapes", "train", "prepared")
 """
 
-import pathlib
-
 from yolor_jax.data.sources import Path, Source, open_source
-from yolor_jax.preparation import annotations, formats, painting, prepare, shapes
+from yolor_jax.paths import is_local, local_path, user_path
+from yolor_jax.preparation import annotations, fetched, formats, painting, prepare, shapes
 
 
 def open_dataset(
@@ -25,7 +24,8 @@ def open_dataset(
     """Opens any data set, preparing it on first use.
 
     Args:
-        path: ``"shapes"``, a COCO-format folder, or a TFDS directory.
+        path: ``"shapes"``, a COCO-format folder, or a TFDS directory; one of the last may lie in a
+            bucket, and is copied.
         split: name of the split, as its files call it (``train2017``; shapes: ``train``).
         prepared_dir: where prepared data sets are kept.
         skip_broken: COCO-format folder: leave out what is broken instead of stopping.
@@ -38,7 +38,9 @@ def open_dataset(
     if str(path) == "shapes":
         directory = shapes.prepare(prepared_dir, sizes=shapes_sizes, progress=progress)
         return open_source(directory, split)
-    path = pathlib.Path(path).expanduser()
+    path = user_path(path)
+    if not is_local(path):
+        return open_source(fetched.fetch(path, prepared_dir, progress=progress), split)
     if formats.of(path):
         report = prepare.prepare(
             path, split, prepared_dir, skip_broken=skip_broken, progress=progress
@@ -59,7 +61,7 @@ def count_classes(path: Path, split: str) -> int:
     """
     if str(path) == "shapes":
         return len(painting.CLASS_NAMES)
-    path = pathlib.Path(path).expanduser()
+    path = local_path(path)
     if format_ := formats.of(path):
         original = format_.open_split(path, split)
         coco = annotations.parse(original.annotations(), original.where)

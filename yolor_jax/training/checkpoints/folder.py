@@ -10,8 +10,6 @@ so that nothing is read twice. Whatever cannot be read, or is not as it was writ
 `DamagedError` that names step, folder and reason.
 """
 
-import base64
-import hashlib
 import json
 import os
 import zlib
@@ -241,9 +239,9 @@ def _damage(folder: epath.Path) -> str | None:
         return f"{SEAL} is no JSON"
     stored = None if is_local(folder) else bucket.objects(folder)
     for name, (size, checksum) in sums.items():
-        if not (folder / name).exists() if stored is None else name not in stored:
+        found = _found(folder / name, checksum) if stored is None else stored.get(name)
+        if found is None:
             return f"{name} is missing"
-        found = _sum(folder / name, like=checksum) if stored is None else stored[name]
         if found[0] != size:
             return f"{name} has {found[0]:,} of {size:,} bytes"
         # The store knows no CRC-32, with which a run was sealed that comes from a disk, and of
@@ -261,17 +259,21 @@ def _item_files(folder: epath.Path) -> Iterator[epath.Path]:
             yield from _item_files(path)
 
 
-def _sum(path: epath.Path, like: int | str | None = 0) -> list[Any]:
-    """Size in bytes and checksum of a file: CRC-32, or MD5 in base64 if it is to be like a text."""
-    size, crc32, md5 = 0, 0, hashlib.md5(usedforsecurity=False)
+def _sum(path: epath.Path) -> list[int]:
+    """Size in bytes and CRC-32 of a file."""
+    size = checksum = 0
     with path.open("rb") as file:
         while chunk := file.read(CHUNK):
             size += len(chunk)
-            if isinstance(like, str):  # a run that was sealed in a bucket
-                md5.update(chunk)
-            else:
-                crc32 = zlib.crc32(chunk, crc32)
-    return [size, base64.b64encode(md5.digest()).decode() if isinstance(like, str) else crc32]
+            checksum = zlib.crc32(chunk, checksum)
+    return [size, checksum]
+
+
+def _found(path: epath.Path, checksum: int | str | None) -> Sequence[Any] | None:
+    """Size and checksum of a local file, of the kind that its seal has; None if there is none."""
+    if not path.exists():
+        return None
+    return _sum(path) if isinstance(checksum, int) else bucket.as_object(path)
 
 
 def _unreadable(folder: epath.Path, step: int, error: Exception) -> OSError:
