@@ -1,5 +1,7 @@
 """The bucket that these tests share; each has a folder of its own in it."""
 
+import re
+
 import pytest
 
 from tests.support import local_bucket
@@ -19,4 +21,5 @@ def bucket_address():
 @pytest.fixture
 def place(request):
     """A path in the bucket where nothing is."""
-    return user_path(f"{local_bucket.BUCKET}/{request.node.name}")
+    name = re.sub(r"\W", "-", request.node.name)
+    return user_path(f"{local_bucket.BUCKET}/{name}")

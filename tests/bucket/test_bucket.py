@@ -10,10 +10,11 @@ import pytest
 
 from tests.support import local_bucket, tiny_run
 from yolor_jax import bucket
+from yolor_jax.errors import InputError
 from yolor_jax.paths import user_path
 from yolor_jax.runs import checks, preflight
-from yolor_jax.training import metrics, state
 from yolor_jax.training import mesh as meshes
+from yolor_jax.training import metrics, state
 from yolor_jax.training.checkpoints import folder as folders
 from yolor_jax.training.checkpoints import loading
 from yolor_jax.training.checkpoints.checkpoint import Checkpoints
@@ -130,8 +131,8 @@ def test_a_run_may_move_between_a_bucket_and_a_disk(place, now, tmp_path):
         np.testing.assert_array_equal(restored.opt_state, now.opt_state)
     with Checkpoints(tmp_path / "run", META) as checkpoints:
         checkpoints.save(3, now, position=3)
-    copy(tmp_path / "run", place / "sealed on disk")
-    variables, _ = loading.load_variables(str(place / "sealed on disk"), 3)
+    copy(tmp_path / "run", place / "sealed-on-disk")
+    variables, _ = loading.load_variables(str(place / "sealed-on-disk"), 3)
     np.testing.assert_array_equal(variables["params"], now.ema_params)
     metadata = tmp_path / "run" / "checkpoints" / "2" / "data" / "metadata"
     metadata.write_bytes(metadata.read_bytes().replace(b"2", b"3"))
@@ -139,14 +140,18 @@ def test_a_run_may_move_between_a_bucket_and_a_disk(place, now, tmp_path):
         loading.load_variables(tmp_path / "run", 2)
 
 
-def test_a_bucket_that_is_busy_for_ten_seconds_costs_a_retry(place, now, faulty):
+@pytest.mark.parametrize("seconds", [1, pytest.param(10, marks=pytest.mark.long)])
+def test_a_bucket_that_is_busy_for_a_while_costs_a_retry(place, now, faulty, monkeypatch, seconds):
     with Checkpoints(place, META) as checkpoints:
-        faulty(503, 10)
-        checkpoints.save(2, now, position=2)
+        faulty(503, seconds)
+        checkpoints.save(2, now, position=2)  # the probe is refused
         checkpoints.wait()
-        faulty(503, 10)
+        monkeypatch.setattr(bucket, "require_writable", lambda folder: faulty(503, seconds))
+        checkpoints.save(4, now, position=4)  # the writing is
+        checkpoints.wait()
+        faulty(503, seconds)
         _, position, damaged = checkpoints.restore_latest(shapes(now))
-    assert position == 2 and not damaged
+    assert position == 4 and not damaged
 
 
 def test_a_forbidden_bucket_is_a_sentence(place, now, faulty):
@@ -155,9 +160,9 @@ def test_a_forbidden_bucket_is_a_sentence(place, now, faulty):
         checkpoints.wait()
         faulty(403, 1000)
         started = time.monotonic()
-        with pytest.raises(OSError, match="step 4 could not be .* step 2 is intact"):
+        with pytest.raises(OSError, match=r"step 4 could not be .* step 2 is intact"):
             checkpoints.save(4, now, position=4)
-        with pytest.raises(OSError, match="cannot be .*Forbidden"):
+        with pytest.raises(OSError, match=r"cannot be .*Forbidden"):
             checkpoints.restore_latest(shapes(now))
     for refused in (
         lambda: Checkpoints(place, META),
@@ -165,7 +170,7 @@ def test_a_forbidden_bucket_is_a_sentence(place, now, faulty):
         lambda: preflight.require_writable(place, ALONE),
         lambda: metrics.JsonLines(place / "metrics.jsonl"),
     ):
-        with pytest.raises(OSError, match="cannot be used .*Forbidden"):
+        with pytest.raises(OSError, match=r"cannot be used .*Forbidden"):
             refused()
     assert checks.room(place, None).verdict == "fail"
     assert time.monotonic() - started < 30
@@ -179,13 +184,21 @@ def test_forbidden_in_the_middle_of_a_save(place, now, faulty, monkeypatch):
         checkpoints.wait()
         monkeypatch.setattr(bucket, "require_writable", lambda folder: faulty(403, 1000))
         started = time.monotonic()
-        with pytest.raises(OSError, match="step 4 could not be .* step 2 is intact"):
+        with pytest.raises(OSError, match=r"step 4 could not be .* step 2 is intact"):
             checkpoints.save(4, now, position=4)
             checkpoints.wait()
         assert time.monotonic() - started < 30
     faulty(200, 0)
     with Checkpoints(place, META) as checkpoints:
         assert checkpoints.restore_latest(shapes(now))[1] == 2
+
+
+@pytest.mark.parametrize("name", ["a b", "a[1]", "a*", "caf\u00e9"])
+def test_a_path_that_checkpoints_would_not_survive(place, name):
+    with pytest.raises(InputError, match="expected letters, digits"):
+        Checkpoints(place / name, META)
+    with pytest.raises(InputError, match="expected letters, digits"):
+        preflight.require_writable(place / name, ALONE)
 
 
 def test_a_bucket_that_is_not_there():

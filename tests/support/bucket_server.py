@@ -11,6 +11,7 @@ on the latter. ``GET /fault?status=503&seconds=10`` makes it answer so to all fo
 import contextlib
 import functools
 import http.server
+import json
 import os
 import re
 import signal
@@ -71,9 +72,19 @@ class Handler(server.RequestHandler):
         elif time.monotonic() < Handler.until:
             server._read_raw_data(self)
             self.answer(Handler.fault)
+        elif place := re.fullmatch(r".*/b/([^/]+)/o/([^/]+)/moveTo/o/([^/]+)", url.path):
+            self.move(*map(urllib.parse.unquote, place.groups()))
         else:
             self.kill_in_time()
             server.Router(self).handle(method)
+
+    def move(self, bucket, name, target):
+        """An object gets another name, which the emulator cannot do."""
+        server._read_raw_data(self)
+        known = self.storage.get_file_obj(bucket, name) | {"name": target}
+        self.storage.create_file(bucket, target, self.storage.get_file(bucket, name), known)
+        self.storage.delete_file(bucket, name)
+        self.answer(HTTPStatus.OK, json.dumps(known).encode())
 
     def kill_in_time(self):
         if Handler.victim and re.search(r"checkpoints(/|%2F)\d", self.path):
@@ -83,10 +94,11 @@ class Handler(server.RequestHandler):
                     os.kill(Handler.victim, signal.SIGKILL)
                 Handler.victim = None
 
-    def answer(self, status):
+    def answer(self, status, content=b""):
         self.send_response(status)
-        self.send_header("Content-Length", "0")
+        self.send_header("Content-Length", str(len(content)))
         self.end_headers()
+        self.wfile.write(content)
 
     do_GET = functools.partialmethod(handle_or_fail, "GET")
     do_POST = functools.partialmethod(handle_or_fail, "POST")

@@ -17,7 +17,6 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from yolor_jax import bucket
 from yolor_jax.data.objects import all_objects
 from yolor_jax.errors import MENDABLE, InputError, sentence
 from yolor_jax.models.detector import Detector, variable_shapes
@@ -27,6 +26,7 @@ from yolor_jax.runs.recipe import Recipe
 from yolor_jax.runs.sources import Sources, open_sources, warnings
 from yolor_jax.training import mesh as meshes
 from yolor_jax.training.optim import RunLength
+from yolor_jax.training.processes.group import ALONE
 from yolor_jax.training.programs.compile_log import CompileLog
 from yolor_jax.training.programs.cost import Memory, readable
 
@@ -101,8 +101,8 @@ def room(workdir: Path, state_bytes: int | None) -> Check:
     if is_local(workdir):
         return disk(workdir, state_bytes)
     try:
-        bucket.require_writable(workdir)
-    except OSError as error:
+        preflight.require_writable(workdir, ALONE)
+    except MENDABLE as error:
         return Check("fail", "workdir", sentence(error))
     said = f"{workdir} can be written to"
     if state_bytes is not None:

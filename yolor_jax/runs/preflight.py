@@ -27,6 +27,7 @@ from yolor_jax.paths import Path, is_local
 from yolor_jax.runs import sources
 from yolor_jax.runs.recipe import DataRecipe
 from yolor_jax.runs.sources import Sources, Split
+from yolor_jax.training.checkpoints import folder as checkpoint_folder
 from yolor_jax.training.processes.cluster import find_place
 from yolor_jax.training.processes.group import ALONE, ProcessGroup, differences
 from yolor_jax.training.processes.roll_call import meet as roll_call
@@ -167,13 +168,15 @@ def require_writable(folder: Path, group: ProcessGroup) -> None:
     """Checks that a folder in a bucket can be written to; a local one is made when it is needed.
 
     Raises:
+        InputError: checkpoints cannot be in such a path.
         OSError: it cannot; says why.
     """
     if is_local(folder):
         return
     try:
+        checkpoint_folder.absolute(folder)
         bucket.require_writable(folder)
-    except OSError as error:
+    except MENDABLE as error:
         group.part(sentence(error), timeout=None)
         raise
 

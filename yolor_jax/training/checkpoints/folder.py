@@ -12,6 +12,7 @@ so that nothing is read twice. Whatever cannot be read, or is not as it was writ
 
 import json
 import os
+import re
 import zlib
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -22,6 +23,7 @@ from jaxtyping import PyTree
 from orbax.checkpoint import checkpoint_managers
 
 from yolor_jax import bucket
+from yolor_jax.errors import InputError
 from yolor_jax.paths import is_local, user_path
 from yolor_jax.whole_file import whole_file
 
@@ -62,7 +64,14 @@ def absolute(directory: str | os.PathLike) -> epath.Path:
         InputError: it is neither local nor in a bucket that can be used.
     """
     path = user_path(directory)
-    return epath.Path(path).resolve() if is_local(path) else epath.Path(path)
+    if is_local(path):
+        return epath.Path(path).resolve()
+    if not re.fullmatch(r"gs://[\w/.~+:=@,-]+", str(path), re.ASCII):
+        raise InputError(
+            f"got {path}; expected letters, digits and /._-~+:=@, in the path of a run in a "
+            "bucket: Orbax and TensorStore write others under different names"
+        )
+    return epath.Path(path)
 
 
 def steps(folder: epath.Path) -> list[int]:
