@@ -13,6 +13,7 @@ and every annotation checked. Killed in the middle, the same command goes on.
 """
 
 import argparse
+import os
 import pathlib
 from typing import TYPE_CHECKING
 
@@ -39,6 +40,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="leave out what is broken, and count it, instead of stopping",
     )  # fmt: skip
     parser.add_argument(
+        "--workers", type=int, default=os.cpu_count(), metavar="N",
+        help="processes that read and write (%(default)s); the files are the same for any number",
+    )  # fmt: skip
+    parser.add_argument(
+        "--ray", metavar="ADDRESS",
+        help="work on a Ray cluster that reaches SRC and DST, or on one started here: local",
+    )  # fmt: skip
+    parser.add_argument(
         "--verify", action="store_true",
         help="make nothing: decode and count all that is in SRC, a prepared data set",
     )  # fmt: skip
@@ -55,13 +64,20 @@ def run(args: argparse.Namespace) -> int:
     """
     if args.verify:
         return _verify(args)
+    from yolor_jax.preparation.parallel import Workers
     from yolor_jax.preparation.prepare import prepare_splits
+
+    if args.workers < 1:
+        raise InputError(f"--workers is {args.workers}; expected at least 1")
 
     if str(args.source) == "shapes":
         raise InputError("the built-in shapes are drawn on first use; nothing to prepare")
     name, originals = _open(args.source.expanduser().resolve(), args.splits)
     target = args.target or pathlib.Path("data/prepared") / name
-    reports = prepare_splits(originals, target.expanduser(), skip_broken=args.skip_broken)
+    workers = Workers(args.workers, args.ray)
+    reports = prepare_splits(
+        originals, target.expanduser(), skip_broken=args.skip_broken, workers=workers
+    )
     print(_table(reports))
     print(f"{target} is ready. Next:\n  {_next(target, list(reports))}")
     return 0
