@@ -333,7 +333,7 @@ def spoil_all_images(folder):
         (spoil_lists, "val", r"lacks the lists \['annotations', 'categories'\]"),
         (spoil_categories, "val", "every name once"),
         (spoil_all_images, "val", "leaves no image for the split 'val'"),
-        (lambda folder: None, "train", r"is missing; the splits that have annotations: \['val'\]"),
+        (lambda folder: None, "train", r"no split 'train'; it has \['val'\]: give --config\."),
         (lambda folder: None, "../val", "expected letters, digits and underscores"),
         (lambda folder: (folder / "val").rename(folder / "x"), "val", "images of the split 'val'"),
     ],
@@ -362,5 +362,5 @@ def test_report_knows_its_kinds():
 
 
 def test_a_folder_of_no_format_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="is in no format that can be prepared: expected annot"):
+    with pytest.raises(ValueError, match=r"is no data set: expected .* one of these\n  COCO: annot"):
         prepare(tmp_path, "train", tmp_path / "prepared", progress=False)

@@ -103,7 +103,7 @@ def by_image(
         where = f"annotations[{position}]"
         kind = _fault(annotation, seen, image_ids, labels)
         if kind:
-            report.add(kind, f"{where} {_excerpt(annotation, kind)}")
+            report.add(kind, _told(annotation) or f"{where} {_excerpt(annotation, kind)}")
             continue
         number, area = annotation.get("id"), annotation.get("area")
         if number is None:
@@ -193,6 +193,12 @@ def _fault(annotation, seen: set, image_ids: set, labels: dict[int, int]) -> str
     if min(box[2:]) < 0 or (area is not None and not (_is_finite(area) and area >= 0)):
         return "broken box"
     return None
+
+
+def _told(annotation) -> str | None:
+    """What the reader of another format says of an entry that is broken there (`as_coco`)."""
+    fault = annotation.get("fault") if isinstance(annotation, dict) else None
+    return fault if isinstance(fault, str) else None
 
 
 def _excerpt(annotation, kind: str) -> str:

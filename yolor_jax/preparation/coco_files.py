@@ -2,7 +2,8 @@
 
 The annotations are ``annotations/instances_{split}.json``, in the folder or in a zip file of it
 whose name begins with ``annotations``; the images are in ``{split}/``, ``images/{split}/`` or
-``{split}.zip``. What is in a zip file is read without unpacking it.
+``{split}.zip``, or all in ``images/``, as CVAT exports them. What is in a zip file is read without
+unpacking it.
 
     original = open_split(pathlib.Path("coco"), "val2017")
     original.read("000000000139.jpg")  # bytes
@@ -18,6 +19,7 @@ import zlib
 from collections.abc import Callable
 from typing import NamedTuple
 
+from yolor_jax.data import split_names
 from yolor_jax.errors import InputError
 
 
@@ -43,6 +45,7 @@ class Original:
         annotations: reads them: JSON, COCO's instances format.
         files: all images that are there, by the name that annotations use.
         read: reads one of them, also from several threads; InputError if it is damaged there.
+        findings: kind and example of what its reader noted, for the `Report`.
     """
 
     split: str
@@ -50,11 +53,20 @@ class Original:
     annotations: Callable[[], bytes]
     files: dict[str, File]
     read: Callable[[str], bytes]
+    findings: Callable[[], list[tuple[str, str]]] = list
 
 
-def recognises(folder: pathlib.Path) -> bool:
-    """Whether there are annotations, in a folder or in a zip file."""
-    return (folder / "annotations").is_dir() or any(folder.glob("annotations*.zip"))
+NAME = "COCO"
+LOOKS_FOR = (
+    "annotations/instances_SPLIT.json or annotations*.zip, and images in SPLIT/, images/SPLIT/, "
+    "images/ or SPLIT.zip"
+)
+
+
+def recognises(folder: pathlib.Path) -> str | None:
+    """The first file of annotations, in a folder or a zip file."""
+    found = [*folder.glob("annotations/instances_*.json"), *folder.glob("annotations*.zip")]
+    return min(found).relative_to(folder).as_posix() if found else None
 
 
 def find_splits(folder: pathlib.Path) -> list[str]:
@@ -68,8 +80,7 @@ def find_splits(folder: pathlib.Path) -> list[str]:
     if not splits:
         raise InputError(
             f"{folder} holds no split with both annotations and images (annotations of: "
-            f"{', '.join(annotated) or 'none'}); expected annotations/instances_SPLIT.json or "
-            "annotations*.zip, and images in SPLIT/, images/SPLIT/ or SPLIT.zip"
+            f"{', '.join(annotated) or 'none'}); expected {LOOKS_FOR}"
         )
     return splits
 
@@ -87,10 +98,11 @@ def open_split(folder: pathlib.Path, split: str) -> Original:
     if place is None:
         raise InputError(
             f"the images of the split {split!r} are missing; expected them in {folder / split}, in "
-            f"{folder / 'images' / split} or in {folder / split}.zip"
+            f"{folder / 'images' / split}, in {folder / split}.zip, or all in {folder / 'images'}"
         )
     if place.is_dir():
-        return Original(split, where, annotations, _list(place), lambda n: (place / n).read_bytes())
+        files = list_files(place)
+        return Original(split, where, annotations, files, lambda n: (place / n).read_bytes())
     files, read = _list_zip(place, split)
     return Original(split, where, annotations, files, read)
 
@@ -115,12 +127,22 @@ def _find_annotations(folder: pathlib.Path, split: str) -> tuple[str, Callable[[
         for member in archive.namelist():
             if pathlib.PurePosixPath(member).name == name:
                 return f"{zip_path}/{member}", functools.partial(_read_member, archive, member)
-    there = _annotated_splits(folder)
-    raise InputError(f"{path} is missing; the splits that have annotations: {there}")
+    if there := _annotated_splits(folder):
+        raise split_names.no_such_split(folder, split, there)
+    raise InputError(f"{path} is missing; expected {LOOKS_FOR}")
 
 
 def _image_place(folder: pathlib.Path, split: str) -> pathlib.Path | None:
     """The folder or zip file of the images of a split."""
+    if place := _own_place(folder, split):
+        return place
+    shared = folder / "images"
+    if any(_own_place(folder, other) for other in _annotated_splits(folder)):
+        return None  # they have places of their own, and this one's is missing
+    return shared if shared.is_dir() else None
+
+
+def _own_place(folder: pathlib.Path, split: str) -> pathlib.Path | None:
     for path in (folder / split, folder / "images" / split):
         if path.is_dir():
             return path
@@ -128,7 +150,7 @@ def _image_place(folder: pathlib.Path, split: str) -> pathlib.Path | None:
     return path if path.is_file() else None
 
 
-def _list(image_dir: pathlib.Path) -> dict[str, File]:
+def list_files(image_dir: pathlib.Path) -> dict[str, File]:
     """All files below a folder but hidden ones, by their name relative to it."""
     files = {}
     for parent, _, names in os.walk(image_dir):
