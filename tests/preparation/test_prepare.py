@@ -362,5 +362,5 @@ def test_report_knows_its_kinds():
 
 
 def test_a_folder_of_no_format_is_refused(tmp_path):
-    with pytest.raises(ValueError, match=r"is no data set: expected .* one of these\n  COCO: annot"):
+    with pytest.raises(ValueError, match=r"is no data set: expected .* of these\n  COCO: annot"):
         prepare(tmp_path, "train", tmp_path / "prepared", progress=False)

@@ -27,7 +27,7 @@ def is_image(name: str) -> bool:
 
 def encode(
     file_names: Sequence[str],
-    sizes: Sequence[tuple[int, int] | None],
+    sizes: Sequence[tuple[int | str, int | str] | None],
     objects: Sequence[Sequence[dict]],
     class_names: Sequence[str],
 ) -> bytes:
@@ -35,7 +35,8 @@ def encode(
 
     Args:
         file_names: of its images.
-        sizes: height and width of each; None where they are taken from the image later.
+        sizes: height and width of each, as they stand somewhere; None where they are taken from the
+            image later.
         objects: of each image, entries with category_id, bbox (left, top, width, height in pixels)
             and what else COCO has; or with a ``fault``.
         class_names: of class 0 .. K - 1, whose category ids `category_ids` gives.

@@ -65,7 +65,7 @@ def open_split(folder: pathlib.Path, split: str) -> Original:
 
     @functools.cache  # asked for by the fingerprint, and once more to be prepared
     def convert() -> tuple[bytes, list[tuple[str, str]]]:
-        return _convert(splits, split, list(files))
+        return _convert(splits, split, sorted(files))
 
     return Original(
         split,
@@ -166,7 +166,7 @@ def _by_end(files: list[str]) -> dict[str, list[str]]:
 def _ending_like(name: str, known: set[str], by_end: dict[str, list[str]]) -> list[str]:
     """The files that end in most of a name, as it stands or with ``%20`` for a space."""
     for spelling in (name, urllib.parse.unquote(name)):
-        parts = spelling.replace("\\", "/").split("/")
+        parts = spelling.replace("\\", "/").replace("?d=", "/").split("/")  # ?d=: Label Studio
         if "/".join(parts) in known:
             return ["/".join(parts)]
         for start in range(len(parts)):

@@ -42,7 +42,7 @@ def add_boxes(coco: dict, report: Report) -> dict:
     return {**coco, "annotations": entries}
 
 
-def surrounding_box(segmentation: object) -> list[float]:
+def surrounding_box(segmentation: object) -> list[int | float]:
     """Left, top, width and height of the box around a segmentation, in pixels.
 
     Raises:
@@ -62,7 +62,7 @@ def surrounding_box(segmentation: object) -> list[float]:
     return [min(xs), min(ys), max(xs) - min(xs), max(ys) - min(ys)]
 
 
-def _box_of_runs(segmentation: dict) -> list[float]:
+def _box_of_runs(segmentation: dict) -> list[int | float]:
     size, counts = segmentation.get("size"), segmentation.get("counts")
     if not isinstance(size, list) or len(size) != 2 or not all(map(_is_length, size)):
         raise InputError("the size of its segmentation is no height and width")
