@@ -189,6 +189,13 @@ def test_lawful_ways_of_data_yaml(tmp_path, yaml):
     assert source.class_names == ("007", "no") and len(source) == 3
 
 
+def test_a_split_that_is_not_there_is_said(tmp_path):
+    folder = yolo(tmp_path / "pets", yaml=YAML + "val: images/val\n")
+    format_ = formats.require(folder)
+    assert format_.find_splits(folder) == ["train"]
+    assert f"val: {folder / 'images' / 'val'}" in format_.recognises(folder)
+
+
 def test_names_without_data_yaml(tmp_path):
     folder = yolo(tmp_path / "pets")
     (folder / "data.yaml").unlink()
@@ -302,6 +309,14 @@ def test_a_size_that_is_not_that_of_the_image(tmp_path, size):
     report = report_of(voc(tmp_path / "pets", xml), tmp_path)
     assert report.counts["size differs"] == report.broken == 1
     assert report.examples["size differs"][0].startswith("b.jpg")
+
+
+def test_a_split_needs_a_name_for_files(tmp_path):
+    folder = voc(tmp_path / "JPEGImages", "<annotation/>").parent
+    write_text(folder / "Annotations" / "a.xml", f"<annotation>{voc_object()}</annotation>")
+    write_text(folder / "ImageSets" / "Main" / "train-1.txt", "a\n")
+    with pytest.raises(InputError, match=r"the split 'train-1'; expected letters, digits"):
+        report_of(folder, tmp_path, "train-1")
 
 
 def test_lists_of_voc(tmp_path):

@@ -1,4 +1,4 @@
-"""Which split is trained on and which is evaluated on, by their names, and the flags that say so.
+"""Names of splits: which one is trained on, which one evaluated on, and the flags that say so.
 
 Tools call them ``train``, ``Train``, ``training``; ``val``, ``valid``, ``validation``; ``test``.
 
@@ -6,6 +6,7 @@ Tools call them ``train``, ``Train``, ``training``; ``val``, ``valid``, ``valida
     # ["--config.data.train_split=train", "--config.data.eval_split=valid"]
 """
 
+import re
 from collections.abc import Sequence
 
 from yolor_jax.errors import InputError
@@ -34,6 +35,12 @@ def flags(splits: Sequence[str]) -> list[str]:
     return [f"--config.data.{key}={name}" for key, name in chosen.items() if name != _DEFAULTS[key]]
 
 
+def require_name(split: str) -> None:
+    """Raises an InputError if a split's name cannot be part of the names of files and flags."""
+    if not re.fullmatch(r"\w+", split):
+        raise InputError(f"got the split {split!r}; expected letters, digits and underscores")
+
+
 def no_such_split(where: object, split: str, splits: Sequence[str]) -> InputError:
     """The error that a data set lacks a split.
 
@@ -44,7 +51,7 @@ def no_such_split(where: object, split: str, splits: Sequence[str]) -> InputErro
     """
     return InputError(
         f"{where} has no split {split!r}; it has {list(splits)}: give "
-        f"{' '.join(flags(splits)) or 'one of them'} (to yolor eval: --split NAME)"
+        f"{' '.join(flags(splits)) or 'one of them'} (other commands: --split NAME)"
     )
 
 

@@ -57,6 +57,7 @@ def open_split(folder: pathlib.Path, split: str) -> Original:
     Raises:
         InputError: there is no such split.
     """
+    split_names.require_name(split)
     splits = _splits(folder)
     if split not in splits:
         raise split_names.no_such_split(folder, split, sorted(splits))

@@ -91,8 +91,7 @@ def open_split(folder: pathlib.Path, split: str) -> Original:
     Raises:
         InputError: if there are none, or a zip file is damaged.
     """
-    if not re.fullmatch(r"\w+", split):
-        raise InputError(f"got the split {split!r}; expected letters, digits and underscores")
+    split_names.require_name(split)
     where, annotations = _find_annotations(folder, split)
     place = _image_place(folder, split)
     if place is None:

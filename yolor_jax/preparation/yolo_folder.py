@@ -68,7 +68,7 @@ def _read_yaml(path: pathlib.Path) -> Folder:
     if not isinstance(root, str):
         raise InputError(f"{path}: path is {root!r}; expected that of a folder")
     root = path.parent / ("" if root in _NOTHING else root)
-    bases = [base for base in (root, path.parent) if base.is_dir()]
+    bases = [base for base in (root, path.parent) if os.path.isdir(base)]
     splits, missing = {}, {}
     for split in SPLITS:
         entries = content.get(split, [])

@@ -15,6 +15,7 @@ was written from pixels gives the same pixels again.
     original.annotations()  # COCO's JSON
 """
 
+import contextlib
 import functools
 import os
 import pathlib
@@ -42,6 +43,10 @@ _DIGITS = 6  # of a pixel
 def recognises(folder: pathlib.Path) -> str | None:
     """The file of the names of splits and classes, or the folders of images and labels."""
     if path := yolo_folder.yaml_file(folder):
+        with contextlib.suppress(InputError):  # raised again when a split is opened
+            if missing := yolo_folder.read(folder).missing:
+                named = ", ".join(f"{split}: {place}" for split, place in missing.items())
+                return f"{path.name}, which also names {named}: not there"
         return path.name
     if splits := yolo_folder.label_folders(folder):
         return f"labels beside {', '.join(path.name for path in splits.values())}"
@@ -72,6 +77,7 @@ def open_split(folder: pathlib.Path, split: str) -> Original:
         InputError: there is no such split, its images are missing, or the file of names cannot be
             used.
     """
+    split_names.require_name(split)
     data = yolo_folder.read(folder)
     if split in data.missing:
         raise InputError(
