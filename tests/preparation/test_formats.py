@@ -2,12 +2,15 @@
 
 import functools
 import json
+import pathlib
+import re
 
 import numpy as np
 import pytest
 
 from tests.support import formats as writers
 from yolor_jax.cli.main import main
+from yolor_jax.data.encoded import decode
 from yolor_jax.preparation import formats
 from yolor_jax.preparation.dataset import count_classes, open_dataset
 from yolor_jax.preparation.prepare import prepare
@@ -137,6 +140,20 @@ def test_another_split_is_named_with_its_flags(data, tmp_path, write):
         with pytest.raises(ValueError, match=r"no split 'val2017'; it has \['train', 'val'\]") as e:
             ask(folder, "val2017")
         assert "--config.data.train_split=train --config.data.eval_split=val " in str(e.value)
+
+
+def test_the_lines_that_write_coco_from_other_libraries(tmp_path):
+    page = pathlib.Path(__file__).resolve().parents[2] / "docs" / "data.md"
+    (lines,) = re.findall(r"```python\n(.*?)```", page.read_text(), re.S)
+    defined = {}
+    exec(lines, defined)
+    image = np.arange(40 * 60 * 3, dtype=np.uint8).reshape(40, 60, 3)
+    rows = [(image, [[5, 6, 20, 30]], [1]), (image, np.zeros((0, 4)), [])]
+    defined["write_coco"](rows, ["cat", "dog"], tmp_path / "mine", "train")
+    source = open_dataset(tmp_path / "mine", "train", tmp_path / "prepared", progress=False)
+    assert source.class_names == ("cat", "dog") and source[0].labels.tolist() == [1]
+    np.testing.assert_array_equal(source[0].boxes_xyxy, [[5, 6, 25, 36]])
+    np.testing.assert_array_equal(decode(source[1].jpeg), image)
 
 
 def test_a_folder_of_no_format_gets_the_list(tmp_path):

@@ -78,9 +78,9 @@ def _open(source: pathlib.Path, splits: list[str] | None) -> tuple[str, list["Or
     if formats.of(source) or not stored.holds_info(source):
         format_ = formats.require(source)
         splits = splits or format_.find_splits(source)
+        originals = [format_.open_split(source, split) for split in splits]
         print(f"data: {format_.NAME} ({format_.recognises(source)}); splits: {', '.join(splits)}")
-        name = source.stem if source.is_file() else source.name
-        return name, [format_.open_split(source, split) for split in splits]
+        return (source.stem if source.is_file() else source.name), originals
     splits = splits or stored.find_splits(source)
     print(f"data: TFDS directory; splits: {', '.join(splits)}")
     builders = [stored.open_builder(source, split)[1] for split in splits]
@@ -110,7 +110,10 @@ def _next(target: pathlib.Path, splits: list[str]) -> str:
     if split_names.for_training(splits) is None:
         split = split_names.for_evaluation(splits)
         return shlex.join(["yolor", "eval", "--workdir", "WORKDIR", *data, "--split", split])
-    return shlex.join(["yolor", "train", "coco640:yolor_csp", *data, *split_names.flags(splits)])
+    command = shlex.join(["yolor", "train", "coco640:yolor_csp", *data, *split_names.flags(splits)])
+    if split_names.for_training(splits) == split_names.for_evaluation(splits):
+        command += "  # with one split, evaluation is of the images of training"
+    return command
 
 
 def _verify(args: argparse.Namespace) -> int:

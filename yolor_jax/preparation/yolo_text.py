@@ -49,7 +49,8 @@ def recognises(folder: pathlib.Path) -> str | None:
                 return f"{path.name}, which also names {named}: not there"
         return path.name
     if splits := yolo_folder.label_folders(folder):
-        return f"labels beside {', '.join(path.name for path in splits.values())}"
+        named = (path.relative_to(folder).as_posix() for path in splits.values())
+        return f"{', '.join(named)} with labels"
     return None
 
 
