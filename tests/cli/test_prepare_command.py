@@ -271,7 +271,7 @@ def other_categories(pets, tmp_path):
 
 
 def absent(pets, tmp_path):
-    return tmp_path / "nowhere", "nowhere is no data set: expected"
+    return tmp_path / "nowhere", "nowhere is no data set: there is no such folder; expected"
 
 
 @pytest.mark.parametrize(

@@ -435,7 +435,7 @@ def recorded(monkeypatch, module, name):
 
 def test_killed_while_writing_goes_on_at_the_shards_that_lack(killed, tmp_path, monkeypatch):
     folder, prepared = killed
-    [shard] = prepared.glob(".*.partial/*.shard")
+    [shard] = prepared.glob(".*.partial/[!.]*.shard")
     before = shard.read_bytes()
     checked = recorded(monkeypatch, check_module, "_check")
     written = recorded(monkeypatch, plan_module, "write_shard")
@@ -545,7 +545,7 @@ def spoil_all_images(folder):
         ),
         (renamed("dog", 2**63), "val", r"categories\[1\] has the id 9223372036854775808"),
         (spoil_all_images, "val", "leaves no image for the split 'val'"),
-        (lambda folder: None, "train", r"is missing; the splits that have annotations: \['val'\]"),
+        (lambda folder: None, "train", r"no split 'train'; it has \['val'\]: give --config\."),
         (lambda folder: None, "../val", "expected letters, digits and underscores"),
         (lambda folder: (folder / "val").rename(folder / "x"), "val", "images of the split 'val'"),
     ],
@@ -574,5 +574,5 @@ def test_report_knows_its_kinds():
 
 
 def test_a_folder_of_no_format_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="is in no format that can be prepared: expected annot"):
+    with pytest.raises(ValueError, match=r"is no data set: expected .* of these\n  COCO: annot"):
         prepare(tmp_path, "train", tmp_path / "prepared", progress=False)

@@ -25,7 +25,7 @@ from collections.abc import Sequence
 from tqdm import tqdm
 
 from yolor_jax.errors import InputError
-from yolor_jax.preparation import annotations, formats, joining, records
+from yolor_jax.preparation import annotations, formats, joining, records, segmentation
 from yolor_jax.preparation.check_images import check_images
 from yolor_jax.preparation.coco_files import Original
 from yolor_jax.preparation.parallel import ALL_CORES, Workers, run
@@ -71,13 +71,7 @@ def prepare(
             not set; the message counts and names it and says what to do.
     """
     folder = pathlib.Path(folder).expanduser().resolve()
-    format_ = formats.of(folder)
-    if format_ is None:
-        raise InputError(
-            f"{folder} is in no format that can be prepared: expected annotations/ or "
-            "annotations*.zip in it"
-        )
-    original = format_.open_split(folder, split)
+    original = formats.require(folder).open_split(folder, split)
     prepared_dir = pathlib.Path(prepared_dir).expanduser()
     prepared_dir.mkdir(parents=True, exist_ok=True)
     place = hashlib.sha256(bytes(folder)).hexdigest()[:4]  # folders of one name stay apart
@@ -210,6 +204,9 @@ def _prepare(
             "folder of its own with --splits"
         )
     report = Report(fingerprint=fingerprint, categories=categories)
+    for kind, example in original.findings():
+        report.add(kind, example)
+    coco = segmentation.add_boxes(coco, report)
     images = annotations.unique_images(coco, report)
     names = {image["file_name"] for image in images}
     verified = check_images(original, names, log, progress, workers)

@@ -105,6 +105,8 @@ def finish(
         OSError: if it cannot be written.
     """
     partial = partial_path(directory)
+    for half in partial.glob(".*.shard"):  # of a process that was killed
+        half.unlink()
     names = [category["name"] for category in categories]
     infos = []
     for split, records in splits.items():
