@@ -101,6 +101,22 @@ def replace(tree: PyTree, leaves: Mapping[str, Any]) -> PyTree:
     return jax.tree.unflatten(jax.tree.structure(tree), new)
 
 
+def require_finite(tree: PyTree, where: str) -> None:
+    """Raises an InputError that names the leaves in which a number is NaN or infinite.
+
+    Args:
+        tree: of NumPy arrays.
+        where: it comes from, for the message.
+    """
+    named = [path for path, leaf in flatten_by_path(tree).items() if not np.isfinite(leaf).all()]
+    if named:
+        more = f" and {len(named) - 3} more" if len(named) > 3 else ""
+        raise InputError(
+            f"{where}: NaN or infinite numbers in {', '.join(named[:3])}{more}; take weights from "
+            "before they became so, or write them anew in float32"
+        )
+
+
 def differences(got: PyTree, expected: PyTree) -> list[str]:
     """What must change in ``got`` to have the paths, shapes and dtypes of ``expected``.
 

@@ -7,6 +7,7 @@ import sys
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from tests.support.grid_detector import CLASS, SCORE, grid_detector
 from tests.support.saved_run import META, save_run
@@ -61,7 +62,8 @@ def test_files_folders_and_globs(here, capsys):
         "more/c.bmp: 64 dog",
         "4 annotated and their boxes listed in detections/detections.json",
     ]
-    assert err == ""
+    [said] = err.splitlines()
+    assert "photos: passed over 1 file" in said and "notes.txt" in said
     written = ["a-2.jpg", "a.jpg", "b.PNG", "c.jpg", "detections.json"]
     assert tree(here / "detections") == written
 
@@ -107,8 +109,8 @@ def test_good_images_are_done_where_others_are_bad(here, capsys):
         "gone.jpg": "no such file",
         "empty": "no image in this folder",
         "half.jpg": "truncated",
-        "text.jpg": "no image",
-        "nothing.png": "no image",
+        "text.jpg": "damaged, or no image",
+        "nothing.png": "empty",
     }.items():
         assert any(f"{name}: {reason}" in sentence for sentence in sentences), (name, err)
 
@@ -119,8 +121,8 @@ def test_good_images_are_done_where_others_are_bad(here, capsys):
         (["gone.jpg"], "gone.jpg: no such file"),
         (["gone/*.jpg"], "gone/*.jpg: no such file"),
         (["run"], "run: no image in this folder"),
-        (["text.jpg"], "text.jpg: no image that OpenCV can decode"),
-        (["a.jpg", "--checkpoint", "nowhere"], "no checkpoint in"),
+        (["text.jpg"], "text.jpg: damaged, or no image of a known format"),
+        (["a.jpg", "--checkpoint", "nowhere"], "nowhere: no such file or folder"),
         (["a.jpg", "--checkpoint", "."], "expected the workdir of a training run"),
         (["a.jpg", "--image-size", "650"], "650 is not a multiple of the largest stride 32; use"),
         (["a.jpg", "--output", "a.jpg/below"], "cannot write to a.jpg/below: Not a directory"),
@@ -151,16 +153,62 @@ def test_pictures_are_turned_upright(tmp_path):
     exif = b"Exif\x00\x00MM\x00\x2a\x00\x00\x00\x08\x00\x01" + tag + b"\x00\x00\x00\x00"
     segment = b"\xff\xe1" + (len(exif) + 2).to_bytes(2, "big") + exif
     (tmp_path / "turned.jpg").write_bytes(data[:2] + segment + data[2:])
-    upright = detect.read_image(tmp_path / "turned.jpg")
+    upright = detect.read_picture(tmp_path / "turned.jpg").image
     assert upright.shape == (30, 20, 3)
     assert upright[5].mean() > 250 and upright[25].mean() < 5
+
+
+def test_what_was_found_stays_whatever_ends_the_command(here, capsys, monkeypatch):
+    for name in ("a.jpg", "b.jpg", "c.jpg"):
+        write(here / "photos" / name)
+    read = detect.read_picture
+
+    def interrupted(path):
+        if path.name == "c.jpg":
+            raise KeyboardInterrupt
+        return read(path)
+
+    monkeypatch.setattr(detect, "read_picture", interrupted)
+    assert main(["detect", "photos", "--checkpoint", "run"]) == 130
+    report = json.loads((here / "detections" / "detections.json").read_text())
+    assert [image["file"] for image in report["images"]] == ["photos/a.jpg", "photos/b.jpg"]
+    assert all(len(image["detections"]) == 64 for image in report["images"])
+
+
+def test_a_name_that_is_no_text(here, capsys):
+    name = b"photos/caf\xe9.jpg".decode(errors="surrogateescape")  # Latin-1
+    write(here / "photos" / "a.jpg").rename(here / name)
+    write(here / "photos" / "b.jpg")
+    assert main(["detect", "photos", "--checkpoint", "run"]) == 0
+    assert capsys.readouterr().out.startswith("photos/b.jpg: 64 dog\nphotos/caf")
+    report = json.loads((here / "detections" / "detections.json").read_text())
+    assert [image["file"] for image in report["images"]] == ["photos/b.jpg", name]
+    assert (here / name.replace("photos", "detections")).exists()
+
+
+def test_of_an_animation_the_first_frame(here, capsys):
+    frames = [Image.new("RGB", (64, 64), (shade, 0, 0)) for shade in (0, 100, 200)]
+    frames[0].save(here / "moving.gif", save_all=True, append_images=frames[1:])
+    assert main(["detect", "moving.gif", "--checkpoint", "run"]) == 0
+    assert "moving.gif (the first of 3 frames): " in capsys.readouterr().out
+
+
+def test_the_step_is_chosen(here, capsys):
+    write(here / "a.jpg")
+    arguments = ["detect", "a.jpg", "--checkpoint", "run", "--step"]
+    step = max(int(path.name) for path in (here / "run" / "checkpoints").iterdir())
+    assert main([*arguments, str(step)]) == main([*arguments, "latest"]) == 0
+    assert main([*arguments, str(step + 1)]) == 2
+    assert f"no checkpoint of step {step + 1}" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main([*arguments, "last"])
 
 
 def test_red_is_red(tmp_path):
     red = np.zeros((8, 8, 3), np.uint8)
     red[..., 2] = 255  # OpenCV writes BGR
     cv2.imwrite(str(tmp_path / "red.png"), red)
-    assert detect.read_image(tmp_path / "red.png")[0, 0].tolist() == [255, 0, 0]
+    assert detect.read_picture(tmp_path / "red.png").image[0, 0].tolist() == [255, 0, 0]
 
 
 def test_help_is_fast():
@@ -173,4 +221,4 @@ def test_help_is_fast():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.rstrip().endswith("set()"), done.stdout[-200:]
-    assert "--checkpoint DIR" in done.stdout and "Find objects in pictures" in done.stdout
+    assert "--checkpoint PATH" in done.stdout and "Find objects in pictures" in done.stdout

@@ -2,17 +2,21 @@
 
 import hashlib
 import json
+import os
 import pathlib
+import shutil
 import subprocess
 import sys
+import zipfile
 
 import cv2
 import numpy as np
 import pytest
 
 from tests.support.coco_folder import box_entry, image_entry, jpeg, with_orientation, write
-from yolor_jax.data.encoded import decode, read_header
+from yolor_jax.data.encoded import decode, read_header, read_image
 from yolor_jax.data.sources import open_source
+from yolor_jax.errors import InputError
 from yolor_jax.preparation import check_images as check_module
 from yolor_jax.preparation.prepare import prepare
 from yolor_jax.preparation.report import BROKEN, NOTED, Report
@@ -51,7 +55,7 @@ def break_truncated_with_thumbnail(coco, images):
     """The end marker of an EXIF thumbnail must not pass for the end of the image."""
     data = with_orientation((images / "002.jpg").read_bytes(), 1)
     data = data[:2] + b"\xff\xe2\x00\x06\xff\xd8\xff\xd9" + data[2:]
-    assert read_header(data) == (48, 64, 1)
+    assert read_header(data)[:3] == (48, 64, 1)
     (images / "002.jpg").write_bytes(data[:-40])
 
 
@@ -104,7 +108,19 @@ def break_three_numbers(coco, images):
 
 
 def break_annotation_id(coco, images):
-    coco["annotations"][1]["id"] = 1
+    coco["annotations"][1]["id"] = 2**63
+
+
+def break_category_text(coco, images):
+    coco["annotations"][1]["category_id"] = "1"
+
+
+def break_crowd(coco, images):
+    coco["annotations"][1]["iscrowd"] = "0"
+
+
+def break_file_name(coco, images):
+    coco["images"][1]["file_name"] = coco["images"][0]["file_name"]
 
 
 def break_no_bbox(coco, images):
@@ -117,20 +133,28 @@ def break_no_bbox(coco, images):
         (break_missing, "missing image", "002.jpg", 3),
         (break_truncated, "unreadable image", "002.jpg (truncated", 3),
         (break_truncated_with_thumbnail, "unreadable image", "002.jpg (truncated", 3),
-        (break_no_image, "unreadable image", "002.jpg (no image", 3),
-        (break_empty_file, "unreadable image", "002.jpg (no image", 3),
+        (break_no_image, "unreadable image", "002.jpg (damaged, or no image", 3),
+        (break_empty_file, "unreadable image", "002.jpg (empty", 3),
         (break_size, "size differs", "JSON (50, 64), image (48, 64)", 3),
         (break_turned_size_without_exif, "size differs", "JSON (64, 48), image (48, 64)", 3),
         (break_image_id, "duplicate image id", "1 (002.jpg)", 3),
-        (break_image_entry, "broken image entry", "images[1]", 3),
-        (break_category, "unknown category id", "annotations[1] (id 2, category_id 91)", 4),
-        (break_image_of_annotation, "unknown image id", "annotations[1] (id 2, image_id 99)", 4),
-        (break_nan, "broken box", "annotations[1] (id 2, bbox [8.25, 6.5, nan, 16.75]", 4),
-        (break_negative_width, "broken box", "-4.0", 4),
-        (break_area, "broken box", "area inf", 4),
-        (break_three_numbers, "broken box", "[1, 2, 3]", 4),
-        (break_annotation_id, "broken annotation", "annotations[1] (id 1", 4),
-        (break_no_bbox, "broken annotation", "annotations[1] (id 2", 4),
+        (break_image_entry, "broken image entry", "images[1] has the id '2'", 3),
+        (break_file_name, "duplicate file name", "001.jpg (id 2)", 3),
+        (break_category, "unknown category id", "annotations[1] has category_id 91 (id 2)", 3),
+        (break_category_text, "unknown category id", "annotations[1] has category_id '1'", 3),
+        (break_image_of_annotation, "unknown image id", "annotations[1] has image_id 99 (id 2)", 4),
+        (break_nan, "broken box", "annotations[1] has bbox [8.25, 6.5, nan, 16.75]", 3),
+        (break_negative_width, "broken box", "-4.0", 3),
+        (break_area, "broken box", "area inf", 3),
+        (break_three_numbers, "broken box", "[1, 2, 3]", 3),
+        (
+            break_annotation_id,
+            "broken annotation",
+            "annotations[1] has the id 9223372036854775808",
+            3,
+        ),
+        (break_crowd, "broken annotation", "annotations[1] has iscrowd '0'", 3),
+        (break_no_bbox, "broken annotation", "annotations[1] has no bbox", 3),
     ],
 )
 def test_what_is_broken_stops_or_is_counted(tmp_path, edit, kind, where, images_left):
@@ -167,22 +191,24 @@ def test_lawful_oddities_are_kept_and_counted(tmp_path):
             box_entry(4, 1, iscrowd=1, bbox=(0, 0, 64, 48)),
             box_entry(8, 2, bbox=(44, 28, 20, 20)),  # up to the corner: not clipped
             {"image_id": 2, "category_id": 90, "bbox": [1, 2, 3, 4]},
+            box_entry(8, 3, bbox=(5, 5, 9, 9)),
         ]
 
     report = run(write(tmp_path / "pets", edit=edit), tmp_path)
     assert report.counts == {
         "image without size": 1,
-        "image without boxes": 3,
+        "image without boxes": 2,
         "file not in the JSON": 1,
         "crowd region": 1,
         "box clipped": 1,
         "box outside": 1,
         "box without area": 1,
         "annotation without id": 1,
+        "annotation id used twice": 1,
         "annotation without area": 1,
     }
     assert all(NOTED[kind] in report.table() for kind in report.counts)
-    assert (report.images, report.annotations, report.targets) == (5, 6, 4)
+    assert (report.images, report.annotations, report.targets) == (5, 7, 5)
     source = open_source(report.directory, "val")
     np.testing.assert_array_equal(source[0].boxes_xyxy, [[0, 40.5, 25, 48], [0, 0, 64, 48]])
     np.testing.assert_array_equal(source[0].is_crowd, [False, True])
@@ -190,7 +216,7 @@ def test_lawful_oddities_are_kept_and_counted(tmp_path):
     assert source[4].boxes_xyxy.shape == (0, 4) and source.name(4) == "sub/005.jpg"
     truth = source.ground_truth()
     assert truth["annotations"][0]["bbox"] == [-5, 40.5, 30, 20.5]  # the original
-    assert truth["annotations"][5] == box_entry(9, 2, 90, (1, 2, 3, 4), area=12)
+    assert truth["annotations"][5] == box_entry(5, 2, 90, (1, 2, 3, 4), area=12)
     assert truth["images"][4] == {"id": 50, "file_name": "sub/005.jpg", "height": 30, "width": 20}
 
 
@@ -199,31 +225,57 @@ def test_lawful_oddities_are_kept_and_counted(tmp_path):
     [
         (6, (64, 48), "EXIF applied", (64, 48)),
         (6, (48, 64), "EXIF not applied", (48, 64)),
-        (3, (48, 64), "EXIF not applied", (48, 64)),
+        (3, (48, 64), "EXIF applied", (48, 64)),
+        (6, None, "EXIF applied", (64, 48)),
         (1, (48, 64), None, (48, 64)),
     ],
 )
-def test_exif_follows_the_size_in_the_json(tmp_path, orientation, stated, kind, size):
+def test_pixels_are_upright_unless_the_json_gives_the_stored_size(
+    tmp_path, orientation, stated, kind, size
+):
     def edit(coco, images):
         path = images / "001.jpg"
         path.write_bytes(with_orientation(path.read_bytes(), orientation))
-        coco["images"][0].update(height=stated[0], width=stated[1])
+        image = coco["images"][0]
+        image["height"], image["width"] = stated or (None, None)
+        coco["annotations"][0]["bbox"] = [0, 0, size[1], size[0]]  # the whole image
 
-        coco["annotations"][0]["bbox"] = [0, 0, stated[1], stated[0]]  # the whole image
-
-    report = run(write(tmp_path / "pets", images=1, edit=edit), tmp_path)
-    assert report.counts == ({kind: 1} if kind else {})
+    folder = write(tmp_path / "pets", images=1, edit=edit)
+    report = run(folder, tmp_path)
+    assert report.counts.get(kind, 0) == bool(kind)
     source = open_source(report.directory, "val")
     image = source.ground_truth()["images"][0]
     assert (image["height"], image["width"]) == size
     np.testing.assert_array_equal(source[0].boxes_xyxy, [[0, 0, size[1], size[0]]])
-    data = source[0].jpeg
-    assert read_header(data)[:2] == size
-    pixels = decode(jpeg(48, 64)).astype(int)
-    if kind == "EXIF applied":
-        pixels = np.rot90(pixels, -1)  # orientation 6: turn clockwise
-    assert abs(decode(data).astype(int) - pixels).mean() < 2
-    assert decode(data).shape[:2] == size  # not turned a second time
+    assert read_header(source[0].jpeg)[:2] == size
+    turns = {3: 2, 6: -1}.get(orientation, 0) if kind == "EXIF applied" else 0
+    pixels = np.rot90(decode(jpeg(48, 64)), turns)
+    np.testing.assert_array_equal(decode(source[0].jpeg), pixels)
+    if kind != "EXIF not applied":  # detection sees what training sees
+        np.testing.assert_array_equal(read_image(folder / "val" / "001.jpg"), pixels)
+
+
+@pytest.mark.parametrize("skip_broken", [False, True])
+def test_boxes_in_parts_of_the_image_are_refused(tmp_path, skip_broken):
+    def edit(coco, images):
+        for annotation in coco["annotations"]:
+            annotation["bbox"] = [0.25, 0.5, 0.5, 0.5]
+
+    with pytest.raises(InputError, match="in pixels"):
+        run(write(tmp_path / "pets", edit=edit), tmp_path, skip_broken=skip_broken)
+
+
+def test_an_image_that_keeps_most_of_its_boxes_stays_and_the_lost_ones_are_counted(tmp_path):
+    def edit(coco, images):
+        coco["annotations"] = [box_entry(i + 1, 1) for i in range(3)]
+        coco["annotations"] += [box_entry(i + 4, 2) for i in range(3)]
+        for broken in (0, 3, 4):
+            coco["annotations"][broken]["bbox"] = None
+
+    report = run(write(tmp_path / "pets", images=2, edit=edit), tmp_path, skip_broken=True)
+    assert report.counts["object now background"] == 1  # of the first image
+    assert report.counts["image that lost most boxes"] == 1  # the second one
+    assert (report.images, report.annotations) == (1, 2)
 
 
 def test_other_formats_are_stored_as_they_are(tmp_path):
@@ -253,6 +305,89 @@ def test_change_is_noticed_and_nothing_done_twice(tmp_path, caplog):
     assert second.directory != first.directory
     assert "changed since" in caplog.text and str(first.directory) in caplog.text
     assert open_source(second.directory, "val")[0].jpeg == jpeg(48, 64, seed=77)
+
+
+def test_names_of_any_characters_survive(tmp_path):
+    names = ["a\u00a0b", "猫 ☃", 'comma, quote" and \\']
+
+    def edit(coco, images):
+        coco["categories"] = [{"id": i + 3, "name": name} for i, name in enumerate(names)]
+
+    source = open_source(run(write(tmp_path / "pets", edit=edit), tmp_path).directory, "val")
+    assert list(source.class_names) == names
+    assert [category["name"] for category in source.ground_truth()["categories"]] == names
+
+
+@pytest.mark.parametrize("keep_time", [False, True])
+def test_an_image_of_the_same_size_in_place_of_another_is_noticed(tmp_path, keep_time):
+    def edit(coco, images):
+        cv2.imwrite(str(images / "001.bmp"), np.full((48, 64, 3), 200, np.uint8))
+        coco["images"][0]["file_name"] = "001.bmp"
+
+    folder = write(tmp_path / "pets", images=1, edit=edit)
+    before = run(folder, tmp_path)
+    path = folder / "val" / "001.bmp"
+    time = path.stat().st_mtime_ns
+    cv2.imwrite(str(path), np.full((48, 64, 3), 50, np.uint8))
+    if keep_time:
+        os.utime(path, ns=(time, time))
+    after = run(folder, tmp_path)
+    assert after.directory != before.directory
+    assert (decode(open_source(after.directory, "val")[0].jpeg) == 50).all()
+
+
+def test_links_to_folders_are_followed_and_circles_are_not(tmp_path):
+    def edit(coco, images):
+        elsewhere = tmp_path / "elsewhere"
+        elsewhere.mkdir()
+        (images / "002.jpg").rename(elsewhere / "002.jpg")
+        (images / "sub").symlink_to(elsewhere)
+        (elsewhere / "circle").symlink_to(images)
+        (images / "gone.jpg").symlink_to(tmp_path / "nowhere.jpg")
+        coco["images"][1]["file_name"] = "sub/002.jpg"
+
+    report = run(write(tmp_path / "pets", images=2, edit=edit), tmp_path)
+    assert report.images == 2 and report.counts == {}
+
+
+@pytest.mark.parametrize(("height", "width"), [(6, 50), (50, 6), (1, 1)])
+@pytest.mark.parametrize("ending", [".png", ".bmp", ".webp", ".jpg"])
+def test_small_images_are_kept(tmp_path, height, width, ending):
+    def edit(coco, images):
+        image = np.full((height, width, 3), 9, np.uint8)
+        cv2.imwrite(str(images / f"001{ending}"), image)
+        coco["images"][0] = {"id": 1, "file_name": f"001{ending}"}
+        coco["annotations"][0]["bbox"] = [0, 0, width, max(height, 2)]
+
+    report = run(write(tmp_path / "pets", images=1, edit=edit), tmp_path)
+    assert decode(open_source(report.directory, "val")[0].jpeg).shape == (height, width, 3)
+
+
+def zipped(folder):
+    """The images of a folder in a zip file beside it."""
+    path = folder / "val.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for image in sorted((folder / "val").iterdir()):
+            archive.write(image, f"val/{image.name}")
+    shutil.rmtree(folder / "val")
+    return path
+
+
+@pytest.mark.parametrize(("field", "value"), [("compress_type", 9), ("flag_bits", 1)])
+def test_a_zip_that_python_cannot_unpack_is_named(tmp_path, field, value):
+    """Deflate64, as the Windows Explorer packs large files, and passwords."""
+    folder = write(tmp_path / "pets")
+    path = zipped(folder)
+    data = bytearray(path.read_bytes())
+    position = {"compress_type": (8, 10), "flag_bits": (6, 8)}[field]
+    for signature, at in zip((b"PK\3\4", b"PK\1\2"), position, strict=True):
+        start = -1
+        while (start := data.find(signature, start + 1)) >= 0:
+            data[start + at] = value
+    path.write_bytes(data)
+    with pytest.raises(InputError, match=r"unpack") as caught:
+        run(folder, tmp_path)
+    assert "val.zip" in str(caught.value)
 
 
 KILLED = """
@@ -321,6 +456,29 @@ def spoil_categories(folder):
     path.write_text(json.dumps(coco))
 
 
+def spoil_keys(folder):
+    path = folder / "annotations" / "instances_val.json"
+    path.write_text(path.read_text().replace('"iscrowd": 0', '"id": 1, "iscrowd": 0'))
+
+
+def spoil_nesting(folder):
+    (folder / "annotations" / "instances_val.json").write_text("[" * 100_000)
+
+
+def spoil_number(folder):
+    (folder / "annotations" / "instances_val.json").write_text("1" * 5000)
+
+
+def renamed(name, number=3):
+    def spoil(folder):
+        path = folder / "annotations" / "instances_val.json"
+        coco = json.loads(path.read_text())
+        coco["categories"][1] = {"id": number, "name": name}
+        path.write_text(json.dumps(coco))
+
+    return spoil
+
+
 def spoil_all_images(folder):
     path = folder / "annotations" / "instances_val.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "images": [], "annotations": []}))
@@ -332,6 +490,20 @@ def spoil_all_images(folder):
         (spoil_json, "val", "is no complete JSON"),
         (spoil_lists, "val", r"lacks the lists \['annotations', 'categories'\]"),
         (spoil_categories, "val", "every name once"),
+        (spoil_keys, "val", "the key 'id' stands twice"),
+        (spoil_nesting, "val", "is no complete JSON"),
+        (spoil_number, "val", "is no complete JSON"),
+        (renamed(""), "val", r"categories\[1\] has the name ''"),
+        (renamed("dog\n"), "val", r"categories\[1\] has the name 'dog\\n'"),
+        (renamed("d\x1bog"), "val", r"categories\[1\] has the name 'd\\x1bog'"),
+        (renamed("\ud800"), "val", r"categories\[1\] has the name"),
+        (renamed(3), "val", r"categories\[1\] has the name 3; expected a text"),
+        (
+            renamed("dog", "3"),
+            "val",
+            r"categories\[1\] has the id '3' \(a text\); expected an integer",
+        ),
+        (renamed("dog", 2**63), "val", r"categories\[1\] has the id 9223372036854775808"),
         (spoil_all_images, "val", "leaves no image for the split 'val'"),
         (lambda folder: None, "train", r"no split 'train'; it has \['val'\]: give --config\."),
         (lambda folder: None, "../val", "expected letters, digits and underscores"),

@@ -54,6 +54,24 @@ def test_nothing_to_open_is_a_sentence(tmp_path, path):
         load(tmp_path / path)
 
 
+def test_weights_that_are_not_finite_are_named(trained, tmp_path):
+    leaves = jax.tree.map(np.copy, trained.variables)
+    for value in (np.nan, np.inf):
+        leaves["params"]["backbone"]["stem"]["conv"]["kernel"][0, 0, 0, 0] = value
+        save_variables(tmp_path / "w.safetensors", leaves, {**META, "fused": False})
+        with pytest.raises(InputError, match="params/backbone/stem/conv/kernel"):
+            load(tmp_path / "w.safetensors")
+
+
+def test_a_step_is_of_a_run(run, trained, tmp_path):
+    save_variables(tmp_path / "w.safetensors", trained.variables, {**META, "fused": False})
+    with pytest.raises(InputError, match="file of weights, in which there is no step 1"):
+        load(tmp_path / "w.safetensors", 1)
+    with pytest.raises(FileNotFoundError, match="was evaluated"):
+        load(run, "best")
+    assert load(run, "latest").meta == load(run, 1).meta
+
+
 def test_loading_says_nothing_in_a_process_of_its_own(run):
     """Where nobody listens to the loggers of libraries, Python prints their warnings."""
     program = f"import yolor_jax; yolor_jax.load({str(run)!r}).folded()"
@@ -91,7 +109,7 @@ def test_every_kind_of_image_gives_the_same_boxes(trained, image, tmp_path):
         (np.zeros((64, 64), np.uint8), ValueError, "for a grey image stack it three times"),
         (np.zeros((64, 64, 4), np.uint8), ValueError, r"of RGBA take image\[..., :3\]"),
         (np.zeros((64, 64, 3)), TypeError, "float64, expected a NumPy array of uint8"),
-        (b"no image", ValueError, "no image that OpenCV can decode"),
+        (b"no image", ValueError, "no image of a known format"),
         ("gone.jpg", OSError, "gone.jpg"),
         (7, TypeError, "int, expected a NumPy array"),
     ],

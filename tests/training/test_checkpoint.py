@@ -103,6 +103,11 @@ def test_the_latest_two_and_the_best_are_kept(first, tmp_path):
                 checkpoints.score(step, {"AP": score, "AP50": 0.0})
                 assert checkpoints.is_scored(step)
     assert folders(tmp_path) == {"2", "4", "5"}
+    folder = checkpoint_folder.absolute(tmp_path) / "checkpoints"
+    steps = {one: checkpoint_folder.choose_step(folder, one) for one in ("best", "latest", None, 4)}
+    assert steps == {"best": 2, "latest": 5, None: 5, 4: 4}
+    with pytest.raises(FileNotFoundError, match=r"no checkpoint of step 3 .* \[2, 4, 5\]"):
+        checkpoint_folder.choose_step(folder, 3)
     # Also across a restart, and where the best one changes.
     with checkpoint.Checkpoints(tmp_path, META) as checkpoints:
         assert checkpoints.is_scored(2) and not checkpoints.is_scored(5)
@@ -260,7 +265,7 @@ def test_where_all_are_damaged_nothing_starts_from_zero(saved):
 
 def test_an_inference_from_a_damaged_checkpoint_is_refused(saved):
     WAYS["cut off"](items(saved, 4)[-1])
-    with pytest.raises(OSError, match=r"4 is damaged: .*; choose another with --step: .*\[2\]\."):
+    with pytest.raises(OSError, match=r"4 is damaged: .*; choose another with --step N: .*\[2\]\."):
         load_variables(saved)
     load_variables(saved, 2)
     shutil.rmtree(saved / "checkpoints" / "2")

@@ -19,11 +19,13 @@ import argparse
 import collections
 import dataclasses
 import pathlib
+import shlex
 import sys
 import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from yolor_jax.cli.arguments import add_step_argument, any_path, local_path
 from yolor_jax.cli.output import weights_file
 from yolor_jax.errors import InputError
 
@@ -45,8 +47,12 @@ class Weights(NamedTuple):
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the arguments of ``yolor convert``."""
-    parser.add_argument("input", metavar="INPUT", help="file of weights, or workdir of a run")
-    parser.add_argument("output", metavar="OUTPUT", help="file to write, .safetensors")
+    parser.add_argument(
+        "input", type=any_path, metavar="INPUT", help="file of weights, or workdir of a run"
+    )
+    parser.add_argument(
+        "output", type=local_path, metavar="OUTPUT", help="file to write, .safetensors"
+    )
     parser.add_argument(
         "--model", metavar="NAME", help="a name of the zoo (the only one that fits the input)"
     )
@@ -56,12 +62,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="yolor",
         help="our own names and layout, or the original's (%(default)s)",
     )
+    add_step_argument(parser)
     parser.add_argument("--overwrite", action="store_true", help="replace OUTPUT if it exists")
     parser.add_argument(
         "--classes", type=int, metavar="K", help="classes of a darknet file (80); others say it"
     )
     parser.add_argument(
-        "--class-names", metavar="FILE", help="one name a line (COCO's for 80 classes)"
+        "--class-names",
+        type=local_path,
+        metavar="FILE",
+        help="one name a line (COCO's for 80 classes)",
     )
     parser.add_argument(
         "--image-size",
@@ -70,7 +80,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="side that detection uses, in pixels (640; 1280 for a model with a stride above 32)",
     )
     parser.add_argument(
-        "--verify", metavar="FILE", help=".npz with outputs of the original; exit code 1 if far"
+        "--verify",
+        type=local_path,
+        metavar="FILE",
+        help=".npz with outputs of the original; exit code 1 if far",
     )
     parser.add_argument(
         "--tolerance",
@@ -109,7 +122,7 @@ def _read(args: argparse.Namespace) -> Weights:
     """What INPUT holds."""
     from yolor_jax.weights.recognise import Format, recognise
 
-    if pathlib.Path(args.input).is_dir():
+    if args.input.is_dir():
         return _of_ours(args, "moving average of a run")
     kind = recognise(args.input)
     return _of_ours(args, kind.value) if kind is Format.OURS else _of_the_original(args, kind)
@@ -121,7 +134,7 @@ def _of_ours(args: argparse.Namespace, kind: str) -> Weights:
     from yolor_jax.runs.trained import load
     from yolor_jax.trees import differences, flatten_by_path
 
-    checkpoint = load(args.input)
+    checkpoint = load(args.input, args.step)
     model = checkpoint.meta["model"]
     if args.model not in (None, model):
         raise InputError(f"{args.input} is of {model}; leave out --model {args.model}")
@@ -140,6 +153,7 @@ def _of_the_original(args: argparse.Namespace, kind: "Format") -> Weights:
     """Tensors with the original's names, or without names, as variables of their model."""
     from yolor_jax.models.detector import find_spec
     from yolor_jax.runs.trained import Trained
+    from yolor_jax.trees import require_finite
     from yolor_jax.weights.convert import COUNTERS, from_torch
     from yolor_jax.weights.recognise import Format, find_darknet_model, find_model, read_darknet_of
     from yolor_jax.weights.safetensors_file import read_safetensors
@@ -157,6 +171,7 @@ def _of_the_original(args: argparse.Namespace, kind: "Format") -> Weights:
         tensors = reader(args.input)
         spec = spec or find_model(tensors)
     variables, num_classes = from_torch(spec, tensors)
+    require_finite(tensors, str(args.input))
     meta = {"model": spec.name, "implicit": None, "num_classes": num_classes, "fused": False}
     used = {name: array for name, array in tensors.items() if not name.endswith(COUNTERS)}
     checkpoint = Trained(spec, variables, _meta(args, spec, meta))
@@ -183,10 +198,10 @@ def _meta(args: argparse.Namespace, spec: "ModelSpec", known: Mapping[str, Any])
     return meta
 
 
-def _class_names(path: str, num_classes: int) -> list[str]:
+def _class_names(path: pathlib.Path, num_classes: int) -> list[str]:
     """The lines of a file, one for each class."""
     try:
-        names = pathlib.Path(path).read_text(encoding="utf-8").strip().splitlines()
+        names = path.read_text(encoding="utf-8").strip().splitlines()
     except UnicodeDecodeError as error:
         raise InputError(f"{path} is no text in UTF-8: {error}") from error
     names = [name.strip() for name in names]
@@ -266,8 +281,8 @@ def _write(args: argparse.Namespace, checkpoint: "Trained") -> None:
 def _next(args: argparse.Namespace) -> str:
     """The command, or in PyTorch the statement, that uses OUTPUT."""
     if args.to == "yolor":
-        return f"yolor detect IMAGE... --checkpoint {args.output}"
-    return f'model.load_state_dict(safetensors.torch.load_file("{args.output}"))'
+        return f"yolor detect IMAGE... --checkpoint {shlex.quote(str(args.output))}"
+    return f"model.load_state_dict(safetensors.torch.load_file({str(args.output)!r}))"
 
 
 def _positive(text: str) -> float:

@@ -1,8 +1,9 @@
 """Find objects in pictures with a trained checkpoint.
 
 Writes a copy of each picture with boxes drawn on it, and one detections.json with the boxes in
-pixels of the pictures (turned upright where a camera says so). Nothing that exists is overwritten:
-a.jpg becomes a-2.jpg where a.jpg is taken.
+pixels of the pictures (turned upright where a camera says so). Both grow picture by picture: what
+was found stays, whatever ends the command. Nothing that exists is overwritten: a.jpg becomes
+a-2.jpg where a.jpg is taken.
 
     yolor detect photos/ "more/*.png" --checkpoint runs/first --output found
 """
@@ -12,11 +13,14 @@ import collections
 import glob
 import itertools
 import json
+import os
 import pathlib
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from yolor_jax import paths
+from yolor_jax.cli.arguments import add_step_argument, any_path, local_path
 from yolor_jax.errors import InputError, sentence
 
 if TYPE_CHECKING:
@@ -24,25 +28,43 @@ if TYPE_CHECKING:
 
     from yolor_jax.inference.predictor import Prediction, Predictor
 
-ENDINGS = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
+ENDINGS = {
+    ".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".avif",
+}  # fmt: skip
 KEPT_ENDINGS = {".jpg", ".jpeg", ".png"}  # others are drawn as .jpg
 
 
 class Inputs(NamedTuple):
-    """The files that were asked for, and a sentence for each argument that names none."""
+    """The files that were asked for.
+
+    Attributes:
+        files: each once.
+        problems: a sentence for each argument that names none.
+        passed_over: a sentence for each folder that holds others.
+    """
 
     files: list[pathlib.Path]
     problems: list[str]
+    passed_over: list[str]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the arguments of ``yolor detect``."""
     parser.add_argument("images", nargs="+", metavar="IMAGE", help="file, folder or glob")
     parser.add_argument(
-        "--checkpoint", required=True, metavar="DIR", help="folder of a training run"
+        "--checkpoint",
+        type=any_path,
+        required=True,
+        metavar="PATH",
+        help="folder of a training run, or a file of weights",
     )
+    add_step_argument(parser)
     parser.add_argument(
-        "--output", default="detections", metavar="DIR", help="where to write (%(default)s)"
+        "--output",
+        type=local_path,
+        default=pathlib.Path("detections"),
+        metavar="DIR",
+        help="where to write (%(default)s)",
     )
     parser.add_argument(
         "--score", type=_fraction, default=0.25, help="least score of a box, 0..1 (%(default)s)"
@@ -76,45 +98,76 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         InputError: nothing could be read, or the checkpoint is of no use.
     """
-    files, problems = find_files(args.images)
+    files, problems, passed_over = find_files(args.images)
     if not files:
         raise InputError("; ".join(problems))
     predictor, meta = _load(args)
-    output = pathlib.Path(args.output)
     try:
-        output.mkdir(parents=True, exist_ok=True)
+        args.output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InputError(f"cannot write to {output}: {error.strerror}") from error
+        raise InputError(f"cannot write to {args.output}: {error.strerror}") from error
 
-    records = []
+    report = None
     for file in files:
         try:
-            image = read_image(file)
+            picture = read_picture(file)
         except ValueError as error:
             problems.append(str(error))
             continue
-        [prediction] = predictor([image])
-        record = _save(file, image, prediction, meta["class_names"], output)
-        records.append(record)
-        print(f"{file}: {_counts(record['detections'])}", flush=True)
-    if not records:
+        [prediction] = predictor([picture.image])
+        record = _save(file, picture.image, prediction, meta["class_names"], args.output)
+        report = report or GrowingReport(
+            unused(args.output / "detections.json"), _settings(args, meta, predictor)
+        )
+        report.add(record)
+        note = f" (the first of {picture.frames} frames)" if picture.frames > 1 else ""
+        print(f"{file}{note}: {_counts(record['detections'])}", flush=True)
+    if report is None:
         raise InputError("; ".join(problems))
+    print(f"{report.length} annotated and their boxes listed in {report.path}")
+    for said in [*passed_over, *(f"left out: {problem}" for problem in problems)]:
+        print(f"yolor detect: {said}", file=sys.stderr)
+    return 1 if problems else 0
 
-    report = unused(output / "detections.json")
-    settings = {
-        "checkpoint": args.checkpoint,
+
+class GrowingReport:
+    """A JSON file of settings and a list of images, whole after each image that is added."""
+
+    END = b"\n]}\n"
+
+    def __init__(self, path: pathlib.Path, settings: Mapping[str, Any]):
+        """Begins the file.
+
+        Args:
+            path: where nothing is yet.
+            settings: stand before the images.
+        """
+        self.path = path
+        self.length = 0
+        start = f'{json.dumps(settings)[:-1]}, "images": ['
+        path.write_bytes(start.encode() + self.END)
+
+    def add(self, record: Mapping[str, Any]) -> None:
+        """Adds one image, on a line of its own."""
+        line = ("," if self.length else "") + "\n" + json.dumps(record)
+        with open(self.path, "r+b") as file:
+            file.seek(-len(self.END), os.SEEK_END)
+            file.write(line.encode() + self.END)
+        self.length += 1
+
+
+def _settings(
+    args: argparse.Namespace, meta: Mapping[str, Any], predictor: "Predictor"
+) -> dict[str, Any]:
+    """What detections.json says before the images."""
+    return {
+        "checkpoint": str(args.checkpoint),
         "model": meta["model"],
         "image_size": predictor.size[0],
         "score_threshold": args.score,
         "iou_threshold": args.iou,
         "class_names": meta["class_names"],
     }
-    lines = ",\n".join(json.dumps(record) for record in records)  # one line for each picture
-    report.write_text(f'{json.dumps(settings)[:-1]}, "images": [\n{lines}\n]}}\n')
-    print(f"{len(records)} annotated and their boxes listed in {report}")
-    for problem in problems:
-        print(f"yolor detect: left out: {problem}", file=sys.stderr)
-    return 1 if problems else 0
 
 
 def find_files(arguments: list[str]) -> Inputs:
@@ -127,36 +180,54 @@ def find_files(arguments: list[str]) -> Inputs:
         ``Inputs``.
     """
     files: dict[pathlib.Path, pathlib.Path] = {}
-    problems = []
+    problems, passed_over = [], []
     for argument in arguments:
+        found, others = [], []
         try:
-            found = _matches(argument)
+            found, others = _matches(argument)
         except (OSError, ValueError) as error:
-            found = []
             problems.append(f"{argument}: {error}")
         for file in found:
             files.setdefault(file.resolve(), file)
-    return Inputs(list(files.values()), problems)
+        if others:
+            names = ", ".join(path.name for path in others[:3]) + ", ..." * (len(others) > 3)
+            passed_over.append(
+                f"{argument}: passed over {len(others)} files that are no images of a known kind "
+                f"({names}); expected {', '.join(sorted(ENDINGS))}"
+            )
+    return Inputs(list(files.values()), problems, passed_over)
 
 
-def _matches(argument: str) -> list[pathlib.Path]:
-    """The files that one argument stands for; raises InputError if there are none."""
-    path = pathlib.Path(argument)
+def _matches(argument: str) -> tuple[list[pathlib.Path], list[pathlib.Path]]:
+    """The files that one argument stands for, and the others of a folder.
+
+    Raises:
+        InputError: there are none.
+    """
+    path = paths.local_path(argument)
     if path.is_file():
-        return [path]
+        return [path], []
     if path.is_dir():
-        found = sorted(p for p in path.iterdir() if p.suffix.lower() in ENDINGS and p.is_file())
+        files = sorted(p for p in path.iterdir() if p.is_file() and not p.name.startswith("."))
+        found = [file for file in files if file.suffix.lower() in ENDINGS]
         if not found:
             raise InputError(f"no image in this folder (endings: {', '.join(sorted(ENDINGS))})")
-        return found
-    matches = map(pathlib.Path, sorted(glob.glob(argument, recursive=True)))
+        return found, [file for file in files if file not in set(found)]
+    matches = map(pathlib.Path, sorted(glob.glob(str(path), recursive=True)))
     found = [match for match in matches if match.is_file()]
     if not found:
         raise InputError("no such file")
-    return found
+    return found, []
 
 
-def read_image(path: pathlib.Path) -> "np.ndarray":
+class Picture(NamedTuple):
+    """An image and the number of its frames, of which it is the first."""
+
+    image: "np.ndarray"
+    frames: int
+
+
+def read_picture(path: pathlib.Path) -> Picture:
     """Reads a picture as RGB uint8 [H, W, 3], upright.
 
     Raises:
@@ -165,9 +236,13 @@ def read_image(path: pathlib.Path) -> "np.ndarray":
     from yolor_jax.data import encoded
 
     try:
-        return encoded.read_image(path)
+        data = path.read_bytes()
     except OSError as error:
         raise InputError(sentence(error)) from error
+    try:
+        return Picture(encoded.upright(data), encoded.read_header(data).frames)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
 
 
 def unused(path: pathlib.Path) -> pathlib.Path:
@@ -189,7 +264,7 @@ def _load(args: argparse.Namespace) -> tuple["Predictor", Mapping[str, Any]]:
 
     quiet_libraries()
     use_compilation_cache()
-    checkpoint = load(args.checkpoint)
+    checkpoint = load(args.checkpoint, args.step)
     if args.fold and not checkpoint.fused:
         checkpoint = checkpoint.folded()
     meta = checkpoint.meta

@@ -17,6 +17,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from yolor_jax.cli import launch
+from yolor_jax.cli.arguments import any_path, local_path
 from yolor_jax.cli.output import add_json_argument, figures_writer
 from yolor_jax.cli.recipes import add_recipe_option, read_recipe
 from yolor_jax.errors import MENDABLE, InputError
@@ -31,7 +32,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the arguments of ``yolor doctor``."""
     add_recipe_option(parser, required=False)
     parser.add_argument(
-        "--workdir", default="runs", help="of the run, for its disk space (%(default)s)"
+        "--workdir",
+        type=any_path,
+        default=pathlib.Path("runs"),
+        help="of the run, for its disk space (%(default)s)",
     )
     parser.add_argument(
         "--topology", metavar="NAME", help="compile for such a TPU slice: v5e:4x4, v4:2x2x2, ..."
@@ -42,7 +46,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="K",
         help=f"with --topology, where the data are not here (those of the data, or {COCO_CLASSES})",
     )
-    parser.add_argument("--replay", metavar="FILE", help="the bad batch of a run that stopped")
+    parser.add_argument(
+        "--replay", type=local_path, metavar="FILE", help="the bad batch of a run that stopped"
+    )
     add_json_argument(parser)
 
 
@@ -61,21 +67,21 @@ def run(args: argparse.Namespace) -> int:
     save = figures_writer(args.json)
     launch.quiet_libraries()
     if args.replay:
-        return _replay(pathlib.Path(args.replay))
+        return _replay(args.replay)
     recipe = read_recipe(args.config, args.settings) if args.config else None
     code, figures = _topology(args, recipe) if args.topology else _checks(args, recipe)
     save(figures)
     return code
 
 
-def _replay(path: pathlib.Path) -> int:
+def _replay(file: pathlib.Path) -> int:
     """Looks at a bad batch once more, and draws it beside its file."""
     from yolor_jax.runs.replay import describe, draw, replay
 
     launch.use_compilation_cache()
-    replayed = replay(path)
+    replayed = replay(file)
     print(describe(replayed))
-    sheet = path.with_suffix(".png")
+    sheet = file.with_suffix(".png")
     draw(sheet, replayed)
     print(f"the augmented images and their boxes: {sheet}")
     return 0
@@ -114,7 +120,7 @@ def _checks(args: argparse.Namespace, recipe: "Recipe | None") -> tuple[int, dic
 
     launch.use_compilation_cache()
     found = []
-    for check in checks.examine(recipe, pathlib.Path(args.workdir)):
+    for check in checks.examine(recipe, args.workdir):
         found.append(check)
         print(f"{check.verdict:<5} {check.subject:<10} {check.sentence}", flush=True)
     failed = any(check.verdict == "fail" for check in found)

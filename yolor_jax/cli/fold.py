@@ -10,11 +10,12 @@ image is measured.
 """
 
 import argparse
-import pathlib
 import re
+import shlex
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
+from yolor_jax.cli.arguments import add_step_argument, any_path, local_path
 from yolor_jax.cli.output import weights_file
 from yolor_jax.errors import InputError
 from yolor_jax.table import text_table
@@ -30,8 +31,13 @@ NO_OPERATIONS = {"parameter", "constant", "tuple", "get-tuple-element", "bitcast
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the arguments of ``yolor fold``."""
-    parser.add_argument("checkpoint", metavar="CHECKPOINT", help="workdir of a run, or a file")
-    parser.add_argument("output", metavar="OUTPUT", help="the file to write, .safetensors")
+    parser.add_argument(
+        "checkpoint", type=any_path, metavar="CHECKPOINT", help="workdir of a run, or a file"
+    )
+    parser.add_argument(
+        "output", type=local_path, metavar="OUTPUT", help="the file to write, .safetensors"
+    )
+    add_step_argument(parser)
     parser.add_argument("--explain", action="store_true", help="list every rule that was applied")
     parser.add_argument("--overwrite", action="store_true", help="replace OUTPUT if it exists")
 
@@ -59,17 +65,17 @@ def run(args: argparse.Namespace) -> int:
     quiet_libraries()
     use_compilation_cache()
     output = weights_file(args.output, overwrite=args.overwrite)
-    if output.resolve() == pathlib.Path(args.checkpoint).resolve():
+    if output.resolve() == args.checkpoint.resolve():
         raise InputError(
             "OUTPUT is the checkpoint itself, and a fold cannot be undone; choose another name"
         )
-    checkpoint = load(args.checkpoint)
+    checkpoint = load(args.checkpoint, args.step)
     folded = checkpoint.folded()
     if args.explain:
         print(format_rules(explain(checkpoint.spec, checkpoint.variables)), end="\n\n")
     save_variables(output, folded.variables, folded.meta)
     print(_report(checkpoint, folded))
-    print(f"\nfind objects with it: yolor detect IMAGE... --checkpoint {output}")
+    print("\nfind objects with it: yolor detect IMAGE... --checkpoint", shlex.quote(str(output)))
     return 0
 
 

@@ -10,6 +10,7 @@ import argparse
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from yolor_jax.cli.arguments import add_step_argument, any_path, local_path
 from yolor_jax.errors import InputError
 
 if TYPE_CHECKING:
@@ -20,8 +21,13 @@ HEADING = ("implicit knowledge", "operator", "modelling", "g(z)", "leaves", "mea
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the arguments of ``yolor implicit``."""
-    parser.add_argument("checkpoint", metavar="CHECKPOINT", help="workdir of a run, or a file")
-    parser.add_argument("--figure", metavar="FILE", help="draw them there, such as implicit.png")
+    parser.add_argument(
+        "checkpoint", type=any_path, metavar="CHECKPOINT", help="workdir of a run, or a file"
+    )
+    add_step_argument(parser)
+    parser.add_argument(
+        "--figure", type=local_path, metavar="FILE", help="draw them there, such as implicit.png"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -35,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
     from yolor_jax.runs.trained import load
 
     quiet_libraries()
-    checkpoint = load(args.checkpoint)
+    checkpoint = load(args.checkpoint, args.step)
     params = checkpoint.variables["params"]
     print(table(checkpoint.spec, params))
     if args.figure:

@@ -4,6 +4,7 @@ yolor detect photos/ --checkpoint runs/first
 """
 
 import argparse
+import io
 import itertools
 import os
 import sys
@@ -38,6 +39,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         interrupted; 141 nobody reads any more what it prints.
     """
     launch.keep_freed_memory()
+    for stream in (sys.stdout, sys.stderr):  # names of files need not be text
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     args = _parse(argv)
     try:
         code = args.run_command(args)

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from yolor_jax.errors import InputError
+from yolor_jax.paths import local_path
 
 if TYPE_CHECKING:
     from yolor_jax.runs.recipe import Recipe
@@ -70,7 +71,7 @@ def recipe_file(config: str) -> pathlib.Path:
     shipped = shipped_recipes()
     if name in shipped:
         return shipped[name]
-    path = pathlib.Path(name).expanduser()
+    path = local_path(name)
     if path.is_file() and path.suffix == ".py":
         return path
     raise InputError(

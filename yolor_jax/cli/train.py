@@ -15,6 +15,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from yolor_jax.cli import launch, recipes
+from yolor_jax.cli.arguments import any_path
 from yolor_jax.errors import InputError
 
 if TYPE_CHECKING:
@@ -35,7 +36,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     recipes.add_recipe_option(parser, required=False)
     parser.add_argument("--data", metavar="FOLDER", help="short for --config.data.path=FOLDER")
     parser.add_argument(
-        "--workdir", metavar="DIR", help="folder of the run (runs/RECIPE, runs/RECIPE/ROW)"
+        "--workdir",
+        type=any_path,
+        metavar="DIR",
+        help="folder of the run (runs/RECIPE, runs/RECIPE/ROW)",
     )
 
 
@@ -58,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
     data = [f"--config.data.path={args.data}"] if args.data else []
     recipe = recipes.read_recipe(config, [*args.settings, *data])
     name, _, row = config.partition(":")
-    workdir = pathlib.Path(args.workdir or pathlib.Path("runs", pathlib.Path(name).stem, row))
+    workdir = args.workdir or pathlib.Path("runs", pathlib.Path(name).stem, row)
     settings = {"config": recipe.to_dict(), "workdir": str(workdir)}
     return launch.together(lambda group: train(recipe, workdir, group), settings)
 

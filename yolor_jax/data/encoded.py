@@ -1,70 +1,101 @@
 """Encoded images: what their header says, whether they are complete, and their pixels.
 
-OpenCV fills the missing rest of a truncated JPEG with grey and says nothing, therefore the end of
-the file is looked for first. Pixels are decoded as they are stored: an EXIF orientation is read
-(`read_header`) but never applied here; preparation settles it once (`preparation.plan`).
+JPEG, PNG, BMP, GIF, WebP, TIFF and AVIF, of an animation the first frame. Pixels are RGB of 8 bits:
+those of 16 and 12 bits are scaled by what the file says of its range, an alpha channel is left out,
+and floating-point pixels, which say no range, are refused. What follows the end of an image does
+not matter.
 
-    read_header(path.read_bytes())  # Header(height=480, width=640, orientation=1)
+Boxes of a data set refer to pixels as they are stored: `decode` ignores an EXIF orientation, which
+preparation settles once (`preparation.plan`). `upright` and `read_image` turn the pixels as people
+see them.
+
+    read_header(path.read_bytes())  # Header(height=480, width=640, orientation=1, frames=1)
+    read_image("photo.jpg").shape  # (480, 640, 3)
+
+JPEG goes through OpenCV, which decodes it a quarter faster than Pillow, to the same pixels; Pillow
+does the rest. OpenCV fills the missing rest of a truncated JPEG with grey and says nothing,
+therefore the end of the file is looked for first.
 """
 
+import contextlib
+import io
 import os
 import struct
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import cv2
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import UInt8, UInt16
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from yolor_jax.errors import InputError
 
-_JPEG, _PNG = b"\xff\xd8", b"\x89PNG\r\n\x1a\n"
+_JPEG = b"\xff\xd8"
+_OTHERS = ("PNG", "BMP", "GIF", "WEBP", "TIFF", "AVIF")
 _FRAME_MARKERS = set(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _ALONE = {0x01, *range(0xD0, 0xD9)}  # markers without a length
-_ORIENTATION_TAG = 0x0112
+_TIFF_BITS, _TIFF_LARGEST = 258, 281  # tags: BitsPerSample, MaxSampleValue
 
 
 class Header(NamedTuple):
-    """Height and width of the stored pixels, and EXIF orientation 1 .. 8 (1: as stored)."""
+    """What can be said of an image without decoding it.
+
+    Attributes:
+        height: of the stored pixels.
+        width: of the stored pixels.
+        orientation: of EXIF, 1 .. 8; 1: as stored.
+        frames: of an animation, or pages; 1 as a rule.
+    """
 
     height: int
     width: int
     orientation: int
+    frames: int = 1
 
 
 def read_header(data: bytes) -> Header:
-    """Reads size and orientation; only formats other than JPEG and PNG are decoded for it.
+    """Reads the header; of a JPEG also whether the end is there.
 
     Raises:
-        InputError: if the image is truncated or is none; the message says which.
+        InputError: it is truncated, too large or no such image; the message says which.
     """
     if data.startswith(_JPEG):
         return _read_jpeg(data)
-    if data.startswith(_PNG):
-        if len(data) < 24 or b"IEND" not in data[-64:]:
-            raise InputError("truncated: its end is missing")
-        width, height = struct.unpack(">II", data[16:24])
-        return Header(height, width, 1)
-    height, width = decode(data).shape[:2]
-    return Header(height, width, 1)
+    with _open(data) as image:
+        # Pillow turns TIFF upright as it decodes.
+        orientation = 1 if image.format == "TIFF" else _orientation(image.getexif())
+        return Header(image.height, image.width, orientation, getattr(image, "n_frames", 1))
 
 
 def decode(data: bytes) -> UInt8[np.ndarray, "h w 3"]:
     """Decodes the stored pixels to RGB, whatever orientation EXIF asks for.
 
     Raises:
-        InputError: if the image is truncated or is none; the message says which.
+        InputError: the image is truncated, of another kind, or none; the message says which.
     """
-    if data.startswith((_JPEG, _PNG)):
+    if data.startswith(_JPEG):
         read_header(data)
-    flags = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if data else None
-    if image is None:
-        raise InputError("no image that OpenCV can decode")
-    return image
+        return _decode_jpeg(data, cv2.IMREAD_COLOR_RGB)
+    with _open(data) as image:
+        if kind := {"F": "floating-point", "I": "32-bit"}.get(image.mode):
+            raise InputError(f"{kind} pixels, which say no range; store 8 or 16 bits a channel")
+        if image.mode.startswith("I;16"):
+            return _grey_to_8_bits(np.asarray(image, np.uint16), _largest(image))
+        return np.array(image.convert("RGB"))
+
+
+def upright(data: bytes) -> UInt8[np.ndarray, "h w 3"]:
+    """Decodes an image as people see it: RGB, turned as EXIF asks for.
+
+    Raises:
+        InputError: as `decode`.
+    """
+    return turned(decode(data), read_header(data).orientation)
 
 
 def read_image(source: str | os.PathLike | bytes) -> UInt8[np.ndarray, "h w 3"]:
-    """Reads a picture as people see it: RGB, turned upright as EXIF asks for.
+    """Reads an image as people see it; see `upright`.
 
     Args:
         source: a path, or what such a file holds.
@@ -74,12 +105,12 @@ def read_image(source: str | os.PathLike | bytes) -> UInt8[np.ndarray, "h w 3"]:
         InputError: it is not a complete image; the message has the path.
     """
     if isinstance(source, bytes):
-        return turned(decode(source), read_header(source).orientation)
+        return upright(source)
     with open(source, "rb") as file:
         data = file.read()
     try:
-        return turned(decode(data), read_header(data).orientation)
-    except (InputError, cv2.error) as error:
+        return upright(data)
+    except InputError as error:
         raise InputError(f"{os.fspath(source)}: {error}") from error
 
 
@@ -90,7 +121,7 @@ def turned(image: UInt8[np.ndarray, "_ _ 3"], orientation: int) -> UInt8[np.ndar
         image: as it is stored.
         orientation: of EXIF, 1 .. 8; 1 for as stored.
     """
-    upright = {
+    turn = {
         1: lambda stored: stored,
         2: lambda stored: stored[:, ::-1],
         3: lambda stored: stored[::-1, ::-1],
@@ -100,26 +131,82 @@ def turned(image: UInt8[np.ndarray, "_ _ 3"], orientation: int) -> UInt8[np.ndar
         7: lambda stored: stored.swapaxes(0, 1)[::-1, ::-1],
         8: lambda stored: stored.swapaxes(0, 1)[::-1],
     }[orientation]
-    return np.ascontiguousarray(upright(image))
+    return np.ascontiguousarray(turn(image))
 
 
 def check(data: bytes) -> Header:
-    """Reads the header, and decodes the image small and grey, which reads all of its data.
+    """Reads the header, and decodes all of the image, a JPEG small and grey.
 
     Raises:
-        InputError: if the image is truncated or is none; the message says which.
+        InputError: as `decode`.
     """
     header = read_header(data)
-    flags = cv2.IMREAD_REDUCED_GRAYSCALE_8 | cv2.IMREAD_IGNORE_ORIENTATION
-    if cv2.imdecode(np.frombuffer(data, np.uint8), flags) is None:
-        raise InputError("no image that OpenCV can decode")
+    if data.startswith(_JPEG) and min(header.height, header.width) >= 8:
+        _decode_jpeg(data, cv2.IMREAD_REDUCED_GRAYSCALE_8)
+    else:
+        decode(data)
     return header
 
 
 def apply_orientation(data: bytes) -> bytes:
-    """Turns the pixels as EXIF asks for and encodes them anew, as JPEG of quality 95."""
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
-    return cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 95])[1].tobytes()
+    """The image turned as EXIF asks for, encoded anew without loss, as PNG."""
+    return cv2.imencode(".png", upright(data)[..., ::-1])[1].tobytes()
+
+
+@contextlib.contextmanager
+def _open(data: bytes) -> Iterator[Image.Image]:
+    """The image of any format but JPEG; whatever Pillow raises becomes an InputError."""
+    if not data:
+        raise InputError("empty: it has no bytes")
+    try:
+        with Image.open(io.BytesIO(data), formats=_OTHERS) as image:
+            _require_size(image.height, image.width)
+            yield image
+    except InputError:
+        raise
+    except UnidentifiedImageError as error:
+        raise InputError(
+            f"damaged, or no image of a known format (JPEG, {', '.join(_OTHERS)})"
+        ) from error
+    except Exception as error:  # its decoders of damaged data raise nearly everything
+        raise InputError(f"truncated or damaged: {error}") from error
+
+
+def _decode_jpeg(data: bytes, flags: int) -> np.ndarray:
+    try:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), flags | cv2.IMREAD_IGNORE_ORIENTATION)
+    except cv2.error as error:
+        raise InputError(f"damaged: {error.err}") from error
+    if image is None:
+        raise InputError("damaged: no JPEG that can be decoded")
+    return image
+
+
+def _largest(image: Image.Image) -> int:
+    """The largest value that a grey image of more than eight bits may hold."""
+    tags = getattr(image, "tag_v2", {})
+    bits = tags.get(_TIFF_BITS, (16,))
+    largest = tags.get(_TIFF_LARGEST, ((1 << min(bits)) - 1,))
+    return max(largest)
+
+
+def _grey_to_8_bits(grey: UInt16[np.ndarray, "h w"], largest: int) -> UInt8[np.ndarray, "h w 3"]:
+    scaled = np.minimum(grey.astype(np.uint32) * 256 // (largest + 1), 255).astype(np.uint8)
+    return np.repeat(scaled[..., None], 3, axis=2)
+
+
+def _require_size(height: int, width: int) -> None:
+    limit = Image.MAX_IMAGE_PIXELS
+    if limit is not None and height * width > limit:
+        raise InputError(
+            f"{width:,} x {height:,} pixels; at most {limit:,} are read "
+            "(the limit is PIL.Image.MAX_IMAGE_PIXELS): cut it into tiles"
+        )
+
+
+def _orientation(exif: Image.Exif) -> int:
+    value = exif.get(ExifTags.Base.Orientation)
+    return value if value in range(1, 9) else 1
 
 
 def _read_jpeg(data: bytes) -> Header:
@@ -135,29 +222,25 @@ def _read_jpeg(data: bytes) -> Header:
         (length,) = struct.unpack(">H", data[position + 2 : position + 4])
         segment = data[position + 4 : position + 2 + length]
         if marker in _FRAME_MARKERS and len(segment) >= 5:
-            size = struct.unpack(">HH", segment[1:5])
+            bits, *size = struct.unpack(">BHH", segment[:5])
+            if bits != 8:
+                raise InputError(f"a JPEG of {bits} bits; store 8 bits, or 16 as PNG or TIFF")
         elif marker == 0xE1 and segment.startswith(b"Exif\0\0"):
-            orientation = _read_orientation(segment[6:])
+            orientation = _read_exif(segment)
         elif marker == 0xDA:  # from here on, an end marker is not that of a thumbnail
             if size is None or data.rfind(b"\xff\xd9", position) < 0:
                 raise InputError("truncated: its end is missing")
+            _require_size(*size)
             return Header(*size, orientation)
         position += 2 + length
     raise InputError("truncated: it ends in its header")
 
 
-def _read_orientation(tiff: bytes) -> int:
-    """The orientation tag of the first directory of an EXIF block; 1 if there is none."""
-    order = {b"II": "<", b"MM": ">"}.get(tiff[:2])
-    if order is None or len(tiff) < 8:
+def _read_exif(segment: bytes) -> int:
+    """The orientation that an EXIF block asks for; 1 if it is damaged or asks for none."""
+    exif = Image.Exif()
+    try:
+        exif.load(segment)
+    except Exception:  # of Pillow, on damaged data; the pixels may be sound
         return 1
-    (start,) = struct.unpack(order + "I", tiff[4:8])
-    if len(tiff) < start + 2:
-        return 1
-    (count,) = struct.unpack(order + "H", tiff[start : start + 2])
-    for i in range(count):
-        entry = tiff[start + 2 + 12 * i : start + 14 + 12 * i]
-        if len(entry) == 12 and struct.unpack(order + "H", entry[:2])[0] == _ORIENTATION_TAG:
-            (value,) = struct.unpack(order + "H", entry[8:10])
-            return value if 1 <= value <= 8 else 1
-    return 1
+    return _orientation(exif)

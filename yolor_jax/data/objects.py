@@ -19,6 +19,8 @@ from yolor_jax.data.sources import Source
 from yolor_jax.data.subset import Subset
 
 Split = Source | Subset
+MOST_IMAGES = 1000
+"""That are read where no file has the objects of all, and a sample will do."""
 
 
 class Objects(NamedTuple):

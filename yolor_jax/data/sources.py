@@ -8,7 +8,6 @@ itself write them.
     source.class_names, source.category_ids, source.ground_truth()
 """
 
-import json
 import operator
 import pathlib
 from typing import SupportsIndex
@@ -19,7 +18,13 @@ from yolor_jax.data import classes
 from yolor_jax.data.encoded import read_header
 from yolor_jax.data.example import Example
 from yolor_jax.data.stored import Stored, read
-from yolor_jax.data.targets import Targets, ground_truth_path, targets_path
+from yolor_jax.data.targets import (
+    Targets,
+    ground_truth_path,
+    read_ground_truth,
+    read_targets,
+    targets_path,
+)
 from yolor_jax.errors import InputError
 
 Path = str | pathlib.Path
@@ -117,7 +122,7 @@ class Source:
         """
         if self._annotations is None:
             return self._ground_truth_from_features()
-        ground_truth = json.loads(self._annotations.read_text())
+        ground_truth = read_ground_truth(self._annotations)
         here = set(self.image_ids)
         if lacking := here - {image["id"] for image in ground_truth["images"]}:
             raise InputError(
@@ -138,7 +143,7 @@ class Source:
         """One image with the boxes that TFDS stores: normalised, in the order y x y x."""
         objects = record["objects"]
         try:
-            height, width, _ = read_header(record["image"])
+            height, width = read_header(record["image"])[:2]
         except ValueError as error:
             raise InputError(f"image {record['image/filename'].decode()}: {error}") from error
         boxes_yxyx = np.asarray(objects["bbox"], np.float32).reshape(-1, 4)
@@ -158,7 +163,7 @@ class Source:
             record = self._stored[index]
             example = self._from_features(record, index)
             image_id = int(record["image/id"])
-            height, width, _ = read_header(example.jpeg)
+            height, width = read_header(example.jpeg)[:2]
             file_name = record["image/filename"].decode()
             images.append(
                 {"id": image_id, "file_name": file_name, "height": height, "width": width}
@@ -194,25 +199,32 @@ def open_source(directory: Path, split: str, annotations: Path | None = None) ->
         InputError: if it is no such directory, holds TFRecord files, or has no such split.
     """
     stored = read(pathlib.Path(directory).expanduser(), split)
-    annotations, targets = _find_sidecars(stored.directory, split, annotations)
+    annotations, targets = _find_sidecars(stored, split, annotations)
+    category_ids = _category_ids(stored.class_names, annotations, targets)
+    if len(category_ids) != len(stored.class_names):
+        raise InputError(
+            f"{stored.directory} has {len(stored.class_names)} class names and {len(category_ids)} "
+            "category ids; delete it and prepare it again"
+        )
     return Source(
         stored,
         split,
-        category_ids=_category_ids(stored.class_names, annotations, targets),
+        category_ids=category_ids,
         annotations=annotations,
         targets=targets,
     )
 
 
-def _find_sidecars(directory, split, annotations):
+def _find_sidecars(
+    stored: Stored, split: str, annotations: Path | None
+) -> tuple[pathlib.Path | None, Targets | None]:
     """The annotations (given, or lying in the directory) and the exact targets, if there are."""
-    beside = ground_truth_path(directory, split)
+    beside = ground_truth_path(stored.directory, split)
     if annotations is None and beside.exists():
         annotations = beside
-    targets = None
-    if targets_path(directory, split).exists():
-        with np.load(targets_path(directory, split)) as arrays:
-            targets = Targets(**arrays)
+    path, targets = targets_path(stored.directory, split), None
+    if path.exists():
+        targets = read_targets(path, images=len(stored.rows), classes=len(stored.class_names))
     return (None if annotations is None else pathlib.Path(annotations)), targets
 
 
@@ -221,8 +233,7 @@ def _category_ids(class_names, annotations, targets) -> tuple[int, ...]:
     if targets is not None:
         return tuple(targets.category_ids.tolist())
     if annotations is not None:
-        categories = json.loads(annotations.read_text())["categories"]
-        ids = {category["name"]: category["id"] for category in categories}
+        ids = {c["name"]: c["id"] for c in read_ground_truth(annotations)["categories"]}
         if set(ids) != set(class_names):
             raise InputError(
                 f"{annotations} names other categories than the data set: "

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import tensorflow_datasets as tfds
-from google.protobuf.json_format import ParseError
 
 from yolor_jax.data import split_names
 from yolor_jax.errors import InputError
@@ -68,11 +67,7 @@ def open_builder(path: pathlib.Path, split: str) -> tuple[pathlib.Path, tfds.cor
     """
     directory = _find(path)
     builder = _builder(directory)
-    features = builder.info.features
-    lacking = _FEATURES - set(features.keys())
-    if not lacking:
-        lacking = {f"objects/{f}" for f in _OBJECT_FEATURES - set(features["objects"].keys())}
-    if lacking:
+    if lacking := _lacking_features(builder.info.features):
         raise InputError(
             f"{directory} lacks the features {sorted(lacking)}; expected those of coco/2017: "
             f"{sorted(_FEATURES)}, objects with {sorted(_OBJECT_FEATURES)}"
@@ -106,11 +101,25 @@ def _builder(directory: pathlib.Path) -> tfds.core.DatasetBuilder:
     """What dataset_info.json and features.json say."""
     try:
         return tfds.builder_from_directory(directory)
-    except (ParseError, ValueError, KeyError, OSError) as error:
+    except Exception as error:  # TFDS and protobuf raise nearly everything on damaged files
         raise InputError(
             f"{directory}: dataset_info.json or features.json is damaged or missing; copy the "
             f"directory again ({error})"
         ) from error
+
+
+def _lacking_features(features: tfds.features.FeaturesDict) -> set[str]:
+    """Features of coco/2017 that are not there, or of another type."""
+    if lacking := _FEATURES - set(features.keys()):
+        return lacking
+    objects = features["objects"]
+    if not isinstance(objects, tfds.features.Sequence) or not isinstance(
+        objects.feature, tfds.features.FeaturesDict
+    ):
+        return {"objects"}
+    if lacking := _OBJECT_FEATURES - set(objects.keys()):
+        return {f"objects/{name}" for name in lacking}
+    return set() if isinstance(objects["label"], tfds.features.ClassLabel) else {"objects/label"}
 
 
 def _find(path: pathlib.Path) -> pathlib.Path:

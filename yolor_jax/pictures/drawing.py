@@ -197,15 +197,13 @@ def save_image(path: str | pathlib.Path, image: Image) -> None:
     Raises:
         OSError: it could not be written.
     """
+    path = pathlib.Path(path)
+    try:
+        encoded = cv2.imencode(path.suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR))[1]
+    except cv2.error as error:
+        raise OSError(f"cannot write a picture to {path}: is its ending .jpg or .png?") from error
     with whole_file(path) as temporary:
-        try:
-            written = cv2.imwrite(str(temporary), cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
-        except cv2.error as error:
-            raise OSError(
-                f"cannot write a picture to {path}: is its ending .jpg or .png?"
-            ) from error
-        if not written:
-            raise OSError(f"cannot write a picture to {path}: is there room?")
+        temporary.write_bytes(encoded.tobytes())
 
 
 class Mark(NamedTuple):

@@ -1,8 +1,10 @@
 """COCO-format annotations: read, checked entry by entry, and turned into targets.
 
-Category ids may be any integers; classes 0 .. K - 1 follow their order (COCO: 1 .. 90 -> 0 .. 79).
-Annotations keep their original numbers for evaluation; targets for training are clipped to the
-image, and boxes that have no area then are no targets. What is found goes into a `Report`.
+No value is coerced: an id is an integer of 64 bits, a number is finite, and a text that looks like
+a number is none. Category ids may be any integers; classes 0 .. K - 1 follow their order (COCO:
+1 .. 90 -> 0 .. 79). Annotations keep their original numbers for evaluation; targets for training
+are clipped to the image, and boxes that have no area then are no targets. What is found goes into a
+`Report`.
 
     coco = parse(path.read_bytes(), str(path))
     labels = {category["id"]: label for label, category in enumerate(categories(coco, str(path)))}
@@ -10,8 +12,13 @@ image, and boxes that have no area then are no targets. What is found goes into 
     boxes_xyxy, kept = clip_boxes(grouped[image_id], height, width, report)
 """
 
+import collections
+import contextlib
+import itertools
 import json
-import math
+import unicodedata
+from collections.abc import Iterable
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
@@ -22,6 +29,22 @@ from yolor_jax.preparation.report import Report
 MIN_SIDE = 0.01
 """Pixels; COCO's coordinates are rounded to this."""
 
+_INT64 = range(-(2**63), 2**63)
+_LARGEST = 1e9  # pixels from the corner, of any coordinate
+_SHOWN = 60  # characters of a value in a message
+
+
+class Grouped(NamedTuple):
+    """The annotations of a file by the image they belong to.
+
+    Attributes:
+        sound: entries with id, image_id, category_id, bbox, area, iscrowd, by image id.
+        broken: number of broken ones of each image that has some.
+    """
+
+    sound: dict[int, list[dict]]
+    broken: collections.Counter[int]
+
 
 def parse(data: bytes, where: str) -> dict:
     """Parses a file of annotations.
@@ -31,11 +54,13 @@ def parse(data: bytes, where: str) -> dict:
         where: it is, for messages.
 
     Raises:
-        InputError: if it is no JSON or lacks one of the three lists.
+        InputError: if it is no JSON, has a key twice, or lacks one of the three lists.
     """
     try:
-        coco = json.loads(data)
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        coco = json.loads(data, object_pairs_hook=_object)
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from error
+    except (ValueError, RecursionError) as error:  # no JSON or no UTF-8; a number of 5,000 digits
         raise InputError(f"{where} is no complete JSON: {error}") from error
     keys = ("images", "annotations", "categories")
     lacking = [k for k in keys if not isinstance(coco, dict) or not isinstance(coco.get(k), list)]
@@ -50,12 +75,16 @@ def categories(coco: dict, where: str) -> list[dict]:
     """Id and name of each category, in the order of the ids: the order of the classes.
 
     Raises:
-        InputError: if there is none, or ids or names are not unique.
+        InputError: if there is none, ids or names are not unique, an id is no integer of 64 bits,
+            or a name is empty or holds characters that a line of text cannot keep.
     """
-    try:
-        entries = [{"id": int(c["id"]), "name": str(c["name"])} for c in coco["categories"]]
-    except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{where}: every category needs an integer id and a name") from error
+    entries = []
+    for position, category in enumerate(coco["categories"]):
+        category = category if isinstance(category, dict) else {}
+        number, name = category.get("id"), category.get("name")
+        if fault := _number_fault(number) or _name_fault(name):
+            raise InputError(f"{where}: categories[{position}] has {fault}")
+        entries.append({"id": number, "name": name})
     for key in ("id", "name"):
         values = [entry[key] for entry in entries]
         if not entries or len(set(values)) < len(values):
@@ -66,49 +95,54 @@ def categories(coco: dict, where: str) -> list[dict]:
 
 
 def unique_images(coco: dict, report: Report) -> list[dict]:
-    """The image entries with an integer id and a file name, each id once."""
-    images, seen = [], set()
+    """The image entries with an id and a file name, each id and each file once."""
+    images, ids, names = [], set(), set()
     for position, image in enumerate(coco["images"]):
         image = image if isinstance(image, dict) else {}
         image_id, name = image.get("id"), image.get("file_name")
-        if not _is_integer(image_id) or not isinstance(name, str):
-            report.add("broken image entry", f"images[{position}]")
-        elif image_id in seen:
+        if fault := _number_fault(image_id) or _file_name_fault(name):
+            report.add("broken image entry", f"images[{position}] has {fault}")
+        elif image_id in ids:
             report.add("duplicate image id", f"{image_id} ({name})")
+        elif name in names:
+            report.add("duplicate file name", f"{name} (id {image_id})")
         else:
-            seen.add(image_id)
+            ids.add(image_id)
+            names.add(name)
             images.append(image)
     return images
 
 
-def by_image(
-    coco: dict, images: list[dict], labels: dict[int, int], report: Report
-) -> dict[int, list[dict]]:
-    """The sound annotations of each image, reduced to the fields of boxes, numbers as they were.
+def by_image(coco: dict, images: list[dict], labels: dict[int, int], report: Report) -> Grouped:
+    """The annotations of each image, reduced to the fields of boxes, numbers as they were.
 
     Args:
-        coco: what `read` returned.
+        coco: what `parse` returned.
         images: the sound images.
         labels: class of each category id.
         report: counts what is broken or was filled in.
-
-    Returns:
-        Entries with id, image_id, category_id, bbox, area, iscrowd, by image id.
     """
     image_ids = {image["id"] for image in images}
-    next_id = max(_ids(coco["annotations"]), default=0) + 1
+    used = _ids(coco["annotations"])
+    free = (number for number in itertools.count(1) if number not in used)
     seen: set[int] = set()
     grouped: dict[int, list[dict]] = {}
+    broken: collections.Counter[int] = collections.Counter()
     for position, annotation in enumerate(coco["annotations"]):
         where = f"annotations[{position}]"
-        kind = _fault(annotation, seen, image_ids, labels)
-        if kind:
-            report.add(kind, _told(annotation) or f"{where} {_excerpt(annotation, kind)}")
+        if finding := _fault(annotation, image_ids, labels):
+            kind, fault = finding
+            report.add(kind, _told(annotation) or f"{where} has {fault}")
+            if isinstance(annotation, dict) and _is_integer(annotation.get("image_id")):
+                broken[annotation["image_id"]] += 1
             continue
         number, area = annotation.get("id"), annotation.get("area")
         if number is None:
             report.add("annotation without id", where)
-            number, next_id = next_id, next_id + 1
+            number = next(free)
+        elif number in seen:
+            report.add("annotation id used twice", f"{where} (id {number})")
+            number = next(free)
         if area is None:
             report.add("annotation without area", where)
             area = annotation["bbox"][2] * annotation["bbox"][3]
@@ -119,12 +153,25 @@ def by_image(
             "category_id": annotation["category_id"],
             "bbox": annotation["bbox"],
             "area": area,
-            "iscrowd": int(bool(annotation.get("iscrowd", 0))),
+            "iscrowd": int(annotation.get("iscrowd", 0)),
         }
         if entry["iscrowd"]:
             report.add("crowd region", f"id {number}")
         grouped.setdefault(annotation["image_id"], []).append(entry)
-    return grouped
+    return Grouped(grouped, broken)
+
+
+def require_pixels(boxes_xywh: Iterable[list[float]], where: str) -> None:
+    """Raises an InputError if boxes are parts of the image (0 .. 1) instead of pixels."""
+    count, inside = 0, 0
+    for left, top, width, height in boxes_xywh:
+        count += 1
+        inside += min(left, top, width, height) >= 0 and max(left + width, top + height) <= 1
+    if count and inside == count:
+        raise InputError(
+            f"{where}: all {count} boxes lie within the first pixel, as if they were parts of the "
+            "image (0 to 1); expected left, top, width and height in pixels"
+        )
 
 
 def clip_boxes(
@@ -161,8 +208,44 @@ def clip_boxes(
     return np.array(boxes, np.float64).reshape(-1, 4), rows
 
 
+def _object(pairs: list[tuple[str, object]]) -> dict:
+    """An object of the JSON, in which each key stands once."""
+    entries = dict(pairs)
+    if len(entries) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise InputError(f"the key {twice!r} stands twice in one object; expected it once")
+    return entries
+
+
 def _is_integer(value) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
+    """Whether a value is an integer of 64 bits, as TFDS and NumPy keep ids."""
+    return isinstance(value, int) and not isinstance(value, bool) and value in _INT64
+
+
+def _number_fault(value) -> str | None:
+    """What is wrong with an id."""
+    return None if _is_integer(value) else f"the id {_shown(value)}; expected an integer of 64 bits"
+
+
+def _name_fault(name) -> str | None:
+    """What is wrong with the name of a class, which becomes a line of a text file."""
+    if not isinstance(name, str):
+        return f"the name {_shown(name)}; expected a text"
+    if not name.strip() or name != name.strip():
+        return f"the name {name!r}; expected a text without white space at its ends"
+    if any(unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp") for c in name):
+        return f"the name {name!r}; expected no control characters, line ends or surrogates"
+    return None
+
+
+def _file_name_fault(name) -> str | None:
+    """What is wrong with the file name of an image."""
+    if isinstance(name, str) and name and "\0" not in name:
+        with contextlib.suppress(UnicodeEncodeError):  # half a character
+            name.encode()
+            return None
+    return f"the file_name {_shown(name)}; expected the name of a file"
 
 
 def _ids(entries: list) -> set[int]:
@@ -170,28 +253,32 @@ def _ids(entries: list) -> set[int]:
     return {e["id"] for e in entries if isinstance(e, dict) and _is_integer(e.get("id"))}
 
 
-def _is_finite(value) -> bool:
-    return isinstance(value, int | float) and math.isfinite(value)
+def _is_number(value, largest: float = _LARGEST) -> bool:
+    """Whether a value is a number, finite and not larger than pictures can make it."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < largest
 
 
-def _fault(annotation, seen: set, image_ids: set, labels: dict[int, int]) -> str | None:
-    """What is broken in an annotation, if anything."""
-    if not isinstance(annotation, dict) or not {"image_id", "category_id", "bbox"} <= set(
-        annotation
-    ):
-        return "broken annotation"
-    number = annotation.get("id")
-    if number is not None and (not _is_integer(number) or number in seen):
-        return "broken annotation"
-    if not _is_integer(annotation["image_id"]) or annotation["image_id"] not in image_ids:
-        return "unknown image id"
-    if not _is_integer(annotation["category_id"]) or annotation["category_id"] not in labels:
-        return "unknown category id"
-    box, area = annotation["bbox"], annotation.get("area")
-    if not isinstance(box, list) or len(box) != 4 or not all(map(_is_finite, box)):
-        return "broken box"
-    if min(box[2:]) < 0 or (area is not None and not (_is_finite(area) and area >= 0)):
-        return "broken box"
+def _fault(annotation, image_ids: set, labels: dict[int, int]) -> tuple[str, str] | None:
+    """The kind of finding, and what is broken in an annotation, if anything."""
+    if not isinstance(annotation, dict):
+        return "broken annotation", f"{_shown(annotation)}; expected an object"
+    if lacking := {"image_id", "category_id", "bbox"} - annotation.keys():
+        return "broken annotation", f"no {', '.join(sorted(lacking))}"
+    number, box, area = (annotation.get(key) for key in ("id", "bbox", "area"))
+    if number is not None and (fault := _number_fault(number)):
+        return "broken annotation", fault
+    if annotation.get("iscrowd", 0) not in (0, 1):
+        return "broken annotation", f"iscrowd {_shown(annotation['iscrowd'])}; expected 0 or 1"
+    for key, known in (("image_id", image_ids), ("category_id", labels)):
+        value = annotation[key]
+        if not _is_integer(value) or value not in known:
+            return f"unknown {key.replace('_', ' ')}", f"{key} {_shown(value)} (id {number})"
+    if not isinstance(box, list) or len(box) != 4 or not all(map(_is_number, box)):
+        return "broken box", f"bbox {_shown(box)} (id {number}); expected four numbers"
+    if min(box[2:]) < 0:
+        return "broken box", f"bbox {_shown(box)} (id {number}), with a negative side"
+    if area is not None and not (_is_number(area, _LARGEST**2) and area >= 0):
+        return "broken box", f"area {_shown(area)} (id {number})"
     return None
 
 
@@ -201,17 +288,8 @@ def _told(annotation) -> str | None:
     return fault if isinstance(fault, str) else None
 
 
-def _excerpt(annotation, kind: str) -> str:
-    """The fields of an annotation that matter for a finding."""
-    if not isinstance(annotation, dict):
-        return repr(annotation)
-    field = {
-        "unknown image id": "image_id",
-        "unknown category id": "category_id",
-        "broken box": "bbox",
-    }.get(kind)
-    if field == "bbox" and "area" in annotation:
-        return f"(id {annotation.get('id')}, bbox {annotation['bbox']}, area {annotation['area']})"
-    if field:
-        return f"(id {annotation.get('id')}, {field} {annotation[field]})"
-    return f"(id {annotation.get('id')}, fields {sorted(annotation)})"
+def _shown(value) -> str:
+    """A value for a message, shortened; a text is said to be one, for it may look like a number."""
+    shown = repr(value)
+    shown = shown if len(shown) <= _SHOWN else f"{shown[:_SHOWN]}..."
+    return f"{shown} (a text)" if isinstance(value, str) else shown

@@ -15,7 +15,6 @@ import os
 import pathlib
 import re
 import zipfile
-import zlib
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -150,13 +149,18 @@ def _own_place(folder: pathlib.Path, split: str) -> pathlib.Path | None:
 
 
 def list_files(image_dir: pathlib.Path) -> dict[str, File]:
-    """All files below a folder but hidden ones, by their name relative to it."""
-    files = {}
-    for parent, _, names in os.walk(image_dir):
+    """All files below a folder but hidden ones, by name relative to it; links are followed."""
+    files, entered = {}, set()
+    for parent, folders, names in os.walk(image_dir, followlinks=True):
+        real = os.path.realpath(parent)
+        if real in entered:  # a link to a folder above it
+            folders.clear()
+            continue
+        entered.add(real)
         for name in names:
-            if name.startswith("."):
-                continue
             path = os.path.join(parent, name)
+            if name.startswith(".") or not os.path.isfile(path):
+                continue
             stat = os.stat(path)
             relative = os.path.relpath(path, image_dir).replace(os.sep, "/")
             files[relative] = File(stat.st_size, stat.st_mtime_ns)
@@ -180,7 +184,9 @@ def _list_zip(path: pathlib.Path, split: str) -> tuple[dict[str, File], Callable
 def _open_zip(path: pathlib.Path) -> zipfile.ZipFile:
     try:
         return zipfile.ZipFile(path)
-    except zipfile.BadZipFile as error:
+    except OSError:
+        raise
+    except Exception as error:  # zipfile raises nearly everything on damaged files
         raise InputError(
             f"{path} is empty, cut off or no zip file ({error}); download it again"
         ) from error
@@ -189,5 +195,14 @@ def _open_zip(path: pathlib.Path) -> zipfile.ZipFile:
 def _read_member(archive: zipfile.ZipFile, member: str) -> bytes:
     try:
         return archive.read(member)
-    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+    except NotImplementedError as error:
+        raise InputError(
+            f"{member} in {archive.filename} is packed in a way that cannot be "
+            f"read here ({error}); unpack it, or pack it anew with Deflate"
+        ) from error
+    except RuntimeError as error:  # of a password
+        raise InputError(
+            f"{member} in {archive.filename} cannot be read ({error}); unpack it"
+        ) from error
+    except Exception as error:  # zipfile raises nearly everything on damaged files
         raise InputError(f"damaged in {archive.filename}: {error}") from error

@@ -1,10 +1,11 @@
 """Decides for every image of a split whether and how it is stored, and counts what it finds.
 
-EXIF: boxes refer to the pixels whose height and width stand in the JSON. If only the turned size
-fits, the image is turned (and encoded anew, quality 95); if the stored size fits, the orientation
-is ignored; with neither the image is broken. Bytes of all other images are stored as they are.
+EXIF: people see an image upright, and draw boxes on what they see. Its pixels are turned (and
+encoded anew, without loss), unless the JSON gives the stored size and that is another one: then the
+boxes refer to the pixels as they are stored. With neither size the image is broken. Bytes of all
+other images are stored as they are.
 
-    planned = plan_images(coco, images, found, original.files, labels, report)
+    planned = plan_images(coco, images, found, original.files, labels, report, original.where)
     records = read_planned(planned, original, labels, progress=True)
 """
 
@@ -38,6 +39,7 @@ def plan_images(
     files: dict[str, File],
     labels: dict[int, int],
     report: Report,
+    where: str,
 ) -> list[Planned]:
     """Decides on the images of a split.
 
@@ -48,20 +50,30 @@ def plan_images(
         files: all that is there.
         labels: class of each category id.
         report: counts all that is found.
+        where: the annotations are, for messages.
+
+    Raises:
+        InputError: no box is in pixels.
     """
-    grouped = annotations.by_image(coco, images, labels, report)
+    grouped, broken = annotations.by_image(coco, images, labels, report)
+    boxes_xywh = (entry["bbox"] for entries in grouped.values() for entry in entries)
+    annotations.require_pixels(boxes_xywh, where)
     planned = []
     for image in images:
         found = verified.get(image["file_name"])
-        turn = _settle_orientation(image, found, report)
+        pixels = _settle_pixels(image, found, report)
         entries = grouped.get(image["id"], [])
-        if turn is None:
+        lost = broken[image["id"]]
+        if pixels is not None and lost > len(entries):
+            report.add("image that lost most boxes", f"{image['file_name']} ({lost} broken)")
+            pixels = None
+        if pixels is None:
             for entry in entries:
                 report.add("annotation of a left-out image", f"id {entry['id']}")
             continue
-        height, width = found["height"], found["width"]
-        if turn:
-            height, width = width, height
+        for _ in range(lost):
+            report.add("object now background", image["file_name"])
+        turn, height, width = pixels
         boxes, rows = annotations.clip_boxes(entries, height, width, report)
         if not entries:
             report.add("image without boxes", image["file_name"])
@@ -72,11 +84,13 @@ def plan_images(
     report.images = len(planned)
     report.annotations = sum(len(p.annotations) for p in planned)
     report.targets = sum(len(p.rows) for p in planned)
+    if not any(not plan.annotations[row]["iscrowd"] for plan in planned for row in plan.rows):
+        report.add("no target", where)
     return planned
 
 
-def _settle_orientation(image: dict, found: dict | None, report: Report) -> bool | None:
-    """Whether to turn an image as EXIF asks for; None if it is broken."""
+def _settle_pixels(image: dict, found: dict | None, report: Report) -> tuple[bool, int, int] | None:
+    """Whether to turn an image as EXIF asks for, its height and width then; None if broken."""
     name = image["file_name"]
     if found is None:
         report.add("missing image", name)
@@ -84,19 +98,23 @@ def _settle_orientation(image: dict, found: dict | None, report: Report) -> bool
     if "problem" in found:
         report.add("unreadable image", f"{name} ({found['problem']})")
         return None
+    if found["frames"] > 1:
+        report.add("animation", f"{name} ({found['frames']} frames)")
+    orientation = found["orientation"]
     stored = (found["height"], found["width"])
+    upright = stored[::-1] if orientation >= 5 else stored
     stated = (image.get("height"), image.get("width"))
     if None in stated:
         report.add("image without size", name)
-        stated = stored
+        stated = upright
+    if stated == upright:
+        if orientation != 1:
+            report.add("EXIF applied", f"{name} (orientation {orientation})")
+        return orientation != 1, *upright
     if stated == stored:
-        if found["orientation"] != 1:
-            report.add("EXIF not applied", f"{name} (orientation {found['orientation']})")
-        return False
-    if stated == stored[::-1] and found["orientation"] >= 5:
-        report.add("EXIF applied", f"{name} (orientation {found['orientation']})")
-        return True
-    report.add("size differs", f"{name} (JSON {stated}, image {stored})")
+        report.add("EXIF not applied", f"{name} (orientation {orientation})")
+        return False, *stored
+    report.add("size differs", f"{name} (JSON {stated}, image {upright})")
     return None
 
 

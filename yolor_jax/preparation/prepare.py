@@ -2,10 +2,10 @@
 
 Every image of a split (`coco_files.Original`) is read and decoded, every annotation checked
 (`annotations.py`, `report.py`); what is broken stops preparation with a list, or is left out and
-counted with `skip_broken`. A fingerprint of the annotations (their content) and the images (names
-and sizes) tells whether what is prepared is still the same. After a kill, what was verified is not
-verified again, splits that were written are kept, and half a split is written anew: the files are
-those of a preparation that was never killed.
+counted with `skip_broken`. A fingerprint of the annotations (their content) and the images (names,
+sizes, times of change, and the bytes of a sample) tells whether what is prepared is still the same.
+After a kill, what was verified is not verified again, splits that were written are kept, and half a
+split is written anew: the files are those of a preparation that was never killed.
 
     report = prepare("coco", "val2017", "prepared")  # one split, on first use
     print(report.table(), report.directory)
@@ -31,9 +31,10 @@ from yolor_jax.preparation.coco_files import Original
 from yolor_jax.preparation.plan import plan_images, read_planned
 from yolor_jax.preparation.report import Report
 
-VERSION = 2
+VERSION = 3
 """To be raised whenever prepared directories change."""
 
+_SAMPLE = 512  # images of which a fingerprint takes all bytes
 _HEX = "[0-9a-f]" * 12  # of a fingerprint, in patterns
 _logger = logging.getLogger(__name__)
 
@@ -198,7 +199,7 @@ def _prepare(
     names = {image["file_name"] for image in images}
     verified = check_images(original, names, log, progress)
     labels = {category["id"]: label for label, category in enumerate(categories)}
-    planned = plan_images(coco, images, verified, original.files, labels, report)
+    planned = plan_images(coco, images, verified, original.files, labels, report, original.where)
     _stop_if_broken(report, original.where, skip_broken)
     if not planned:
         raise InputError(f"{original.where} leaves no image for the split {original.split!r}")
@@ -216,11 +217,24 @@ def _prepare(
 
 
 def _fingerprint(original: Original) -> str:
-    """Twelve digits that change with the annotations, and with names or sizes of the images."""
+    """Twelve digits that change with the annotations and the images.
+
+    Of every image the name, the size and the time of change count, and of a sample all bytes:
+    programs that copy or make files can leave a time as it was.
+    """
     digest = hashlib.sha256(original.annotations())
-    listing = sorted((name, file.size) for name, file in original.files.items())
+    listing = sorted((name, *file) for name, file in original.files.items())
     digest.update(json.dumps([VERSION, listing]).encode())
+    for name, *_ in listing[:: -(-len(listing) // _SAMPLE) or 1]:
+        digest.update(_bytes_or_problem(original, name))
     return digest.hexdigest()[:12]
+
+
+def _bytes_or_problem(original: Original, name: str) -> bytes:
+    try:
+        return original.read(name)
+    except ValueError as error:  # it is named when the image is verified
+        return str(error).encode()
 
 
 def _stop_if_broken(report: Report, where: str, skip_broken: bool) -> None:

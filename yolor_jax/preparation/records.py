@@ -129,6 +129,7 @@ def write(
                 f"{directory} could not be written; make room, then give the same command again "
                 f"({error})"
             ) from error
+    _compare(partial, categories, splits)
     for file_name, text in (extra_files or {}).items():
         (partial / file_name).write_text(text)
     os.rename(partial, directory)
@@ -169,6 +170,22 @@ def _write_split(writer, directory, split, categories, records) -> None:
     np.savez(targets_path(directory, split), **targets._asdict())
     ground_truth = {"images": images, "annotations": annotations, "categories": categories}
     ground_truth_path(directory, split).write_text(json.dumps(ground_truth))
+
+
+def _compare(directory: pathlib.Path, categories: list[dict], splits: Iterable[str]) -> None:
+    """Reads again what TFDS wrote; raises an InputError if names or counts did not survive."""
+    info = tfds.builder_from_directory(directory).info
+    names = [category["name"] for category in categories]
+    if info.features["objects"]["label"].names != names:
+        raise InputError(
+            f"the class names {names} do not survive in the text file in which TFDS keeps them; "
+            "give them other ones"
+        )
+    for split in splits:
+        with np.load(targets_path(directory, split)) as targets:
+            images = len(targets["image_ids"])
+        if info.splits[split].num_examples != images:
+            raise OSError(f"{directory} holds {info.splits[split].num_examples} of {images} images")
 
 
 def _to_features(record: Record) -> dict:

@@ -16,12 +16,13 @@ import pathlib
 from yolor_jax.errors import InputError
 
 BROKEN = {
-    "broken image entry": "lacks file_name or an integer id",
+    "broken image entry": "lacks file_name or an integer id of 64 bits",
     "duplicate image id": "the second one counts as broken",
+    "duplicate file name": "the second entry of a file counts as broken",
     "missing image": "named in the JSON, not in the folder",
     "unreadable image": "truncated, damaged, or no image",
     "size differs": "height and width in the JSON are not those of the image, turned or not",
-    "broken annotation": "lacks a field, or its id is no integer or used twice",
+    "broken annotation": "lacks a field, or a field is of another type or out of range",
     "unknown image id": "of an annotation; no such image in the JSON",
     "unknown category id": "of an annotation; no such category in the JSON",
     "broken box": "not four finite numbers, a negative width or height, or no sound area",
@@ -30,8 +31,9 @@ BROKEN = {
 
 NOTED = {
     "image without size": "height and width taken from the image",
-    "EXIF applied": "the JSON gives the turned size: pixels turned, encoded anew (quality 95)",
+    "EXIF applied": "pixels turned upright, as people see them, and encoded anew as PNG",
     "EXIF not applied": "the JSON gives the stored size: boxes refer to the stored pixels",
+    "animation": "of several frames or pages the first one taken",
     "image without boxes": "kept",
     "image without label file": "kept, as an image without objects",
     "label file without image": "not used",
@@ -45,9 +47,13 @@ NOTED = {
     "box clipped": "it reached out of the image; evaluation uses the original",
     "box outside": "entirely outside the image: no target for training; evaluation uses it",
     "box without area": "thinner than 0.01 pixel: no target for training; evaluation uses it",
-    "annotation without id": "numbered after the largest id",
+    "annotation without id": "given a free one",
+    "annotation id used twice": "the second one given a free id",
     "annotation without area": "the area of its box taken",
     "annotation of a left-out image": "left out with it",
+    "no target": "nothing in the split to learn from, or to find",
+    "object now background": "its annotation is broken, and its image stays with most of its boxes",
+    "image that lost most boxes": "more than half of its annotations are broken: left out",
 }
 """Findings that do not stop it, with what is done."""
 
@@ -115,5 +121,19 @@ class Report:
 
     @classmethod
     def load(cls, directory: pathlib.Path, split: str) -> "Report":
-        """Reads the report that lies in a prepared directory."""
-        return cls(directory=directory, **json.loads(cls.path(directory, split).read_text()))
+        """Reads the report that lies in a prepared directory.
+
+        Raises:
+            InputError: it is damaged.
+        """
+        path = cls.path(directory, split)
+        try:
+            report = cls(directory=directory, **json.loads(path.read_bytes()))
+            known = {*BROKEN, *NOTED} >= report.counts.keys() == report.examples.keys()
+            numbers = [report.images, report.annotations, report.targets, *report.counts.values()]
+            sound = known and all(type(number) is int for number in numbers)
+        except (ValueError, TypeError, AttributeError, RecursionError) as error:
+            raise InputError(f"{path} is damaged ({error}); prepare the data set again") from error
+        if not sound:
+            raise InputError(f"{path} is damaged; prepare the data set again")
+        return report

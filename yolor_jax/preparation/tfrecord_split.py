@@ -109,7 +109,7 @@ def _to_coco(row: dict, name: str, category_ids: tuple[int, ...]) -> tuple[dict,
     """
     image = {"id": int(row["image/id"]), "file_name": name}
     try:
-        height, width, _ = read_header(row["image"])
+        height, width = read_header(row["image"])[:2]
     except ValueError:
         return image, []
     objects, annotations = row["objects"], []

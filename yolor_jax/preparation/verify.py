@@ -12,6 +12,7 @@ import numpy as np
 
 from yolor_jax.data.encoded import check
 from yolor_jax.data.sources import Source
+from yolor_jax.errors import InputError
 from yolor_jax.preparation.report import Report
 from yolor_jax.progress import progress as progress_bar
 
@@ -48,6 +49,10 @@ def verify(source: Source, *, progress: bool = True) -> Verified:
             else:
                 images, targets = images + 1, targets + found
             bar.update()
+    try:
+        source.ground_truth()
+    except InputError as error:
+        faults.append(str(error))
     if Report.path(source.directory, source.split).exists():
         report = Report.load(source.directory, source.split)
         if (images, targets) != (report.images, report.targets):
@@ -62,7 +67,7 @@ def _check(source: Source, index: int) -> int | str:
     """Number of boxes of an image, or what is wrong with it."""
     try:
         example = source[index]
-        height, width, _ = check(example.jpeg)
+        height, width = check(example.jpeg)[:2]
     except ValueError as error:
         return f"image {index}: {error}"
     left, top, right, bottom = example.boxes_xyxy.T

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from yolor_jax.data.objects import network_sizes, some_objects
+from yolor_jax.data.objects import MOST_IMAGES, network_sizes, some_objects
 from yolor_jax.detection.anchors import MIN_SIZE, find_anchors, measure
 from yolor_jax.models.anchors import all_sizes, by_level
 from yolor_jax.models.spec import ModelSpec
@@ -20,7 +20,6 @@ from yolor_jax.runs.recipe import Recipe
 from yolor_jax.runs.sources import Split
 
 GOOD_RECALL = 0.98
-MOST_IMAGES = 1000  # that are read where no file has the boxes of all
 MOST_BOXES = 5000  # that anchors are looked for with
 
 

@@ -22,7 +22,7 @@ from yolor_jax.errors import MENDABLE, InputError, sentence
 from yolor_jax.models.detector import Detector, variable_shapes
 from yolor_jax.runs import anchors, preflight, programs
 from yolor_jax.runs.recipe import Recipe
-from yolor_jax.runs.sources import Sources, open_sources
+from yolor_jax.runs.sources import Sources, open_sources, warnings
 from yolor_jax.training import mesh as meshes
 from yolor_jax.training.optim import RunLength
 from yolor_jax.training.programs.compile_log import CompileLog
@@ -129,6 +129,7 @@ def data(recipe: Recipe, sources: Sources) -> Check:
     absent = len(sources.class_names) - len(np.unique(objects.labels))
     if absent:
         doubts.append(f"{absent} classes have no object")
+    doubts += [said.removeprefix("warning: ") for said in warnings(sources)]
     if misfit := anchors.warning(recipe, sources.train):
         doubts.append(misfit.removeprefix("warning: "))
     return Check("warn" if doubts else "ok", "data", ". ".join([sentence, *doubts]))

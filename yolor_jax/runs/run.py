@@ -16,7 +16,7 @@ from yolor_jax.errors import InputError
 from yolor_jax.models.detector import Detector, variable_shapes
 from yolor_jax.runs import anchors, preflight, programs
 from yolor_jax.runs.recipe import Recipe
-from yolor_jax.runs.sources import Sources
+from yolor_jax.runs.sources import Sources, warnings
 from yolor_jax.training import freeze
 from yolor_jax.training import mesh as meshes
 from yolor_jax.training.optim import RunLength
@@ -35,7 +35,7 @@ class Run:
         length: its steps.
         workdir: its folder, which may not be there yet.
         group: its processes, connected.
-        notes: sentences for the user, on anchors.
+        notes: sentences for the user, on anchors and data.
     """
 
     recipe: Recipe
@@ -82,7 +82,8 @@ def open_run(
     length = recipe.length(len(sources.train))
     programs.require_batch(recipe, mesh)
     preflight.require_shared(workdir, group)
-    notes = tuple(filter(None, [found, anchors.warning(recipe, sources.train)]))
+    doubts = [*warnings(sources), anchors.warning(recipe, sources.train)]
+    notes = tuple(filter(None, [found, *doubts]))
     return Run(recipe, sources, module, mesh, length, workdir, group, notes)
 
 

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Sequence
 
 from yolor_jax.data.image_weights import WeightedOrder, image_weights
-from yolor_jax.data.objects import all_objects
+from yolor_jax.data.objects import MOST_IMAGES, all_objects, some_objects
 from yolor_jax.data.sources import Source
 from yolor_jax.data.subset import Subset, first_images
 from yolor_jax.errors import InputError
@@ -71,3 +71,14 @@ def example_order(recipe: Recipe, source: Split) -> Sequence[int] | None:
         return None
     weights = image_weights(all_objects(source), len(source.class_names))
     return WeightedOrder(weights, recipe.seed)
+
+
+def warnings(sources: Sources) -> list[str]:
+    """A sentence for each split in which there is nothing to learn or to find."""
+    purposes = (sources.train, "learn from"), (sources.evaluation, "find")
+    return [
+        f"warning: no image of the split {split.split!r} has an object to {purpose} (crowd regions "
+        "do not count); look at its annotations"
+        for split, purpose in purposes
+        if not len(some_objects(split, MOST_IMAGES, seed=0).labels)
+    ]

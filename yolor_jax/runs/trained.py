@@ -7,9 +7,9 @@ module, variables = trained.module, trained.variables   # for jax.jit, jax.grad 
 """
 
 import dataclasses
+import errno
 import functools
 import os
-import pathlib
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -23,9 +23,11 @@ from yolor_jax.models.anchors import with_anchors
 from yolor_jax.models.detector import Detector, build, find_spec
 from yolor_jax.models.fold import fold
 from yolor_jax.models.spec import ModelSpec, with_implicit, with_tasks
+from yolor_jax.paths import user_path
 from yolor_jax.runs.found import Found, as_images
 from yolor_jax.training.checkpoints import folder as folders
 from yolor_jax.training.checkpoints import loading
+from yolor_jax.trees import require_finite
 from yolor_jax.weights import store
 
 _lock = threading.Lock()
@@ -169,24 +171,29 @@ class ObjectFinder:
             yield Found(boxes_xyxy, scores, labels, self._class_names, self._category_ids)
 
 
-def load(path: str | os.PathLike, step: int | None = None) -> Trained:
+def load(path: str | os.PathLike, step: int | str | None = None) -> Trained:
     """Opens a run, one of its checkpoints, or a file that `weights.store` wrote.
 
     Args:
         path: a workdir, the folder of a step in it, or a .safetensors file.
-        step: of a run's checkpoint; the latest if None.
+        step: of a run's checkpoint, a number, "best" (by AP) or "latest"; the latest if None.
 
     Raises:
-        InputError: the file is damaged or of another kind.
+        InputError: the file is damaged or of another kind, or a weight is not finite.
         OSError: there is no checkpoint there, or it cannot be read.
     """
-    path = pathlib.Path(path).expanduser()
+    path = user_path(path)
+    if not path.exists():
+        raise FileNotFoundError(errno.ENOENT, "no such file or folder", str(path))
     if path.is_file():
+        if step is not None:
+            raise InputError(f"{path} is a file of weights, in which there is no step {step}")
         variables, meta = store.load_variables(path)
     else:
         if step is None and path.parent.name == folders.FOLDER and path.name.isdecimal():
             path, step = path.parent.parent, int(path.name)
         variables, meta = loading.load_variables(path, step)
+    require_finite(variables, str(path))
     spec = with_tasks(find_spec(meta["model"]), meta.get("tasks", ()))
     spec = with_anchors(with_implicit(spec, meta["implicit"]), meta.get("anchors"))
     return Trained(spec, variables, meta)

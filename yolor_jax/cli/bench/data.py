@@ -19,6 +19,7 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from yolor_jax.cli.arguments import local_path
 from yolor_jax.cli.output import add_json_argument, figures_writer
 from yolor_jax.errors import InputError
 
@@ -57,7 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument("--split", help="of the data (train2017; train of shapes)")
     parser.add_argument(
-        "--prepared", metavar="FOLDER", type=pathlib.Path, default=pathlib.Path("data/prepared"),
+        "--prepared", metavar="FOLDER", type=local_path, default=pathlib.Path("data/prepared"),
         help="where folders are prepared (%(default)s)",
     )  # fmt: skip
     parser.add_argument("--image-size", type=int, default=640, help="pixels (%(default)s)")

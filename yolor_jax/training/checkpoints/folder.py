@@ -30,7 +30,9 @@ KEPT = 2
 UNREADABLE = (OSError, ValueError, LookupError, TypeError, AttributeError)
 """What Orbax, TensorStore and JSON raise of files that are not as they were written. A device or a
 host that runs out of memory raises others, and its checkpoint is not damaged."""
-BEST = "AP"
+BEST, LATEST = "best", "latest"
+"""What may stand for the step of a checkpoint."""
+SCORE = "AP"
 """The score by which a checkpoint is the best."""
 
 
@@ -58,8 +60,12 @@ def steps(folder: epath.Path) -> list[int]:
     return sorted(ocp.utils.checkpoint_steps(folder)) if folder.is_dir() else []
 
 
-def choose_step(folder: epath.Path, step: int | None) -> int:
-    """The step itself if there is such a checkpoint, the latest if None.
+def choose_step(folder: epath.Path, step: int | str | None) -> int:
+    """The step of a checkpoint that is there.
+
+    Args:
+        folder: of the checkpoints.
+        step: a number, ``"best"`` by its score, or ``"latest"`` (also if None).
 
     Raises:
         FileNotFoundError: there is none.
@@ -70,9 +76,18 @@ def choose_step(folder: epath.Path, step: int | None) -> int:
             f"no checkpoint in {folder}: expected the workdir of a training run that has saved "
             "one, or the folder checkpoints in it."
         )
-    if step is not None and step not in found:
+    if step is None or step == LATEST:
+        return found[-1]
+    if step == BEST:
+        best = best_step(found, {one: read_scores(folder, one) for one in found})
+        if best is None:
+            raise FileNotFoundError(
+                f"no checkpoint in {folder} was evaluated, and none is the best: there are {found}."
+            )
+        return best
+    if step not in found:
         raise FileNotFoundError(f"no checkpoint of step {step} in {folder}: there are {found}.")
-    return found[-1] if step is None else step
+    return step
 
 
 def require_whole(folder: epath.Path, step: int) -> None:
@@ -176,9 +191,13 @@ def kept_steps(steps: Sequence[int], scores: dict[int, dict[str, float] | None])
     kept_steps([100, 200, 300, 400], {100: {"AP": 0.4}, 200: {"AP": 0.3}}) is {100, 300, 400}; of
     equally good ones it is the latest.
     """
-    evaluated = [step for step in steps if BEST in (scores.get(step) or {})]
-    best = max(evaluated, key=lambda step: (scores[step][BEST], step), default=None)
-    return {*sorted(steps)[-KEPT:]} | ({best} - {None})
+    return {*sorted(steps)[-KEPT:]} | ({best_step(steps, scores)} - {None})
+
+
+def best_step(steps: Sequence[int], scores: dict[int, dict[str, float] | None]) -> int | None:
+    """The best of those that were evaluated, of equally good ones the latest; None without any."""
+    evaluated = [step for step in steps if SCORE in (scores.get(step) or {})]
+    return max(evaluated, key=lambda step: (scores[step][SCORE], step), default=None)
 
 
 def _damage(folder: epath.Path) -> str | None:

@@ -18,13 +18,13 @@ from yolor_jax.training.checkpoints.folder import DamagedError
 
 
 def load_variables(
-    directory: str | os.PathLike, step: int | None = None
+    directory: str | os.PathLike, step: int | str | None = None
 ) -> tuple[dict[str, PyTree], dict]:
     """The moving average of a checkpoint, as NumPy arrays, without building its model.
 
     Args:
         directory: a workdir, or the folder ``checkpoints`` in it.
-        step: which checkpoint; the latest if None.
+        step: which checkpoint, a number, "best" or "latest"; the latest if None.
 
     Returns:
         ``{'params': ..., 'batch_stats': ...}`` for ``module.apply``, and the run's ``meta``.
@@ -37,14 +37,14 @@ def load_variables(
 
 
 def load_trained(
-    directory: str | os.PathLike, step: int | None = None
+    directory: str | os.PathLike, step: int | str | None = None
 ) -> tuple[dict[str, PyTree], dict]:
     """The variables that training goes on with; all else as `load_variables`."""
     return _load(directory, step, prefix="")
 
 
 def _load(
-    directory: str | os.PathLike, step: int | None, *, prefix: str
+    directory: str | os.PathLike, step: int | str | None, *, prefix: str
 ) -> tuple[dict[str, PyTree], dict]:
     folder = folders.absolute(directory)
     folder = folder / folders.FOLDER if (folder / folders.FOLDER).is_dir() else folder
@@ -53,7 +53,9 @@ def _load(
         return _variables(folder, step, prefix), folders.read_json(folder, step, "config")
     except DamagedError as error:
         others = [other for other in folders.steps(folder) if other != step]
-        advice = f"choose another with --step: there are {others}" if others else "no other is here"
+        advice = "no other is here"
+        if others:
+            advice = f"choose another with --step N: there are {others}"
         raise OSError(f"{error}; {advice}.") from error
 
 

@@ -1,0 +1,49 @@
+"""Types of arguments that several commands take: paths, and which checkpoint of a run.
+
+parser.add_argument("--output", type=local_path)
+add_step_argument(parser)  # load(args.checkpoint, args.step)
+"""
+
+import argparse
+import pathlib
+from typing import TYPE_CHECKING
+
+from yolor_jax import paths
+from yolor_jax.errors import InputError
+
+if TYPE_CHECKING:
+    from yolor_jax.paths import Path
+
+
+def any_path(text: str) -> "Path":
+    """A path on a disk or in a bucket; see `paths.user_path`."""
+    try:
+        return paths.user_path(text)
+    except InputError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def local_path(text: str) -> pathlib.Path:
+    """A path on a disk; see `paths.local_path`."""
+    try:
+        return paths.local_path(text)
+    except InputError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def add_step_argument(parser: argparse.ArgumentParser) -> None:
+    """Declares ``--step``, as `yolor_jax.load` takes it."""
+    parser.add_argument(
+        "--step",
+        type=_step,
+        metavar="N",
+        help="checkpoint of the run: its step, best (by AP) or latest (latest)",
+    )
+
+
+def _step(text: str) -> int | str:
+    if text in ("best", "latest"):
+        return text
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"got {text}, expected a step, best or latest")
+    return int(text)
