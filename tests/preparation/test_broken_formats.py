@@ -7,6 +7,7 @@ import pytest
 
 from tests.support.coco_folder import CATEGORIES, box_entry, image_entry, jpeg, with_orientation
 from tests.support.formats import write_text
+from yolor_jax.data.encoded import decode, read_header
 from yolor_jax.data.sources import open_source
 from yolor_jax.errors import InputError
 from yolor_jax.preparation import formats
@@ -115,8 +116,9 @@ def test_labels_that_are_no_text(tmp_path):
     folder = yolo(tmp_path / "pets")
     (folder / "labels" / "train" / "b.txt").write_bytes(b"\xff\xfe0 0.5")
     report = report_of(folder, tmp_path)
-    assert report.counts["broken annotation"] == 1
+    assert report.counts["broken annotation"] == report.broken == 1
     assert "labels/train/b.txt" in report.examples["broken annotation"][0]
+    assert report.images == 2  # what is in b.jpg is unknown: it does not become background
 
 
 def test_images_of_yolo_that_cannot_be_read(tmp_path):
@@ -131,11 +133,16 @@ def test_images_of_yolo_that_cannot_be_read(tmp_path):
     assert report.examples["missing image"] == ["images/train/gone.jpg"] and report.images == 1
 
 
-def test_parts_are_of_the_upright_image(tmp_path):
+@pytest.mark.parametrize(("orientation", "box"), [(3, [0, 0, 32, 48]), (6, [0, 0, 24, 64])])
+def test_parts_are_of_the_upright_image(tmp_path, orientation, box):
     folder = yolo(tmp_path / "pets", "0 0.25 0.5 0.5 1\n")
-    image = folder / "images" / "train" / "b.jpg"
-    image.write_bytes(with_orientation(image.read_bytes(), 6))  # 48 wide and 64 high, as people see
-    assert boxes(report_of(folder, tmp_path))[1] == [[0, 0, 24, 64]]
+    image = folder / "images" / "train" / "b.jpg"  # 64 wide and 48 high, as it is stored
+    image.write_bytes(with_orientation(image.read_bytes(), orientation))
+    report = report_of(folder, tmp_path)
+    assert boxes(report)[1] == [box] and report.counts["EXIF applied"] == 1
+    (stored,) = [open_source(report.directory, "train")[1].jpeg]
+    assert read_header(stored).orientation == 1
+    assert decode(stored).shape[:2] == (box[3], 2 * box[2])
 
 
 @pytest.mark.parametrize(
@@ -144,7 +151,7 @@ def test_parts_are_of_the_upright_image(tmp_path):
         ("names: [cat\ntrain: images/train", "is no YAML"),
         ("names: [cat, dog]\nnames: [dog, cat]\ntrain: images/train", "'names' stands twice"),
         ("names: {0: cat, 0: dog}\ntrain: images/train", "'0' stands twice"),
-        ("[" * 5000, "is no YAML"),
+        ("- " * 5000, "is no YAML"),
         ("\0", "is no YAML"),
         ("- cat\n- dog\n", "holds no settings"),
         ("train: images/train", "expected names"),
