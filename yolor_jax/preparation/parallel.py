@@ -7,6 +7,8 @@ Results come as they are done. A worker that is lost costs what it was at: that 
 """
 
 import os
+import re
+import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor, as_completed
@@ -17,6 +19,7 @@ from typing import Any, NamedTuple
 from yolor_jax.errors import InputError
 
 _ATTEMPTS = 3  # at a task whose worker ends
+_SECONDS_TO_CONNECT = 10
 
 
 class Workers(NamedTuple):
@@ -95,12 +98,14 @@ def _on_ray(function: Callable, tasks: Sequence[tuple], address: str) -> Iterato
     except ImportError as error:
         raise InputError("--ray needs Ray: pip install 'yolor-jax[ray]'") from error
     try:
+        if found := re.search(r"([^/]+):(\d+)$", address):  # Ray itself would try for minutes
+            socket.create_connection((found[1], int(found[2])), _SECONDS_TO_CONNECT).close()
         ray.init(
             address=None if address == "local" else address,
             include_dashboard=False if address == "local" else None,
             log_to_driver=False,
         )
-    except (ConnectionError, ValueError) as error:
+    except (OSError, ValueError, OverflowError) as error:
         raise InputError(f"no Ray cluster at {address}: {error}") from error
     try:
         waiting = [ray.remote(function).remote(*task) for task in tasks]
