@@ -17,8 +17,9 @@ PICTURE = pathlib.Path(__file__).with_name("floors.svg")
 
 # From the ground up. A room imports from rooms on lower floors only, never from its neighbours.
 FLOORS = (
-    ("ground", ("errors",)),
-    ("tools", ("boxes", "paths", "progress", "table", "trees", "whole_file")),
+    ("ground", ("bucket", "errors")),
+    ("places", ("paths",)),
+    ("tools", ("boxes", "progress", "table", "trees", "whole_file")),
     ("mathematics", ("nn", "detection", "tasks", "data")),
     ("models", ("models", "augment", "preparation")),
     ("use", ("weights", "inference", "pictures")),

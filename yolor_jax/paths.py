@@ -1,5 +1,7 @@
 """What somebody typed, as a path: one rule for every flag, setting and argument.
 
+A `Path` is local or in a bucket; both have the methods of pathlib that read and write.
+
 user_path("~/runs/first")  # /home/me/runs/first, as behind "--workdir=", where no shell does it
 user_path("file:///data/coco")
 user_path("gs://bucket/runs/first")  # an epath.Path, by the extra gcs
@@ -20,10 +22,11 @@ if TYPE_CHECKING:
     from etils import epath
 
     Path = pathlib.Path | epath.Path
-    """A local path, or one in a bucket; both have the methods of pathlib that read and write."""
+else:
+    Path = pathlib.PurePath  # of which both are; etils is imported where a bucket is meant
 
 
-def user_path(text: "str | os.PathLike") -> "Path":
+def user_path(text: str | os.PathLike) -> Path:
     """The path that a text means.
 
     Args:
@@ -51,12 +54,16 @@ def user_path(text: "str | os.PathLike") -> "Path":
         raise InputError(f"got {text}; expected gs://BUCKET/PATH")
     if importlib.util.find_spec("gcsfs") is None:
         raise InputError(f"{text} is in a bucket; pip install 'yolor-jax[gcs]' to use it")
+    import fsspec
     from etils import epath
 
+    # gcsfs remembers what it has listed, and so does not see what TensorStore writes, or another
+    # process.
+    fsspec.config.conf.setdefault("gcs", {})["use_listings_cache"] = False
     return epath.Path(text)
 
 
-def local_path(text: "str | os.PathLike") -> pathlib.Path:
+def local_path(text: str | os.PathLike) -> pathlib.Path:
     """As `user_path`, for what can only be on a disk.
 
     Raises:
@@ -68,12 +75,12 @@ def local_path(text: "str | os.PathLike") -> pathlib.Path:
     return path
 
 
-def is_local(path: "Path") -> bool:
+def is_local(path: Path) -> bool:
     """Whether a path is on a disk rather than in a bucket."""
-    return isinstance(path, pathlib.Path)
+    return "://" not in os.fspath(path)  # etils' paths, as Orbax takes them, may be local too
 
 
-def _expand(path: pathlib.Path) -> pathlib.Path:
+def _expand(path: Path) -> Path:
     if not isinstance(path, pathlib.Path):  # in a bucket
         return path
     try:

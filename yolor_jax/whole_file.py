@@ -3,12 +3,16 @@
 import contextlib
 import os
 import pathlib
+import tempfile
 from collections.abc import Iterator
+
+from yolor_jax import bucket
+from yolor_jax.paths import Path, is_local, user_path
 
 
 @contextlib.contextmanager
 def whole_file(path: str | os.PathLike) -> Iterator[pathlib.Path]:
-    """Gives a file in the same folder to write to, which becomes ``path`` at the end.
+    """Gives a local file to write to, which becomes ``path`` at the end.
 
     with whole_file("weights.safetensors") as temporary:
         safetensors.numpy.save_file(tensors, temporary)
@@ -16,15 +20,21 @@ def whole_file(path: str | os.PathLike) -> Iterator[pathlib.Path]:
     An error leaves what was there before. The file gets the mode of a new one, whoever wrote it.
 
     Args:
-        path: of a local file; its folder must exist.
+        path: of a file, local or in a bucket; its local folder must exist.
 
     Yields:
-        A hidden file with the ending of ``path``.
+        A file with the ending of ``path``; of a local path, a hidden one in the same folder.
 
     Raises:
         OSError: the file cannot be written; it names ``path``.
     """
-    path = pathlib.Path(path)
+    path = user_path(path)
+    with _beside(pathlib.Path(path)) if is_local(path) else _to_bucket(path) as temporary:
+        yield temporary
+
+
+@contextlib.contextmanager
+def _beside(path: pathlib.Path) -> Iterator[pathlib.Path]:
     # In the same folder, because a rename is one operation within a file system only; of the same
     # ending, because what writes pictures and arrays takes the format from it.
     temporary = path.with_name(f".{path.stem}-{os.getpid()}{path.suffix}")
@@ -40,3 +50,12 @@ def whole_file(path: str | os.PathLike) -> Iterator[pathlib.Path]:
         raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _to_bucket(path: Path) -> Iterator[pathlib.Path]:
+    with tempfile.TemporaryDirectory() as folder:
+        temporary = pathlib.Path(folder, path.name)
+        temporary.touch()
+        yield temporary
+        bucket.put(temporary, path)

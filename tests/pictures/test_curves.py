@@ -70,7 +70,7 @@ def test_curves_are_of_all_rows_and_drawn_after_an_evaluation(tmp_path):
     rows, picture = tmp_path / "metrics.jsonl", tmp_path / "curves.png"
     for part in ((1, 5), (5, 9)):
         with JsonLines(rows, keep_until=part[0]) as writer:
-            both = [writer, Curves(rows, picture)]
+            both = [writer, Curves(writer, picture)]
             for step in range(*part):
                 for one in both:
                     one.write(step, {"loss/box": 1.0 / step, "learning_rate": 0.1, "momentum": 0.9})

@@ -22,6 +22,7 @@ from yolor_jax.augment.config import AugmentConfig
 from yolor_jax.data.pipeline import Reading, train_batches
 from yolor_jax.detection.losses import LossConfig
 from yolor_jax.models import detector
+from yolor_jax.paths import Path, user_path
 from yolor_jax.preparation.dataset import open_dataset
 from yolor_jax.training import loop, metrics, optim, state, step
 from yolor_jax.training import mesh as meshes
@@ -71,6 +72,9 @@ class Announced:
         print(step, flush=True)
         kill("row", step)
 
+    def flush(self):
+        pass
+
 
 def evaluate(now: state.TrainState) -> dict[str, float]:
     """A number that follows from the moving average, to the bit."""
@@ -80,7 +84,7 @@ def evaluate(now: state.TrainState) -> dict[str, float]:
     return {"AP": float(total % 1.0)}
 
 
-def main(folder: pathlib.Path, workdir: pathlib.Path) -> None:
+def main(folder: pathlib.Path, workdir: Path) -> None:
     source = open_dataset(
         "shapes", "train", folder, shapes_sizes={"train": 24, "validation": 4}, progress=False
     )
@@ -123,4 +127,4 @@ def main(folder: pathlib.Path, workdir: pathlib.Path) -> None:
 if __name__ == "__main__":
     if sys.argv[3:4] == ["operation"]:
         die_at_operation(pathlib.Path(sys.argv[2], "checkpoints"), int(sys.argv[4]))
-    main(pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2]))
+    main(pathlib.Path(sys.argv[1]), user_path(sys.argv[2]))

@@ -17,12 +17,13 @@ import sys
 from typing import TYPE_CHECKING
 
 from yolor_jax.cli import launch
-from yolor_jax.cli.arguments import any_path, local_path
+from yolor_jax.cli.arguments import any_path
 from yolor_jax.cli.output import add_json_argument, figures_writer
 from yolor_jax.cli.recipes import add_recipe_option, read_recipe
 from yolor_jax.errors import MENDABLE, InputError
 
 if TYPE_CHECKING:
+    from yolor_jax.paths import Path
     from yolor_jax.runs.recipe import Recipe
 
 COCO_CLASSES = 80
@@ -47,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"with --topology, where the data are not here (those of the data, or {COCO_CLASSES})",
     )
     parser.add_argument(
-        "--replay", type=local_path, metavar="FILE", help="the bad batch of a run that stopped"
+        "--replay", type=any_path, metavar="FILE", help="the bad batch of a run that stopped"
     )
     add_json_argument(parser)
 
@@ -74,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
     return code
 
 
-def _replay(file: pathlib.Path) -> int:
+def _replay(file: "Path") -> int:
     """Looks at a bad batch once more, and draws it beside its file."""
     from yolor_jax.runs.replay import describe, draw, replay
 

@@ -20,6 +20,7 @@ import pathlib
 import shlex
 from typing import TYPE_CHECKING
 
+from yolor_jax.cli.arguments import local_path
 from yolor_jax.errors import InputError
 from yolor_jax.table import text_table
 
@@ -32,9 +33,9 @@ _FAULTS_SHOWN = 10
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the arguments of ``yolor prepare``."""
-    parser.add_argument("source", metavar="SRC", type=pathlib.Path, help="the data set")
+    parser.add_argument("source", metavar="SRC", type=local_path, help="the data set")
     parser.add_argument(
-        "target", metavar="DST", type=pathlib.Path, nargs="?",
+        "target", metavar="DST", type=local_path, nargs="?",
         help="folder to make (data/prepared/NAME, by the name of SRC)",
     )  # fmt: skip
     parser.add_argument("--splits", nargs="+", metavar="SPLIT", help="only these (all)")
@@ -75,12 +76,10 @@ def run(args: argparse.Namespace) -> int:
 
     if str(args.source) == "shapes":
         raise InputError("the built-in shapes are drawn on first use; nothing to prepare")
-    name, originals = _open(args.source.expanduser().resolve(), args.splits)
+    name, originals = _open(args.source.resolve(), args.splits)
     target = args.target or pathlib.Path("data/prepared") / name
     workers = Workers(args.workers, args.ray)
-    reports = prepare_splits(
-        originals, target.expanduser(), skip_broken=args.skip_broken, workers=workers
-    )
+    reports = prepare_splits(originals, target, skip_broken=args.skip_broken, workers=workers)
     print(_table(reports))
     print(f"{target} is ready. Next:\n  {_next(target, list(reports))}")
     return 0

@@ -10,7 +10,7 @@ Example:
 """
 
 import math
-import pathlib
+import os
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -19,6 +19,7 @@ import numpy as np
 from jaxtyping import Float, Int, UInt8
 
 from yolor_jax.errors import InputError
+from yolor_jax.paths import user_path
 from yolor_jax.whole_file import whole_file
 
 Image = UInt8[np.ndarray, "H W 3"]
@@ -187,7 +188,7 @@ def _row(tiles: Sequence[np.ndarray], columns: int, gap: int) -> np.ndarray:
     return row
 
 
-def save_image(path: str | pathlib.Path, image: Image) -> None:
+def save_image(path: str | os.PathLike, image: Image) -> None:
     """Writes an RGB picture, whole or not at all; the ending of the path says in which format.
 
     Args:
@@ -197,7 +198,7 @@ def save_image(path: str | pathlib.Path, image: Image) -> None:
     Raises:
         OSError: it could not be written.
     """
-    path = pathlib.Path(path)
+    path = user_path(path)
     try:
         encoded = cv2.imencode(path.suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR))[1]
     except cv2.error as error:

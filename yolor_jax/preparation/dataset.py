@@ -11,7 +11,8 @@ import pathlib
 
 from yolor_jax.data import stored
 from yolor_jax.data.sources import Path, Source, open_source
-from yolor_jax.preparation import annotations, formats, painting, prepare, shapes
+from yolor_jax.paths import is_local, local_path, user_path
+from yolor_jax.preparation import annotations, fetched, formats, painting, prepare, shapes
 
 
 def open_dataset(
@@ -26,7 +27,8 @@ def open_dataset(
     """Opens any data set, preparing it on first use.
 
     Args:
-        path: ``"shapes"``, a folder in one of the `formats`, or a TFDS directory.
+        path: ``"shapes"``, a folder in one of the `formats`, or a TFDS directory; one of the last
+            may lie in a bucket, and is copied.
         split: name of the split, as its files call it (``train2017``; shapes: ``train``).
         prepared_dir: where prepared data sets are kept.
         skip_broken: of a folder in one of the `formats`: leave out what is broken instead of
@@ -40,7 +42,9 @@ def open_dataset(
     if str(path) == "shapes":
         directory = shapes.prepare(prepared_dir, sizes=shapes_sizes, progress=progress)
         return open_source(directory, split)
-    path = pathlib.Path(path).expanduser()
+    path = user_path(path)
+    if not is_local(path):
+        return open_source(fetched.fetch(path, prepared_dir, progress=progress), split)
     if not _is_prepared(path):
         report = prepare.prepare(
             path, split, prepared_dir, skip_broken=skip_broken, progress=progress
@@ -61,7 +65,7 @@ def count_classes(path: Path, split: str) -> int:
     """
     if str(path) == "shapes":
         return len(painting.CLASS_NAMES)
-    path = pathlib.Path(path).expanduser()
+    path = local_path(path)
     if not _is_prepared(path):
         original = formats.require(path).open_split(path, split)
         coco = annotations.parse(original.annotations(), original.where)

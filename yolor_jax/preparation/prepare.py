@@ -25,6 +25,7 @@ from collections.abc import Sequence
 from tqdm import tqdm
 
 from yolor_jax.errors import InputError
+from yolor_jax.paths import local_path
 from yolor_jax.preparation import annotations, formats, joining, records, segmentation
 from yolor_jax.preparation.check_images import check_images
 from yolor_jax.preparation.coco_files import Original
@@ -70,9 +71,9 @@ def prepare(
         InputError: if the folder has no such split, or something is broken and `skip_broken` is
             not set; the message counts and names it and says what to do.
     """
-    folder = pathlib.Path(folder).expanduser().resolve()
+    folder = local_path(folder).resolve()
     original = formats.require(folder).open_split(folder, split)
-    prepared_dir = pathlib.Path(prepared_dir).expanduser()
+    prepared_dir = local_path(prepared_dir)
     prepared_dir.mkdir(parents=True, exist_ok=True)
     place = hashlib.sha256(bytes(folder)).hexdigest()[:4]  # folders of one name stay apart
     stem = f"{folder.name}-{place}-{split}"

@@ -18,6 +18,7 @@ import cv2
 import numpy as np
 from jaxtyping import Float32
 
+from yolor_jax.paths import local_path
 from yolor_jax.preparation import painting, records
 from yolor_jax.preparation.shards import Record
 from yolor_jax.progress import progress as progress_bar
@@ -53,7 +54,7 @@ def prepare(
     name = "-".join(
         ["shapes", f"v{VERSION}", f"seed{seed}", *(f"{s}{n}" for s, n in sizes.items())]
     )
-    directory = pathlib.Path(prepared_dir) / name
+    directory = local_path(prepared_dir) / name
     directory.parent.mkdir(parents=True, exist_ok=True)
     with records.lock(directory):
         if not directory.exists():

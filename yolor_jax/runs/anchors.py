@@ -4,7 +4,7 @@ recipe, said = resolved(recipe, source, workdir)    # "auto" becomes a list
 print(warning(recipe, source))                      # one paragraph, or nothing
 """
 
-import pathlib
+import contextlib
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -15,6 +15,7 @@ from yolor_jax.data.objects import MOST_IMAGES, network_sizes, some_objects
 from yolor_jax.detection.anchors import MIN_SIZE, find_anchors, measure
 from yolor_jax.models.anchors import all_sizes, by_level
 from yolor_jax.models.spec import ModelSpec
+from yolor_jax.paths import Path
 from yolor_jax.runs import recipe as recipes
 from yolor_jax.runs.recipe import Recipe
 from yolor_jax.runs.sources import Split
@@ -30,7 +31,7 @@ class Found(NamedTuple):
     recall: float
 
 
-def resolved(recipe: Recipe, source: Split, workdir: pathlib.Path) -> tuple[Recipe, str | None]:
+def resolved(recipe: Recipe, source: Split, workdir: Path) -> tuple[Recipe, str | None]:
     """The recipe with anchors that are known: those of the run in the workdir, or found anew.
 
     Returns:
@@ -42,7 +43,7 @@ def resolved(recipe: Recipe, source: Split, workdir: pathlib.Path) -> tuple[Reci
     if recipe.model.anchors != recipes.AUTO:
         return recipe, None
     earlier = None
-    if (workdir / recipes.FILE).is_file():
+    with contextlib.suppress(FileNotFoundError):
         earlier = recipes.load(workdir).model.anchors
     found = earlier or _find(recipe, _sizes(recipe, source)).anchors
     return recipe.with_changes(model={"anchors": found}), f"anchors found for these data: {found}"

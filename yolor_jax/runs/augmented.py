@@ -7,7 +7,6 @@ augment=augment, key=jax.random.key(seed), step=0, class_names=source.class_name
 """
 
 import itertools
-import pathlib
 from collections.abc import Iterable, Sequence
 
 import jax
@@ -15,6 +14,7 @@ import numpy as np
 
 from yolor_jax.augment.config import AugmentConfig
 from yolor_jax.data.example import Batch
+from yolor_jax.paths import Path
 from yolor_jax.pictures.drawing import contact_sheet, draw_boxes, save_image
 from yolor_jax.training.step import Augment
 
@@ -22,7 +22,7 @@ IMAGES = 16
 
 
 def draw(
-    path: pathlib.Path,
+    path: Path,
     batches: Iterable[Batch],
     *,
     config: AugmentConfig,

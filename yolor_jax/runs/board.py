@@ -5,7 +5,6 @@ board.show_augmented(step, workdir / "pictures" / "augmented.png")
 board.show_evaluation(step, ema_params, evaluation.results)
 """
 
-import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,6 +14,7 @@ import numpy as np
 from yolor_jax.data.encoded import decode
 from yolor_jax.models.implicits import representations
 from yolor_jax.models.spec import ModelSpec
+from yolor_jax.paths import Path
 from yolor_jax.pictures.drawing import contact_sheet, draw_pair
 from yolor_jax.runs.sources import Split
 from yolor_jax.training.metrics import TensorBoard
@@ -38,9 +38,9 @@ class Board:
         self._source = source
         self._spec = spec
 
-    def show_augmented(self, step: int, picture: pathlib.Path) -> None:
+    def show_augmented(self, step: int, picture: Path) -> None:
         """Shows the picture of the first images as training sees them."""
-        image = cv2.imread(str(picture))
+        image = cv2.imdecode(np.frombuffer(picture.read_bytes(), np.uint8), cv2.IMREAD_COLOR)
         self._writer.write_image(step, "augmented", image[..., ::-1])
 
     def show_evaluation(

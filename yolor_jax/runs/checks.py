@@ -20,11 +20,13 @@ from jax.sharding import Mesh
 from yolor_jax.data.objects import all_objects
 from yolor_jax.errors import MENDABLE, InputError, sentence
 from yolor_jax.models.detector import Detector, variable_shapes
+from yolor_jax.paths import Path, is_local
 from yolor_jax.runs import anchors, preflight, programs
 from yolor_jax.runs.recipe import Recipe
 from yolor_jax.runs.sources import Sources, open_sources, warnings
 from yolor_jax.training import mesh as meshes
 from yolor_jax.training.optim import RunLength
+from yolor_jax.training.processes.group import ALONE
 from yolor_jax.training.programs.compile_log import CompileLog
 from yolor_jax.training.programs.cost import Memory, readable
 
@@ -44,14 +46,14 @@ class Check(NamedTuple):
     sentence: str
 
 
-def examine(recipe: Recipe | None, workdir: pathlib.Path) -> Iterator[Check]:
+def examine(recipe: Recipe | None, workdir: Path) -> Iterator[Check]:
     """Checks the machine and, if there is a recipe, what its run needs; the quick ones first.
 
     A check whose subject is missing is left out: without data no step is compiled.
     """
     yield versions()
     yield devices()
-    yield disk(workdir, None)
+    yield room(workdir, None)
     if recipe is None:
         return
     try:
@@ -71,7 +73,7 @@ def examine(recipe: Recipe | None, workdir: pathlib.Path) -> Iterator[Check]:
         return
     yield Check("ok", "batch", f"{recipe.batch_size} images over {mesh.size} devices")
     state = programs.step_arguments(recipe, module, run=run, mesh=mesh)[0]
-    yield disk(workdir, sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(state)))
+    yield room(workdir, sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(state)))
     yield from compiled_programs(recipe, module, run, mesh)
 
 
@@ -94,8 +96,22 @@ def devices() -> Check:
     return Check("warn", "devices", f"{sentence}: enough for small networks and images only")
 
 
-def disk(workdir: pathlib.Path, state_bytes: int | None) -> Check:
+def room(workdir: Path, state_bytes: int | None) -> Check:
     """Whether the workdir can be written to, and holds the checkpoints of a state of that size."""
+    if is_local(workdir):
+        return disk(workdir, state_bytes)
+    try:
+        preflight.require_writable(workdir, ALONE)
+    except MENDABLE as error:
+        return Check("fail", "workdir", sentence(error))
+    said = f"{workdir} can be written to"
+    if state_bytes is not None:
+        said += f"; up to {CHECKPOINTS} checkpoints take {readable(CHECKPOINTS * state_bytes)}"
+    return Check("ok", "bucket", said)
+
+
+def disk(workdir: pathlib.Path, state_bytes: int | None) -> Check:
+    """`room` on a disk."""
     folder = next(p for p in (workdir.absolute(), *workdir.absolute().parents) if p.exists())
     if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
         return Check(

@@ -6,7 +6,6 @@ evaluated.metrics["AP50"]
 """
 
 import json
-import pathlib
 from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
@@ -20,6 +19,7 @@ from yolor_jax.evaluation.coco import NUMBERS, Metrics, format_table
 from yolor_jax.evaluation.evaluate import Evaluation
 from yolor_jax.evaluation.tasks import evaluate_tasks, task_numbers
 from yolor_jax.models.detector import Detector
+from yolor_jax.paths import Path
 from yolor_jax.runs import preflight, programs
 from yolor_jax.runs.batches import reading
 from yolor_jax.runs.recipe import Recipe
@@ -160,7 +160,7 @@ def table(columns: Mapping[str, Metrics], module: Detector) -> str:
     return format_table(columns, (*NUMBERS, *task_numbers(module.spec.tasks)))
 
 
-def write_detections(path: pathlib.Path, evaluation: Evaluation) -> None:
+def write_detections(path: Path, evaluation: Evaluation) -> None:
     """Writes a COCO results file, whole or not at all."""
     with whole_file(path) as file:
         file.write_text(json.dumps(evaluation.results))

@@ -21,10 +21,13 @@ from typing import Any, TypeVar
 import jax
 
 import yolor_jax
+from yolor_jax import bucket
 from yolor_jax.errors import MENDABLE, InputError, sentence
+from yolor_jax.paths import Path, is_local
 from yolor_jax.runs import sources
 from yolor_jax.runs.recipe import DataRecipe
 from yolor_jax.runs.sources import Sources, Split
+from yolor_jax.training.checkpoints import folder as checkpoint_folder
 from yolor_jax.training.processes.cluster import find_place
 from yolor_jax.training.processes.group import ALONE, ProcessGroup, differences
 from yolor_jax.training.processes.roll_call import meet as roll_call
@@ -161,7 +164,24 @@ def open_evaluation(data: DataRecipe, group: ProcessGroup, *, progress: bool = F
     return open_together("data", opener, split_facts, group, SAME_DATA)
 
 
-def require_shared(folder: pathlib.Path, group: ProcessGroup) -> None:
+def require_writable(folder: Path, group: ProcessGroup) -> None:
+    """Checks that a folder in a bucket can be written to; a local one is made when it is needed.
+
+    Raises:
+        InputError: checkpoints cannot be in such a path.
+        OSError: it cannot; says why.
+    """
+    if is_local(folder):
+        return
+    try:
+        checkpoint_folder.absolute(folder)
+        bucket.require_writable(folder)
+    except MENDABLE as error:
+        group.part(sentence(error), timeout=None)
+        raise
+
+
+def require_shared(folder: Path, group: ProcessGroup) -> None:
     """Checks that all processes see the same folder; creates it if need be.
 
     Raises:
@@ -172,12 +192,12 @@ def require_shared(folder: pathlib.Path, group: ProcessGroup) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     sign = folder / ".shared"
     if group.is_first:
-        sign.touch()
+        sign.write_text("")
     try:
         # All wait here until the first process has made the sign; only then may they look for it.
         group.agree("sign of the workdir", {}, advice="", timeout=TIMEOUT)
         seen = {f"{folder}, as process 0 sees it": "there" if sign.exists() else "not there"}
-        advice = "a folder that all hosts share, such as a network file system or a mounted bucket"
+        advice = "a folder that all hosts share, such as a network file system or a bucket (gs://)"
         group.agree("workdir", seen, advice=f"Use {advice}.", timeout=TIMEOUT)
     finally:
         if group.is_first:

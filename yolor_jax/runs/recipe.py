@@ -13,7 +13,6 @@ import dataclasses
 import functools
 import json
 import math
-import pathlib
 import types
 import typing
 from collections.abc import Mapping
@@ -21,6 +20,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
+from yolor_jax import bucket
 from yolor_jax.augment.config import AugmentConfig
 from yolor_jax.detection.losses import LossConfig
 from yolor_jax.errors import InputError
@@ -29,6 +29,7 @@ from yolor_jax.inference.predictor import NmsConfig
 from yolor_jax.models.anchors import with_anchors
 from yolor_jax.models.detector import Detector, build, find_spec, require_multiple
 from yolor_jax.models.spec import ModelSpec, with_implicit, with_tasks
+from yolor_jax.paths import Path
 from yolor_jax.training.optim import OptimConfig, RunLength
 from yolor_jax.training.task_losses import TaskLossConfig
 from yolor_jax.whole_file import whole_file
@@ -318,24 +319,28 @@ def read(settings: Mapping[str, Any]) -> Recipe:
     return _read(Recipe, settings, "")
 
 
-def save(recipe: Recipe, workdir: pathlib.Path) -> None:
+def save(recipe: Recipe, workdir: Path) -> None:
     """Writes the recipe of a run to its workdir."""
     with whole_file(workdir / FILE) as path:
         path.write_text(json.dumps(recipe.to_dict(), indent=2) + "\n")
 
 
-def load(workdir: pathlib.Path) -> Recipe:
+def load(workdir: Path) -> Recipe:
     """The recipe of a run, also of one that was started before some of the settings existed.
 
     Raises:
         FileNotFoundError: the folder holds no run.
         InputError: its recipe is damaged.
+        OSError: it cannot be read.
     """
     path = workdir / FILE
-    if not path.is_file():
-        raise FileNotFoundError(f"no {FILE} in {workdir}: expected the workdir of a training run")
     try:
-        settings = json.loads(path.read_text())
+        with bucket.as_os_error(path):
+            settings = json.loads(path.read_text())
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
+        raise FileNotFoundError(
+            f"no {FILE} in {workdir}: expected the workdir of a training run"
+        ) from error
     except ValueError:
         settings = None
     if not isinstance(settings, dict):

@@ -11,7 +11,6 @@ first part.
 """
 
 import os
-import pathlib
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -20,6 +19,7 @@ import numpy as np
 
 from yolor_jax.augment.resize import resize
 from yolor_jax.data.example import Batch
+from yolor_jax.paths import Path, user_path
 from yolor_jax.pictures.drawing import contact_sheet, draw_boxes, save_image
 from yolor_jax.runs import programs, start
 from yolor_jax.runs import recipe as recipes
@@ -50,7 +50,7 @@ class Replayed(NamedTuple):
         class_names: of the run.
     """
 
-    path: pathlib.Path
+    path: Path
     bad: BadBatch
     batch: Batch
     origin: int
@@ -69,7 +69,7 @@ def replay(path: str | os.PathLike) -> Replayed:
         InputError: the file or the recipe is damaged.
         OSError: the checkpoint is damaged.
     """
-    path = pathlib.Path(path)
+    path = user_path(path)
     if not path.is_file():
         raise FileNotFoundError(
             f"no bad batch {path}; expected a file bad_batch_STEP.npz in the workdir of a run"
@@ -104,7 +104,7 @@ def augmented(recipe: Recipe, run: RunLength, bad: BadBatch) -> Batch:
 
 
 def _before(
-    recipe: Recipe, workdir: pathlib.Path, bad_step: int
+    recipe: Recipe, workdir: Path, bad_step: int
 ) -> tuple[int, dict, Sequence[str], RunLength]:
     """The last checkpoint before a step, or 0; its variables; the run's classes and length."""
     folder = checkpoint_folder.absolute(workdir) / checkpoint_folder.FOLDER
@@ -133,14 +133,14 @@ def describe(replayed: Replayed) -> str:
     )
 
 
-def draw(path: pathlib.Path, replayed: Replayed) -> None:
+def draw(path: Path, replayed: Replayed) -> None:
     """Draws the augmented images with their boxes; those at fault in a red frame."""
     suspects = replayed.found.suspects()
     sheet = _sheet(replayed.batch, replayed.bad.image_ids, suspects, replayed.class_names)
     save_image(path, sheet)
 
 
-def _opening(path: pathlib.Path, bad: BadBatch, step: int) -> str:
+def _opening(path: Path, bad: BadBatch, step: int) -> str:
     recorded = ", ".join(
         f"{name} {value:.6g}"
         for name, value in bad.terms.items()

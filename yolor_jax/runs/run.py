@@ -8,12 +8,12 @@ Nothing is computed here and nothing written. `runs.training` goes on from it.
 """
 
 import dataclasses
-import pathlib
 
 from jax.sharding import Mesh
 
 from yolor_jax.errors import InputError
 from yolor_jax.models.detector import Detector, variable_shapes
+from yolor_jax.paths import Path
 from yolor_jax.runs import anchors, preflight, programs
 from yolor_jax.runs.recipe import Recipe
 from yolor_jax.runs.sources import Sources, warnings
@@ -43,7 +43,7 @@ class Run:
     module: Detector
     mesh: Mesh
     length: RunLength
-    workdir: pathlib.Path
+    workdir: Path
     group: ProcessGroup
     notes: tuple[str, ...]
 
@@ -54,7 +54,7 @@ class Run:
 
 
 def open_run(
-    recipe: Recipe, workdir: pathlib.Path, group: ProcessGroup = ALONE, *, progress: bool = False
+    recipe: Recipe, workdir: Path, group: ProcessGroup = ALONE, *, progress: bool = False
 ) -> Run:
     """Opens the data, and fits network and devices to them.
 
@@ -67,8 +67,10 @@ def open_run(
     Raises:
         InputError: the recipe, the data or the workdir cannot be used, or are not the same in all
             processes.
+        OSError: the workdir is in a bucket that cannot be written to.
     """
     require_init(recipe)
+    preflight.require_writable(workdir, group)
     sources = preflight.open_sources(recipe.data, group, progress=progress)
     recipe, found = anchors.resolved(recipe, sources.train, workdir)
     # Each process has found them by itself: from the same boxes, but perhaps on another processor.

@@ -11,7 +11,6 @@ import contextlib
 import dataclasses
 import functools
 import os
-import pathlib
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -21,6 +20,7 @@ import jax
 from yolor_jax.data.example import Batch
 from yolor_jax.evaluation.evaluate import Evaluation
 from yolor_jax.models.fold import fold
+from yolor_jax.paths import Path, user_path
 from yolor_jax.runs import augmented, preflight, programs, start, validation
 from yolor_jax.runs import recipe as recipes
 from yolor_jax.runs.batches import batch_reader
@@ -56,7 +56,7 @@ class Outcome:
         compiled: what was compiled in that time, as a clause.
     """
 
-    workdir: pathlib.Path
+    workdir: Path
     step: int
     trained: Evaluation | None
     folded: Evaluation | None
@@ -93,7 +93,7 @@ def train(
         FloatingPointError: the loss is not finite; the message says what is left and how to look.
         OSError: something could not be written.
     """
-    run = open_run(recipe, pathlib.Path(workdir), progress=progress)
+    run = open_run(recipe, user_path(workdir), progress=progress)
     return train_run(run, say=say, progress=progress)
 
 
@@ -187,9 +187,7 @@ def _train(
     return state, evaluations[-1] if evaluations else None
 
 
-def _draw_augmented(
-    run: Run, batches: Iterator[Batch], state: TrainState, key: jax.Array
-) -> pathlib.Path:
+def _draw_augmented(run: Run, batches: Iterator[Batch], state: TrainState, key: jax.Array) -> Path:
     """Draws the first images as the next steps will see them; the file."""
     picture = run.workdir / "pictures" / "augmented.png"
     augmented.draw(
@@ -206,9 +204,9 @@ def _draw_augmented(
 
 def _writers(run: Run, step: int) -> tuple[list[Any], Board | None]:
     """Where metrics go, and the board; rows behind the step that the run continues at go."""
-    rows = run.workdir / "metrics.jsonl"
+    rows = JsonLines(run.workdir / "metrics.jsonl", keep_until=step)
     # The curves are drawn from the rows on disk, and so come after them.
-    writers = [JsonLines(rows, keep_until=step), Curves(rows, run.workdir / "curves.png")]
+    writers = [rows, Curves(rows, run.workdir / "curves.png")]
     if not run.recipe.tensorboard:
         return writers, None
     tensorboard = TensorBoard(run.workdir / "tensorboard", keep_until=step)

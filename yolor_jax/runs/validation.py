@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from yolor_jax.data.encoded import decode
 from yolor_jax.inference.predictor import Predictor
 from yolor_jax.models.detector import Detector
+from yolor_jax.paths import Path
 from yolor_jax.pictures.drawing import contact_sheet, draw_pair, save_image
 from yolor_jax.runs.sources import Split
 
@@ -13,7 +14,7 @@ PICTURES = 12
 
 
 def draw_validation(
-    folder: pathlib.Path,
+    folder: Path,
     module: Detector,
     variables: Mapping,
     source: Split,

@@ -9,7 +9,6 @@ parameters of that step are not in it.
 """
 
 import os
-import pathlib
 import re
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
@@ -21,6 +20,7 @@ from jaxtyping import UInt32
 
 from yolor_jax.data.example import Batch
 from yolor_jax.errors import InputError
+from yolor_jax.paths import Path, user_path
 from yolor_jax.whole_file import whole_file
 
 Keep = Callable[[int, dict[str, float], Batch], str]
@@ -57,7 +57,7 @@ def name_images(step: int, terms: dict[str, float], batch: Batch) -> str:
     )
 
 
-def keep_in(folder: pathlib.Path, *, key: jax.Array, image_id: Callable[[int], int]) -> Keep:
+def keep_in(folder: Path, *, key: jax.Array, image_id: Callable[[int], int]) -> Keep:
     """Keeps a bad batch as a file, and says how to replay it.
 
     Args:
@@ -84,7 +84,7 @@ def keep_in(folder: pathlib.Path, *, key: jax.Array, image_id: Callable[[int], i
     return keep
 
 
-def save(folder: str | os.PathLike, bad: BadBatch) -> pathlib.Path:
+def save(folder: str | os.PathLike, bad: BadBatch) -> Path:
     """Write a bad batch; the file appears whole.
 
     Args:
@@ -99,7 +99,7 @@ def save(folder: str | os.PathLike, bad: BadBatch) -> pathlib.Path:
     """
     index, count = jax.process_index(), jax.process_count()
     share = f".{index}-of-{count}" if count > 1 else ""
-    path = pathlib.Path(folder) / f"bad_batch_{bad.step}{share}.npz"
+    path = user_path(folder) / f"bad_batch_{bad.step}{share}.npz"
     with whole_file(path) as file:
         np.savez_compressed(
             file,
@@ -120,7 +120,7 @@ def load(path: str | os.PathLike) -> BadBatch:
         FileNotFoundError: if there is no such file, or a share is missing.
         InputError: if it is no file of `save`.
     """
-    path = pathlib.Path(path)
+    path = user_path(path)
     share = re.fullmatch(r"(.*)\.\d+-of-(\d+)\.npz", path.name)
     names = [path.name]
     if share:
@@ -133,8 +133,8 @@ def load(path: str | os.PathLike) -> BadBatch:
         raise InputError(f"{path} is no bad batch of a training run, or damaged") from error
 
 
-def _read(path: pathlib.Path) -> BadBatch:
-    with np.load(path, allow_pickle=False) as file:
+def _read(path: Path) -> BadBatch:
+    with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
         return BadBatch(
             int(file["step"]),
             file["key_data"],

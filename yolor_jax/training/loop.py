@@ -117,6 +117,7 @@ def train(
         scores = evaluate(state)
         if scores is not None:
             _write(writers, step, {f"eval/{name}": value for name, value in scores.items()})
+            _flush(writers)
             checkpoints.score(step, scores)
 
     # A run that ended in an evaluation left a checkpoint without scores. It is made up for before
@@ -163,6 +164,7 @@ def train(
             # last, because an evaluation may take long enough for the signal to come in it.
             if saves:
                 _write(writers, step, window.close())
+                _flush(writers)
                 # Every step takes one batch, so that the position in the data follows from it.
                 checkpoints.save(step, state, position=step * run.batch_size)
                 if evaluates(step) and not stops:
@@ -255,3 +257,8 @@ def _divides(interval: int | None, step: int) -> bool:
 def _write(writers: Sequence[metrics_lib.Writer], step: int, row: dict[str, float]) -> None:
     for writer in writers:
         writer.write(step, row)
+
+
+def _flush(writers: Sequence[metrics_lib.Writer]) -> None:
+    for writer in writers:
+        writer.flush()

@@ -9,7 +9,6 @@ stands as JSON in the file's own metadata. The layout is ours: NHWC, kernels ``[
 
 import json
 import os
-import pathlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,6 +18,8 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
+from yolor_jax import bucket
+from yolor_jax.paths import user_path
 from yolor_jax.trees import flatten_by_path
 from yolor_jax.weights.foreign import WeightsError, naming, refuse_downloads_gone_wrong
 from yolor_jax.whole_file import whole_file
@@ -73,12 +74,12 @@ def load_variables(path: str | os.PathLike) -> tuple[dict[str, Any], dict[str, A
         WeightsError: the file is damaged, of another kind, or was not written here.
         OSError: it cannot be opened.
     """
-    path = pathlib.Path(path)
-    with path.open("rb") as file, naming(path):
-        refuse_downloads_gone_wrong(file.read(16))
-    with naming(path):
+    path = user_path(path)
+    with bucket.on_disk(path) as local, naming(path):
+        with local.open("rb") as file:
+            refuse_downloads_gone_wrong(file.read(16))
         try:
-            with safetensors.safe_open(path, framework="np") as file:
+            with safetensors.safe_open(local, framework="np") as file:
                 meta = _meta(file.metadata() or {})
                 leaves = {name: file.get_tensor(name) for name in file.keys()}
         except safetensors.SafetensorError as error:

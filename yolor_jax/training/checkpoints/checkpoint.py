@@ -28,7 +28,9 @@ import orbax.checkpoint as ocp
 from etils import epath
 from jax.experimental import multihost_utils
 
+from yolor_jax import bucket
 from yolor_jax.errors import InputError
+from yolor_jax.paths import is_local
 from yolor_jax.training.checkpoints import folder as folders
 from yolor_jax.training.checkpoints.fitting import require_same, require_same_leaves
 from yolor_jax.training.checkpoints.folder import DamagedError
@@ -58,7 +60,9 @@ class Checkpoints:
         """
         self._directory = folders.absolute(workdir) / folders.FOLDER
         for path in (self._directory.parent, self._directory):
-            if path.exists() and not path.is_dir():
+            with bucket.as_os_error(path):
+                is_file = path.exists() and not path.is_dir()
+            if is_file:
                 raise NotADirectoryError(f"{path} is a file: expected a folder, or none")
         self._meta = json.loads(json.dumps(meta))
         self._require_same_run(workdir)
@@ -70,15 +74,16 @@ class Checkpoints:
             cleanup_tmp_directories=True,
             async_options=ocp.AsyncOptions(post_finalization_callback=self._seal),
         )
-        self._manager = ocp.CheckpointManager(
-            self._directory,
-            options=options,
-            item_handlers={
-                "state": _state_handler(),
-                "config": ocp.JsonCheckpointHandler(),
-                "data": ocp.JsonCheckpointHandler(),
-            },
-        )
+        with bucket.as_os_error(self._directory):
+            self._manager = ocp.CheckpointManager(
+                self._directory,
+                options=options,
+                item_handlers={
+                    "state": _state_handler(),
+                    "config": ocp.JsonCheckpointHandler(),
+                    "data": ocp.JsonCheckpointHandler(),
+                },
+            )
 
     @property
     def latest_step(self) -> int | None:
@@ -103,7 +108,7 @@ class Checkpoints:
             data=ocp.args.JsonSave({"position": position}),
         )
         self.wait()
-        if not self._directory.is_dir():
+        if is_local(self._directory) and not self._directory.is_dir():
             raise OSError(
                 f"the folder {self._directory} has vanished, and what was in it: bring it back and "
                 "run the same command again."
@@ -243,7 +248,7 @@ class Checkpoints:
         except Exception as error:
             if not _is_failed_write(error):
                 raise
-            whole = [step for step in folders.steps(self._directory) if step != self._writing]
+            whole = [step for step in self._manager.all_steps() if step != self._writing]
             left = f"The one of step {whole[-1]} is intact" if whole else "There is none before it"
             raise OSError(
                 f"the checkpoint of step {self._writing} could not be written to "
@@ -298,16 +303,22 @@ def _state_handler() -> ocp.PyTreeCheckpointHandler:
 
 
 def _require_writable(folder: epath.Path) -> None:
-    """Raises the system's OSError if nothing can be made in a folder of a disk."""
+    """Raises an OSError if nothing can be made in a folder; on a disk, the system's."""
     # Asked before Orbax is: where it cannot make its own folder, its threads wait five minutes for
     # one, and the process, which wants to end, waits for them.
-    if os.path.isdir(folder):  # a bucket has no such rights
+    if is_local(folder):
         os.rmdir(tempfile.mkdtemp(prefix=".writable-", dir=folder))
+    else:
+        bucket.require_writable(folder)
 
 
 def _is_failed_write(error: Exception) -> bool:
-    """Whether the system said no: an OSError, or an error of TensorStore's, "OUT_OF_RANGE: ..."."""
-    return isinstance(error, OSError) or bool(re.match(r"[A-Z_]+: ", str(error)))
+    """Whether the system said no: an OSError, or an error of a library's, "OUT_OF_RANGE: ..."."""
+    return (
+        isinstance(error, OSError)
+        or bucket.is_failure(error)
+        or bool(re.match(r"[A-Z_]+: ", str(error)))
+    )
 
 
 def _reason(error: Exception) -> str:

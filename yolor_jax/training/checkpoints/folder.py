@@ -1,16 +1,18 @@
-"""A folder of checkpoints as it lies on disk: which steps there are, what is in each, which stay.
+"""A folder of checkpoints as it lies there: which steps there are, what is in each, which stay.
 
     for step in reversed(steps(folder)):
         saved = state_metadata(folder, step)  # shapes and dtypes
         meta = read_json(folder, step, "config")
 
-Each checkpoint has a seal, a file with size and CRC-32 of its other files, written with them and
-compared before any of it is used. Whatever cannot be read, or is not as it was written, is a
+Each checkpoint has a seal, a file with size and checksum of its other files, written with them and
+compared before any of it is used: on disk CRC-32, in a bucket the MD5 that the store has computed,
+so that nothing is read twice. Whatever cannot be read, or is not as it was written, is a
 `DamagedError` that names step, folder and reason.
 """
 
 import json
 import os
+import re
 import zlib
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -19,6 +21,11 @@ import orbax.checkpoint as ocp
 from etils import epath
 from jaxtyping import PyTree
 from orbax.checkpoint import checkpoint_managers
+
+from yolor_jax import bucket
+from yolor_jax.errors import InputError
+from yolor_jax.paths import is_local, user_path
+from yolor_jax.whole_file import whole_file
 
 FOLDER = "checkpoints"
 SCORES = "scores.json"
@@ -51,13 +58,32 @@ class DamagedError(OSError):
 
 
 def absolute(directory: str | os.PathLike) -> epath.Path:
-    """The whole path, as Orbax wants it."""
-    return epath.Path(directory).expanduser().resolve()
+    """The whole path, as Orbax wants it.
+
+    Raises:
+        InputError: it is neither local nor in a bucket that can be used.
+    """
+    path = user_path(directory)
+    if is_local(path):
+        return epath.Path(path).resolve()
+    if not re.fullmatch(r"gs://[\w/.~+:=@,-]+", str(path), re.ASCII):
+        raise InputError(
+            f"got {path}; expected letters, digits and /._-~+:=@, in the path of a run in a "
+            "bucket: Orbax and TensorStore write others under different names"
+        )
+    return epath.Path(path)
 
 
 def steps(folder: epath.Path) -> list[int]:
-    """The steps of all finished checkpoints, ascending."""
-    return sorted(ocp.utils.checkpoint_steps(folder)) if folder.is_dir() else []
+    """The steps of all finished checkpoints, ascending.
+
+    Raises:
+        OSError: a bucket cannot be read.
+    """
+    if is_local(folder) and not folder.is_dir():
+        return []
+    with bucket.as_os_error(folder):
+        return sorted(ocp.utils.checkpoint_steps(folder))
 
 
 def choose_step(folder: epath.Path, step: int | str | None) -> int:
@@ -103,8 +129,12 @@ def write_seal(folder: epath.Path) -> None:
         folder: holds one folder for each item. Files beside these, which Orbax adds to until the
             end, are left out.
     """
-    sums = {path.relative_to(folder).as_posix(): _sum(path) for path in _item_files(folder)}
-    (folder / SEAL).write_text(json.dumps(sums))
+    if is_local(folder):
+        sums = {path.relative_to(folder).as_posix(): _sum(path) for path in _item_files(folder)}
+    else:
+        sums = {name: one for name, one in bucket.objects(folder).items() if "/" in name}
+    with bucket.as_os_error(folder):
+        (folder / SEAL).write_text(json.dumps(sums))
 
 
 def state_metadata(folder: epath.Path, step: int) -> PyTree:
@@ -147,28 +177,35 @@ def read_json(folder: epath.Path, step: int, item: str) -> dict[str, Any]:
 
 def write_scores(folder: epath.Path, step: int, scores: dict[str, float]) -> None:
     """Note what an evaluation of a finished checkpoint gave; the file appears whole."""
-    # Not `whole_file`: the folder may lie in a bucket, which only etils' paths reach.
-    part = folder / str(step) / f"{SCORES}.part"
-    part.write_text(json.dumps(scores))
-    part.rename(folder / str(step) / SCORES)
+    with whole_file(folder / str(step) / SCORES) as file:
+        file.write_text(json.dumps(scores))
 
 
 def read_scores(folder: epath.Path, step: int) -> dict[str, float] | None:
-    """What the evaluation of a checkpoint gave; None if there is no file that says so."""
+    """What the evaluation of a checkpoint gave; None if there is no file that says so.
+
+    Raises:
+        OSError: a bucket cannot be read.
+    """
     try:
-        return json.loads((folder / str(step) / SCORES).read_text())
+        with bucket.as_os_error(folder):
+            return json.loads((folder / str(step) / SCORES).read_text())
     except (FileNotFoundError, ValueError):  # a damaged file: the evaluation can be done again
         return None
 
 
 def set_aside(folder: epath.Path, step: int) -> epath.Path:
-    """Rename a damaged checkpoint, so that none takes it for one any more; returns its new path."""
+    """Rename a damaged checkpoint, so that none takes it for one any more; returns its new path.
+
+    In a bucket each of its objects is copied, within the store, and deleted.
+    """
     aside = folder / f"{step}.damaged"
     number = 1
     while aside.exists():
         number += 1
         aside = folder / f"{step}.damaged-{number}"
-    (folder / str(step)).rename(aside)
+    with bucket.as_os_error(folder):
+        (folder / str(step)).rename(aside)
     return aside
 
 
@@ -202,20 +239,23 @@ def best_step(steps: Sequence[int], scores: dict[int, dict[str, float] | None]) 
 
 def _damage(folder: epath.Path) -> str | None:
     """What is wrong with the files of a checkpoint; None if nothing is, or it has no seal."""
-    if not (folder / SEAL).exists():
-        return None
     try:
-        sums = json.loads((folder / SEAL).read_text())
+        with bucket.as_os_error(folder):
+            sums = json.loads((folder / SEAL).read_text())
+    except FileNotFoundError:
+        return None
     except ValueError:
         return f"{SEAL} is no JSON"
+    stored = None if is_local(folder) else bucket.objects(folder)
     for name, (size, checksum) in sums.items():
-        path = folder / name
-        if not path.exists():
+        found = _found(folder / name, checksum) if stored is None else stored.get(name)
+        if found is None:
             return f"{name} is missing"
-        found = _sum(path)
         if found[0] != size:
             return f"{name} has {found[0]:,} of {size:,} bytes"
-        if found[1] != checksum:
+        # The store knows no CRC-32, with which a run was sealed that comes from a disk, and of
+        # some objects no MD5: their size is all that can be compared without reading them.
+        if type(found[1]) is type(checksum) and found[1] != checksum:
             return f"{name} has other bytes than were written"
     return None
 
@@ -238,5 +278,16 @@ def _sum(path: epath.Path) -> list[int]:
     return [size, checksum]
 
 
-def _unreadable(folder: epath.Path, step: int, error: Exception) -> DamagedError:
+def _found(path: epath.Path, checksum: int | str | None) -> Sequence[Any] | None:
+    """Size and checksum of a local file, of the kind that its seal has; None if there is none."""
+    if not path.exists():
+        return None
+    return _sum(path) if isinstance(checksum, int) else bucket.as_object(path)
+
+
+def _unreadable(folder: epath.Path, step: int, error: Exception) -> OSError:
+    if not is_local(folder):  # whose bytes the store has vouched for, by the seal
+        return OSError(
+            f"the checkpoint {folder / str(step)} cannot be read: {bucket.reason(error)}"
+        )
     return DamagedError(folder, step, f"it cannot be read ({type(error).__name__}: {error})")
