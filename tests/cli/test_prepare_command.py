@@ -15,7 +15,7 @@ from tests.support.coco_folder import write
 from yolor_jax.cli.main import main
 from yolor_jax.data.sources import open_source
 from yolor_jax.data.targets import targets_path
-from yolor_jax.preparation import joining, records
+from yolor_jax.preparation import joining, plan
 from yolor_jax.preparation.dataset import open_dataset
 from yolor_jax.preparation.prepare import prepare
 
@@ -119,15 +119,15 @@ def test_zip_files_give_the_same_bytes(pets, tmp_path):
 KILLED = """
 import os, signal, sys
 from yolor_jax.cli.main import main
-from yolor_jax.preparation import records
-add = records._to_features
+from yolor_jax.preparation import shards
+add = shards._to_features
 seen = []
 def killed(record):
     seen.append(record)
     if len(seen) == int(sys.argv[3]):
         os.kill(os.getpid(), signal.SIGKILL)
     return add(record)
-records._to_features = killed
+shards._to_features = killed
 main(["prepare", sys.argv[1], sys.argv[2]])
 """
 
@@ -141,8 +141,8 @@ def test_killed_while_writing_goes_on_and_keeps_whole_splits(pets, tmp_path, ima
     assert not target.exists()
 
     written = []
-    original = records.write
-    monkeypatch.setattr(records, "write", lambda *a, **k: written.append(a) or original(*a, **k))
+    original = plan.write_shard
+    monkeypatch.setattr(plan, "write_shard", lambda *a: written.append(a) or original(*a))
     assert run(pets, target) == 0
     assert len(written) == (2 if images == 3 else 1)  # 5 in train: killed in train, or in val
     assert contents(target) == contents(whole)
@@ -271,7 +271,7 @@ def other_categories(pets, tmp_path):
 
 
 def absent(pets, tmp_path):
-    return tmp_path / "nowhere", "nowhere is no data set: expected"
+    return tmp_path / "nowhere", "nowhere is no data set: there is no such folder; expected"
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,9 @@ from yolor_jax.data.encoded import decode, read_header, read_image
 from yolor_jax.data.sources import open_source
 from yolor_jax.errors import InputError
 from yolor_jax.preparation import check_images as check_module
+from yolor_jax.preparation import plan as plan_module
+from yolor_jax.preparation import shards as shard_module
+from yolor_jax.preparation.parallel import Workers
 from yolor_jax.preparation.prepare import prepare
 from yolor_jax.preparation.report import BROKEN, NOTED, Report
 
@@ -392,42 +395,79 @@ def test_a_zip_that_python_cannot_unpack_is_named(tmp_path, field, value):
 
 KILLED = """
 import os, signal, sys
-from yolor_jax.preparation import records
+from yolor_jax.preparation import shards
+from yolor_jax.preparation.parallel import Workers
 from yolor_jax.preparation.prepare import prepare
-write = records.write
-def killed(directory, *, splits, **more):
-    def two(images):
-        yield next(images)
-        yield next(images)
+shards.EXAMPLES_PER_SHARD = 2
+add = shards._to_features
+seen = []
+def killed(record):
+    seen.append(record)
+    if len(seen) == 4:
         os.kill(os.getpid(), signal.SIGKILL)
-    write(directory, splits={name: two(images) for name, images in splits.items()}, **more)
-records._EXAMPLES_PER_CALL = 1
-records.write = killed
-prepare(sys.argv[1], "val", sys.argv[2], progress=False)
+    return add(record)
+shards._to_features = killed
+prepare(sys.argv[1], "val", sys.argv[2], progress=False, workers=Workers(processes=1))
 """
 
 
-def test_killed_while_writing_goes_on(tmp_path, monkeypatch):
+@pytest.fixture
+def killed(tmp_path, monkeypatch):
+    """A folder whose preparation was killed in its second shard of two, and what that left."""
     folder = write(tmp_path / "pets")
     prepared = tmp_path / "prepared"
     root = pathlib.Path(__file__).resolve().parents[2]
     command = [sys.executable, "-c", KILLED, str(folder), str(prepared)]
     assert subprocess.run(command, cwd=root, capture_output=True).returncode == -9
-    (half,) = prepared.glob(".*.partial")
-    assert (half / "dataset_info.json").exists()
     assert not list(prepared.glob("pets*"))  # nothing that could be taken for whole
     (log,) = prepared.glob(".*.verified.jsonl")
     log.write_text(log.read_text() + '{"name": "00')  # as if it were killed once more
+    monkeypatch.setattr(shard_module, "EXAMPLES_PER_SHARD", 2)
+    return folder, prepared
 
-    checked = []
-    check = check_module._check
-    monkeypatch.setattr(check_module, "_check", lambda o, n: checked.append(n) or check(o, n))
+
+def recorded(monkeypatch, module, name):
+    """The last argument of each call of a function, which goes on as it was."""
+    calls, function = [], getattr(module, name)
+    monkeypatch.setattr(module, name, lambda *args: calls.append(args[-1]) or function(*args))
+    return calls
+
+
+def test_killed_while_writing_goes_on_at_the_shards_that_lack(killed, tmp_path, monkeypatch):
+    folder, prepared = killed
+    [shard] = prepared.glob(".*.partial/[!.]*.shard")
+    before = shard.read_bytes()
+    checked = recorded(monkeypatch, check_module, "_check")
+    written = recorded(monkeypatch, plan_module, "write_shard")
+    report = run(folder, tmp_path)
+    assert (checked, len(written)) == ([], 1)
+    assert sorted(report.directory.glob("*array_record*"))[0].read_bytes() == before
+    whole = prepare(folder, "val", tmp_path / "whole", progress=False)
+    files = {path.name: path.read_bytes() for path in whole.directory.iterdir()}
+    assert {path.name: path.read_bytes() for path in report.directory.iterdir()} == files
+
+
+def test_what_was_written_of_another_state_is_not_used(killed, tmp_path, monkeypatch):
+    folder, prepared = killed
+    checked = recorded(monkeypatch, check_module, "_check")
     (folder / "val" / "003.jpg").write_bytes(jpeg(48, 64, seed=77))
     report = run(folder, tmp_path)
     assert checked == ["003.jpg"]  # the others were verified before
-    assert len(open_source(report.directory, "val")) == 4
-    assert report.images == 4
+    assert [len(open_source(report.directory, "val")), report.images] == [4, 4]
     assert not list(prepared.glob(".*.partial"))  # what was half written has gone
+
+
+@pytest.mark.parametrize("workers", [Workers(processes=2), Workers(processes=3)])
+def test_any_number_of_workers_gives_the_same_files(tmp_path, monkeypatch, workers):
+    folder = write(tmp_path / "pets", images=5)
+    monkeypatch.setattr(shard_module, "EXAMPLES_PER_SHARD", 2)
+    monkeypatch.setattr(check_module, "_PER_TASK", 2)
+    monkeypatch.setattr(check_module, "_WORTH_PROCESSES", 0)
+    one = prepare(folder, "val", tmp_path / "one", progress=False, workers=Workers(processes=1))
+    many = prepare(folder, "val", tmp_path / "many", progress=False, workers=workers)
+    files = {path.name: path.read_bytes() for path in one.directory.iterdir()}
+    assert len([name for name in files if "array_record" in name]) == 3
+    assert {path.name: path.read_bytes() for path in many.directory.iterdir()} == files
 
 
 def test_what_an_older_version_verified_is_verified_anew(tmp_path):
@@ -505,7 +545,7 @@ def spoil_all_images(folder):
         ),
         (renamed("dog", 2**63), "val", r"categories\[1\] has the id 9223372036854775808"),
         (spoil_all_images, "val", "leaves no image for the split 'val'"),
-        (lambda folder: None, "train", r"is missing; the splits that have annotations: \['val'\]"),
+        (lambda folder: None, "train", r"no split 'train'; it has \['val'\]: give --config\."),
         (lambda folder: None, "../val", "expected letters, digits and underscores"),
         (lambda folder: (folder / "val").rename(folder / "x"), "val", "images of the split 'val'"),
     ],
@@ -534,5 +574,5 @@ def test_report_knows_its_kinds():
 
 
 def test_a_folder_of_no_format_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="is in no format that can be prepared: expected annot"):
+    with pytest.raises(ValueError, match=r"is no data set: expected .* of these\n  COCO: annot"):
         prepare(tmp_path, "train", tmp_path / "prepared", progress=False)

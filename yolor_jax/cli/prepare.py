@@ -1,21 +1,26 @@
 """Turn a data set into the files that training reads.
 
-SRC is a folder in COCO format (annotations/instances_SPLIT.json, images in SPLIT/ or images/SPLIT/)
-or with the zip files of COCO (annotations_trainval2017.zip, train2017.zip, val2017.zip), which are
-read without unpacking; or a coco/2017 that somebody prepared with TFDS as TFRecord, which is read
-without TensorFlow. DST becomes a TFDS directory of array_record files. Every image is decoded
-and every annotation checked. Killed in the middle, the same command goes on.
+SRC is a folder of COCO (annotations/instances_SPLIT.json, images in SPLIT/ or images/SPLIT/; or its
+zip files, which are read without unpacking), YOLO text labels (data.yaml, images/, labels/), Pascal
+VOC (Annotations/, JPEGImages/), or COCO as Roboflow, CVAT and Label Studio export it; or a
+coco/2017 that somebody prepared with TFDS as TFRecord, which is read without TensorFlow. DST
+becomes a TFDS directory of array_record files. Every image is decoded and every annotation
+checked. Killed in the middle, the same command goes on.
 
     yolor prepare data/coco
+    yolor prepare data/pets.yaml
     yolor prepare data/coco data/prepared/coco --splits val2017
     yolor prepare bucket/coco/2017
     yolor prepare --verify data/prepared/coco
 """
 
 import argparse
+import os
 import pathlib
+import shlex
 from typing import TYPE_CHECKING
 
+from yolor_jax.cli.arguments import local_path
 from yolor_jax.errors import InputError
 from yolor_jax.table import text_table
 
@@ -28,15 +33,23 @@ _FAULTS_SHOWN = 10
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the arguments of ``yolor prepare``."""
-    parser.add_argument("source", metavar="SRC", type=pathlib.Path, help="the data set")
+    parser.add_argument("source", metavar="SRC", type=local_path, help="the data set")
     parser.add_argument(
-        "target", metavar="DST", type=pathlib.Path, nargs="?",
+        "target", metavar="DST", type=local_path, nargs="?",
         help="folder to make (data/prepared/NAME, by the name of SRC)",
     )  # fmt: skip
     parser.add_argument("--splits", nargs="+", metavar="SPLIT", help="only these (all)")
     parser.add_argument(
         "--skip-broken", action="store_true",
         help="leave out what is broken, and count it, instead of stopping",
+    )  # fmt: skip
+    parser.add_argument(
+        "--workers", type=int, default=os.cpu_count(), metavar="N",
+        help="processes that read and write (%(default)s); the files are the same for any number",
+    )  # fmt: skip
+    parser.add_argument(
+        "--ray", metavar="ADDRESS",
+        help="work on a Ray cluster that reaches SRC and DST, or on one started here: local",
     )  # fmt: skip
     parser.add_argument(
         "--verify", action="store_true",
@@ -55,13 +68,18 @@ def run(args: argparse.Namespace) -> int:
     """
     if args.verify:
         return _verify(args)
+    from yolor_jax.preparation.parallel import Workers
     from yolor_jax.preparation.prepare import prepare_splits
+
+    if args.workers < 1:
+        raise InputError(f"--workers is {args.workers}; expected at least 1")
 
     if str(args.source) == "shapes":
         raise InputError("the built-in shapes are drawn on first use; nothing to prepare")
-    name, originals = _open(args.source.expanduser().resolve(), args.splits)
+    name, originals = _open(args.source.resolve(), args.splits)
     target = args.target or pathlib.Path("data/prepared") / name
-    reports = prepare_splits(originals, target.expanduser(), skip_broken=args.skip_broken)
+    workers = Workers(args.workers, args.ray)
+    reports = prepare_splits(originals, target, skip_broken=args.skip_broken, workers=workers)
     print(_table(reports))
     print(f"{target} is ready. Next:\n  {_next(target, list(reports))}")
     return 0
@@ -72,10 +90,14 @@ def _open(source: pathlib.Path, splits: list[str] | None) -> tuple[str, list["Or
     from yolor_jax.data import stored
     from yolor_jax.preparation import formats, tfrecord_split
 
-    if format_ := formats.of(source):
+    if formats.of(source) or not stored.holds_info(source):
+        format_ = formats.require(source)
         splits = splits or format_.find_splits(source)
-        return source.name, [format_.open_split(source, split) for split in splits]
+        originals = [format_.open_split(source, split) for split in splits]
+        print(f"data: {format_.NAME} ({format_.recognises(source)}); splits: {', '.join(splits)}")
+        return (source.stem if source.is_file() else source.name), originals
     splits = splits or stored.find_splits(source)
+    print(f"data: TFDS directory; splits: {', '.join(splits)}")
     builders = [stored.open_builder(source, split)[1] for split in splits]
     if stored.is_array_record(builders[0]):
         raise InputError(
@@ -97,15 +119,15 @@ def _table(reports: dict[str, "Report"]) -> str:
 
 def _next(target: pathlib.Path, splits: list[str]) -> str:
     """The command that uses what was made."""
-    training = [split for split in splits if split.startswith("train")]
-    evaluation = [split for split in splits if split.startswith("val")] or splits[-1:]
-    if not training:
-        return f"yolor eval --workdir WORKDIR --data {target} --split {evaluation[0]}"
-    command = f"yolor train coco640:yolor_csp --data {target}"
-    if "train2017" not in splits:
-        command += f" --config.data.train_split={training[0]}"
-    if "val2017" not in splits:
-        command += f" --config.data.eval_split={evaluation[0]}"
+    from yolor_jax.data import split_names
+
+    data = ["--data", str(target)]
+    if split_names.for_training(splits) is None:
+        split = split_names.for_evaluation(splits)
+        return shlex.join(["yolor", "eval", "--workdir", "WORKDIR", *data, "--split", split])
+    command = shlex.join(["yolor", "train", "coco640:yolor_csp", *data, *split_names.flags(splits)])
+    if split_names.for_training(splits) == split_names.for_evaluation(splits):
+        command += "  # with one split, evaluation is of the images of training"
     return command
 
 

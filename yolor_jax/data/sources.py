@@ -26,6 +26,7 @@ from yolor_jax.data.targets import (
     targets_path,
 )
 from yolor_jax.errors import InputError
+from yolor_jax.paths import local_path
 
 Path = str | pathlib.Path
 
@@ -198,7 +199,7 @@ def open_source(directory: Path, split: str, annotations: Path | None = None) ->
     Raises:
         InputError: if it is no such directory, holds TFRecord files, or has no such split.
     """
-    stored = read(pathlib.Path(directory).expanduser(), split)
+    stored = read(local_path(directory), split)
     annotations, targets = _find_sidecars(stored, split, annotations)
     category_ids = _category_ids(stored.class_names, annotations, targets)
     if len(category_ids) != len(stored.class_names):
@@ -225,7 +226,7 @@ def _find_sidecars(
     path, targets = targets_path(stored.directory, split), None
     if path.exists():
         targets = read_targets(path, images=len(stored.rows), classes=len(stored.class_names))
-    return (None if annotations is None else pathlib.Path(annotations)), targets
+    return (None if annotations is None else local_path(annotations)), targets
 
 
 def _category_ids(class_names, annotations, targets) -> tuple[int, ...]:

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import tensorflow_datasets as tfds
 
+from yolor_jax.data import split_names
 from yolor_jax.errors import InputError
 
 _FEATURES = {"image", "image/filename", "image/id", "objects"}
@@ -44,6 +45,11 @@ def find_splits(path: pathlib.Path) -> list[str]:
     return list(_builder(_find(path)).info.splits)
 
 
+def holds_info(path: pathlib.Path) -> bool:
+    """Whether there is a dataset_info.json at a path or up to two levels below it."""
+    return bool(_directories(path))
+
+
 def is_array_record(builder: tfds.core.DatasetBuilder) -> bool:
     """Whether a data set is of files that give random access without TensorFlow."""
     return builder.info.file_format is tfds.core.FileFormat.ARRAY_RECORD
@@ -67,9 +73,7 @@ def open_builder(path: pathlib.Path, split: str) -> tuple[pathlib.Path, tfds.cor
             f"{sorted(_FEATURES)}, objects with {sorted(_OBJECT_FEATURES)}"
         )
     if split not in builder.info.splits:
-        raise InputError(
-            f"{directory} has no split {split!r}; it has {sorted(builder.info.splits)}"
-        )
+        raise split_names.no_such_split(directory, split, sorted(builder.info.splits))
     return directory, builder
 
 
@@ -120,14 +124,17 @@ def _lacking_features(features: tfds.features.FeaturesDict) -> set[str]:
 
 def _find(path: pathlib.Path) -> pathlib.Path:
     """The one directory with a dataset_info.json at `path` or up to two levels below."""
-    found = [p for level in ("", "*/", "*/*/") for p in path.glob(f"{level}dataset_info.json")]
-    found = [p.parent for p in found if not p.parent.name.startswith(".")]
+    found = _directories(path)
     if not found:
         raise InputError(
-            f"{path} is no data set: expected 'shapes', a COCO-format folder (with annotations/"
-            "instances_SPLIT.json or annotations*.zip, and images in SPLIT/ or SPLIT.zip), or a "
-            "TFDS directory (with dataset_info.json)"
+            f"{path} is no data set that was prepared: expected dataset_info.json in it, or one or "
+            "two levels below"
         )
     if len(found) > 1:
         raise InputError(f"{path} holds several data sets, name one: {[str(p) for p in found]}")
     return found[0]
+
+
+def _directories(path: pathlib.Path) -> list[pathlib.Path]:
+    found = [p for level in ("", "*/", "*/*/") for p in path.glob(f"{level}dataset_info.json")]
+    return [p.parent for p in found if not p.parent.name.startswith(".")]

@@ -132,7 +132,7 @@ def by_image(coco: dict, images: list[dict], labels: dict[int, int], report: Rep
         where = f"annotations[{position}]"
         if finding := _fault(annotation, image_ids, labels):
             kind, fault = finding
-            report.add(kind, f"{where} has {fault}")
+            report.add(kind, _told(annotation) or f"{where} has {fault}")
             if isinstance(annotation, dict) and _is_integer(annotation.get("image_id")):
                 broken[annotation["image_id"]] += 1
             continue
@@ -280,6 +280,12 @@ def _fault(annotation, image_ids: set, labels: dict[int, int]) -> tuple[str, str
     if area is not None and not (_is_number(area, _LARGEST**2) and area >= 0):
         return "broken box", f"area {_shown(area)} (id {number})"
     return None
+
+
+def _told(annotation) -> str | None:
+    """What the reader of another format says of an entry that is broken there (`as_coco`)."""
+    fault = annotation.get("fault") if isinstance(annotation, dict) else None
+    return fault if isinstance(fault, str) else None
 
 
 def _shown(value) -> str:

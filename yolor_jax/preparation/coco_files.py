@@ -2,7 +2,8 @@
 
 The annotations are ``annotations/instances_{split}.json``, in the folder or in a zip file of it
 whose name begins with ``annotations``; the images are in ``{split}/``, ``images/{split}/`` or
-``{split}.zip``. What is in a zip file is read without unpacking it.
+``{split}.zip``, or all in ``images/``, as CVAT exports them. What is in a zip file is read without
+unpacking it.
 
     original = open_split(pathlib.Path("coco"), "val2017")
     original.read("000000000139.jpg")  # bytes
@@ -14,9 +15,10 @@ import os
 import pathlib
 import re
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
+from yolor_jax.data import split_names
 from yolor_jax.errors import InputError
 
 
@@ -41,7 +43,9 @@ class Original:
         where: where its annotations are, for messages.
         annotations: reads them: JSON, COCO's instances format.
         files: all images that are there, by the name that annotations use.
-        read: reads one of them, also from several threads; InputError if it is damaged there.
+        read: reads one of them, also from several threads and, by pickle, from other processes;
+            InputError if it is damaged there.
+        findings: kind and example of what its reader noted, for the `Report`.
     """
 
     split: str
@@ -49,11 +53,20 @@ class Original:
     annotations: Callable[[], bytes]
     files: dict[str, File]
     read: Callable[[str], bytes]
+    findings: Callable[[], list[tuple[str, str]]] = list
 
 
-def recognises(folder: pathlib.Path) -> bool:
-    """Whether there are annotations, in a folder or in a zip file."""
-    return (folder / "annotations").is_dir() or any(folder.glob("annotations*.zip"))
+NAME = "COCO"
+LOOKS_FOR = (
+    "annotations/instances_SPLIT.json or annotations*.zip, and images in SPLIT/, images/SPLIT/, "
+    "images/ or SPLIT.zip"
+)
+
+
+def recognises(folder: pathlib.Path) -> str | None:
+    """The first file of annotations, in a folder or a zip file."""
+    found = [*folder.glob("annotations/instances_*.json"), *folder.glob("annotations*.zip")]
+    return min(found).relative_to(folder).as_posix() if found else None
 
 
 def find_splits(folder: pathlib.Path) -> list[str]:
@@ -67,8 +80,7 @@ def find_splits(folder: pathlib.Path) -> list[str]:
     if not splits:
         raise InputError(
             f"{folder} holds no split with both annotations and images (annotations of: "
-            f"{', '.join(annotated) or 'none'}); expected annotations/instances_SPLIT.json or "
-            "annotations*.zip, and images in SPLIT/, images/SPLIT/ or SPLIT.zip"
+            f"{', '.join(annotated) or 'none'}); expected {LOOKS_FOR}"
         )
     return splits
 
@@ -79,17 +91,17 @@ def open_split(folder: pathlib.Path, split: str) -> Original:
     Raises:
         InputError: if there are none, or a zip file is damaged.
     """
-    if not re.fullmatch(r"\w+", split):
-        raise InputError(f"got the split {split!r}; expected letters, digits and underscores")
+    split_names.require_name(split)
     where, annotations = _find_annotations(folder, split)
     place = _image_place(folder, split)
     if place is None:
         raise InputError(
             f"the images of the split {split!r} are missing; expected them in {folder / split}, in "
-            f"{folder / 'images' / split} or in {folder / split}.zip"
+            f"{folder / 'images' / split}, in {folder / split}.zip, or all in {folder / 'images'}"
         )
     if place.is_dir():
-        return Original(split, where, annotations, _list(place), lambda n: (place / n).read_bytes())
+        files = list_files(place)
+        return Original(split, where, annotations, files, functools.partial(read_file, place))
     files, read = _list_zip(place, split)
     return Original(split, where, annotations, files, read)
 
@@ -114,12 +126,22 @@ def _find_annotations(folder: pathlib.Path, split: str) -> tuple[str, Callable[[
         for member in archive.namelist():
             if pathlib.PurePosixPath(member).name == name:
                 return f"{zip_path}/{member}", functools.partial(_read_member, archive, member)
-    there = _annotated_splits(folder)
-    raise InputError(f"{path} is missing; the splits that have annotations: {there}")
+    if there := _annotated_splits(folder):
+        raise split_names.no_such_split(folder, split, there)
+    raise InputError(f"{path} is missing; expected {LOOKS_FOR}")
 
 
 def _image_place(folder: pathlib.Path, split: str) -> pathlib.Path | None:
     """The folder or zip file of the images of a split."""
+    if place := _own_place(folder, split):
+        return place
+    shared = folder / "images"
+    if any(_own_place(folder, other) for other in _annotated_splits(folder)):
+        return None  # they have places of their own, and this one's is missing
+    return shared if shared.is_dir() else None
+
+
+def _own_place(folder: pathlib.Path, split: str) -> pathlib.Path | None:
     for path in (folder / split, folder / "images" / split):
         if path.is_dir():
             return path
@@ -127,29 +149,39 @@ def _image_place(folder: pathlib.Path, split: str) -> pathlib.Path | None:
     return path if path.is_file() else None
 
 
-def _list(image_dir: pathlib.Path) -> dict[str, File]:
+def list_files(image_dir: pathlib.Path) -> dict[str, File]:
     """All files below a folder but hidden ones, by name relative to it; links are followed."""
-    files, entered = {}, set()
-    for parent, folders, names in os.walk(image_dir, followlinks=True):
-        real = os.path.realpath(parent)
-        if real in entered:  # a link to a folder above it
-            folders.clear()
-            continue
-        entered.add(real)
-        for name in names:
-            path = os.path.join(parent, name)
-            if name.startswith(".") or not os.path.isfile(path):
+    return {
+        os.path.relpath(entry.path, image_dir).replace(os.sep, "/"): File(
+            entry.stat().st_size, entry.stat().st_mtime_ns
+        )
+        for entry in _walk(os.fspath(image_dir))
+    }
+
+
+def _walk(folder: str, above: frozenset[str] = frozenset()) -> Iterator[os.DirEntry]:
+    real = os.path.realpath(folder)
+    if real in above:  # a link to a folder in which it lies
+        return
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.startswith("."):
                 continue
-            stat = os.stat(path)
-            relative = os.path.relpath(path, image_dir).replace(os.sep, "/")
-            files[relative] = File(stat.st_size, stat.st_mtime_ns)
-    return files
+            if entry.is_dir():
+                yield from _walk(entry.path, above | {real})
+            elif entry.is_file():
+                yield entry
+
+
+def read_file(folder: pathlib.Path, name: str) -> bytes:
+    """The bytes of a file of a folder; with the folder bound, what other processes can call."""
+    return (folder / name).read_bytes()
 
 
 def _list_zip(path: pathlib.Path, split: str) -> tuple[dict[str, File], Callable[[str], bytes]]:
     """The files of a zip, by their name relative to the split's folder in it, and how to read."""
-    archive = _open_zip(path)
-    members = [m for m in archive.infolist() if not m.is_dir() and "/." not in f"/{m.filename}"]
+    members = _open_zip(path).infolist()
+    members = [m for m in members if not m.is_dir() and "/." not in f"/{m.filename}"]
     if not members:
         raise InputError(f"{path} is empty; expected the images of the split {split!r}")
     for prefix in (f"{split}/", f"images/{split}/", ""):
@@ -157,7 +189,17 @@ def _list_zip(path: pathlib.Path, split: str) -> tuple[dict[str, File], Callable
         if inside:
             break
     files = {m.filename.removeprefix(prefix): File(m.file_size, m.CRC) for m in inside}
-    return files, lambda name: _read_member(archive, prefix + name)
+    return files, functools.partial(_read_image, path, path.stat().st_mtime_ns, prefix)
+
+
+def _read_image(path: pathlib.Path, changed: int, prefix: str, name: str) -> bytes:
+    return _read_member(_opened_once(path, changed), prefix + name)
+
+
+@functools.lru_cache(maxsize=8)
+def _opened_once(path: pathlib.Path, changed: int) -> zipfile.ZipFile:
+    """A zip file, of a process and a state of the file; its list of members may be long."""
+    return _open_zip(path)
 
 
 def _open_zip(path: pathlib.Path) -> zipfile.ZipFile:

@@ -1,12 +1,15 @@
 """Opens any data set by its name or path, and prepares it where that has not been done.
 
-`open_dataset` takes the name of the built-in data set (``shapes``), a COCO-format folder
-(``annotations/instances_{split}.json`` and images in ``{split}/``), or a TFDS directory with the
-features of coco/2017 in array_record files. The first two are prepared into a TFDS directory once.
+`open_dataset` takes the name of the built-in data set (``shapes``), a folder in one of the
+`formats`, or a TFDS directory with the features of coco/2017 in array_record files. The first two
+are prepared into a TFDS directory once.
 
     source = open_dataset("shapes", "train", "prepared")
 """
 
+import pathlib
+
+from yolor_jax.data import stored
 from yolor_jax.data.sources import Path, Source, open_source
 from yolor_jax.paths import is_local, local_path, user_path
 from yolor_jax.preparation import annotations, fetched, formats, painting, prepare, shapes
@@ -24,11 +27,12 @@ def open_dataset(
     """Opens any data set, preparing it on first use.
 
     Args:
-        path: ``"shapes"``, a COCO-format folder, or a TFDS directory; one of the last may lie in a
-            bucket, and is copied.
+        path: ``"shapes"``, a folder in one of the `formats`, or a TFDS directory; one of the last
+            may lie in a bucket, and is copied.
         split: name of the split, as its files call it (``train2017``; shapes: ``train``).
         prepared_dir: where prepared data sets are kept.
-        skip_broken: COCO-format folder: leave out what is broken instead of stopping.
+        skip_broken: of a folder in one of the `formats`: leave out what is broken instead of
+            stopping.
         shapes_sizes: shapes: number of images of each split (default `shapes.SIZES`).
         progress: whether to show progress bars and the table of a preparation.
 
@@ -41,7 +45,7 @@ def open_dataset(
     path = user_path(path)
     if not is_local(path):
         return open_source(fetched.fetch(path, prepared_dir, progress=progress), split)
-    if formats.of(path):
+    if not _is_prepared(path):
         report = prepare.prepare(
             path, split, prepared_dir, skip_broken=skip_broken, progress=progress
         )
@@ -62,8 +66,13 @@ def count_classes(path: Path, split: str) -> int:
     if str(path) == "shapes":
         return len(painting.CLASS_NAMES)
     path = local_path(path)
-    if format_ := formats.of(path):
-        original = format_.open_split(path, split)
+    if not _is_prepared(path):
+        original = formats.require(path).open_split(path, split)
         coco = annotations.parse(original.annotations(), original.where)
         return len(annotations.categories(coco, original.where))
     return len(open_source(path, split).class_names)
+
+
+def _is_prepared(path: pathlib.Path) -> bool:
+    """Whether a data set is read as it is; if it is none at all, preparing it says so."""
+    return formats.of(path) is None and stored.holds_info(path)

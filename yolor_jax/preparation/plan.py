@@ -6,30 +6,27 @@ boxes refer to the pixels as they are stored. With neither size the image is bro
 other images are stored as they are.
 
     planned = plan_images(coco, images, found, original.files, labels, report, original.where)
-    records = read_planned(planned, original, labels, progress=True)
+    write_planned(path, class_names, planned[:1000], original.read)
 """
 
-from collections.abc import Iterator
+import pathlib
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float
 
 from yolor_jax.data.encoded import apply_orientation
-from yolor_jax.preparation import annotations, records
-from yolor_jax.preparation.coco_files import File, Original
+from yolor_jax.preparation import annotations
+from yolor_jax.preparation.coco_files import File
 from yolor_jax.preparation.report import Report
-from yolor_jax.progress import progress as progress_bar
+from yolor_jax.preparation.shards import Record, write_shard
 
 
 class Planned(NamedTuple):
-    """An image that will be stored, with everything but its bytes."""
+    """An image that will be stored, without its bytes, and whether EXIF asks for a turn of it."""
 
-    image: dict
+    record: Record
     turn: bool
-    annotations: list[dict]
-    boxes_xyxy: Float[np.ndarray, "n 4"]
-    rows: list[int]
 
 
 def plan_images(
@@ -78,13 +75,23 @@ def plan_images(
         if not entries:
             report.add("image without boxes", image["file_name"])
         entry = {"id": image["id"], "file_name": image["file_name"], "height": height}
-        planned.append(Planned({**entry, "width": width}, turn, entries, boxes, rows))
+        record = Record(
+            jpeg=b"",
+            image={**entry, "width": width},
+            annotations=entries,
+            boxes_xyxy=boxes,
+            labels=np.array([labels[entries[row]["category_id"]] for row in rows], np.int32),
+            annotation_rows=rows,
+        )
+        planned.append(Planned(record, turn))
     for name in sorted(set(files) - {image["file_name"] for image in images}):
         report.add("file not in the JSON", name)
-    report.images = len(planned)
-    report.annotations = sum(len(p.annotations) for p in planned)
-    report.targets = sum(len(p.rows) for p in planned)
-    if not any(not plan.annotations[row]["iscrowd"] for plan in planned for row in plan.rows):
+    records = [plan.record for plan in planned]
+    report.images = len(records)
+    report.annotations = sum(len(record.annotations) for record in records)
+    report.targets = sum(len(record.labels) for record in records)
+    crowd = [r.annotations[row]["iscrowd"] for r in records for row in r.annotation_rows]
+    if all(crowd):
         report.add("no target", where)
     return planned
 
@@ -118,28 +125,31 @@ def _settle_pixels(image: dict, found: dict | None, report: Report) -> tuple[boo
     return None
 
 
-def read_planned(
-    planned: list[Planned], original: Original, labels: dict[int, int], *, progress: bool
-) -> Iterator[records.Record]:
-    """Reads the images one by one, in the order of the annotations.
+def write_planned(
+    path: pathlib.Path,
+    class_names: Sequence[str],
+    planned: Sequence[Planned],
+    read: Callable[[str], bytes],
+) -> int:
+    """Reads images and writes the shard of them.
 
     Args:
-        planned: what to store.
-        original: the split.
-        labels: class of each category id.
-        progress: whether to show a bar.
+        path: of the shard.
+        class_names: of all K classes.
+        planned: the images that go into it.
+        read: gives the bytes of an image by its name.
+
+    Returns:
+        Number of images.
+
+    Raises:
+        InputError: an image is damaged in its archive.
+        OSError: an image cannot be read, or the shard not be written.
     """
-    bar = progress_bar(
-        planned, desc=f"writing {original.split}", unit="image", disable=not progress
-    )
-    for plan in bar:
-        data = original.read(plan.image["file_name"])
-        categories = [plan.annotations[row]["category_id"] for row in plan.rows]
-        yield records.Record(
-            jpeg=apply_orientation(data) if plan.turn else data,
-            image=plan.image,
-            annotations=plan.annotations,
-            boxes_xyxy=plan.boxes_xyxy,
-            labels=np.array([labels[c] for c in categories], np.int32),
-            annotation_rows=plan.rows,
-        )
+    write_shard(path, class_names, (_with_bytes(plan, read) for plan in planned))
+    return len(planned)
+
+
+def _with_bytes(plan: Planned, read: Callable[[str], bytes]) -> Record:
+    data = read(plan.record.image["file_name"])
+    return plan.record._replace(jpeg=apply_orientation(data) if plan.turn else data)

@@ -4,8 +4,8 @@ Every image of a split (`coco_files.Original`) is read and decoded, every annota
 (`annotations.py`, `report.py`); what is broken stops preparation with a list, or is left out and
 counted with `skip_broken`. A fingerprint of the annotations (their content) and the images (names,
 sizes, times of change, and the bytes of a sample) tells whether what is prepared is still the same.
-After a kill, what was verified is not verified again, splits that were written are kept, and half a
-split is written anew: the files are those of a preparation that was never killed.
+After a kill, what was verified is not verified again, and shards that were written are kept: the
+files are those of a preparation that was never killed, whoever worked on it (`parallel`).
 
     report = prepare("coco", "val2017", "prepared")  # one split, on first use
     print(report.table(), report.directory)
@@ -25,11 +25,15 @@ from collections.abc import Sequence
 from tqdm import tqdm
 
 from yolor_jax.errors import InputError
-from yolor_jax.preparation import annotations, formats, joining, records
+from yolor_jax.paths import local_path
+from yolor_jax.preparation import annotations, formats, joining, records, segmentation
 from yolor_jax.preparation.check_images import check_images
 from yolor_jax.preparation.coco_files import Original
-from yolor_jax.preparation.plan import plan_images, read_planned
+from yolor_jax.preparation.parallel import ALL_CORES, Workers, run
+from yolor_jax.preparation.plan import Planned, plan_images, write_planned
 from yolor_jax.preparation.report import Report
+from yolor_jax.preparation.shards import shard_path, shards
+from yolor_jax.progress import progress as progress_bar
 
 VERSION = 3
 """To be raised whenever prepared directories change."""
@@ -46,6 +50,7 @@ def prepare(
     *,
     skip_broken: bool = False,
     progress: bool = True,
+    workers: Workers = ALL_CORES,
 ) -> Report:
     """Prepares one split of a folder, unless it is there already and unchanged.
 
@@ -57,6 +62,7 @@ def prepare(
         prepared_dir: where prepared data sets lie.
         skip_broken: leave broken images and annotations out instead of stopping.
         progress: whether to show progress bars and, at the end, the table of findings.
+        workers: who reads the images and writes the files, which are the same for any.
 
     Returns:
         What was found; `Report.directory` is the TFDS directory.
@@ -65,15 +71,9 @@ def prepare(
         InputError: if the folder has no such split, or something is broken and `skip_broken` is
             not set; the message counts and names it and says what to do.
     """
-    folder = pathlib.Path(folder).expanduser().resolve()
-    format_ = formats.of(folder)
-    if format_ is None:
-        raise InputError(
-            f"{folder} is in no format that can be prepared: expected annotations/ or "
-            "annotations*.zip in it"
-        )
-    original = format_.open_split(folder, split)
-    prepared_dir = pathlib.Path(prepared_dir).expanduser()
+    folder = local_path(folder).resolve()
+    original = formats.require(folder).open_split(folder, split)
+    prepared_dir = local_path(prepared_dir)
     prepared_dir.mkdir(parents=True, exist_ok=True)
     place = hashlib.sha256(bytes(folder)).hexdigest()[:4]  # folders of one name stay apart
     stem = f"{folder.name}-{place}-{split}"
@@ -83,14 +83,17 @@ def prepare(
         new = not directory.exists()
         if new:
             for half in prepared_dir.glob(f".{glob.escape(stem)}-{_HEX}.partial"):
-                shutil.rmtree(half)
+                if half != records.partial_path(directory):
+                    shutil.rmtree(half)
             for old in sorted(prepared_dir.glob(f"{glob.escape(stem)}-{_HEX}")):
                 _logger.warning(
                     "%s, or how it is prepared, changed since %s was made, which may be deleted",
                     folder, old,
                 )  # fmt: skip
         log = prepared_dir / f".{stem}.verified.jsonl"
-        report = _prepare(original, fingerprint, directory, folder.name, log, skip_broken, progress)
+        report = _prepare(
+            original, fingerprint, directory, folder.name, log, skip_broken, progress, workers
+        )
     if new and progress:
         tqdm.write(f"prepared {directory}", file=sys.stderr)
     return report
@@ -102,6 +105,7 @@ def prepare_splits(
     *,
     skip_broken: bool = False,
     progress: bool = True,
+    workers: Workers = ALL_CORES,
 ) -> dict[str, Report]:
     """Prepares splits of one data set into one TFDS directory, unless it is there already.
 
@@ -110,6 +114,7 @@ def prepare_splits(
         directory: of the prepared data set. Until all is done there is only a hidden one beside it.
         skip_broken: leave broken images and annotations out instead of stopping.
         progress: whether to show progress bars and the table of findings of each split.
+        workers: see `prepare`.
 
     Returns:
         What was found in each split.
@@ -140,7 +145,7 @@ def prepare_splits(
                     log = partial / f".{original.split}.verified.jsonl"
                     report = _prepare(
                         original, fingerprints[original.split], partial / original.split,
-                        directory.name, log, skip_broken, progress, alike=report,
+                        directory.name, log, skip_broken, progress, workers, alike=report,
                     )  # fmt: skip
             joining.join(partial, list(fingerprints), directory)
     return _reports(directory, fingerprints, skip_broken)
@@ -172,6 +177,7 @@ def _prepare(
     log: pathlib.Path,
     skip_broken: bool,
     progress: bool,
+    workers: Workers,
     alike: Report | None = None,
 ) -> Report:
     """Prepares one split into a directory of its own, unless it is there already.
@@ -184,6 +190,7 @@ def _prepare(
         log: file that remembers which images were verified.
         skip_broken: see `prepare`.
         progress: see `prepare`.
+        workers: see `prepare`.
         alike: of a split that must have the same categories.
     """
     if directory.exists():
@@ -198,25 +205,57 @@ def _prepare(
             "folder of its own with --splits"
         )
     report = Report(fingerprint=fingerprint, categories=categories)
+    for kind, example in original.findings():
+        report.add(kind, example)
+    coco = segmentation.add_boxes(coco, report)
     images = annotations.unique_images(coco, report)
     names = {image["file_name"] for image in images}
-    verified = check_images(original, names, log, progress)
+    verified = check_images(original, names, log, progress, workers)
     labels = {category["id"]: label for label, category in enumerate(categories)}
     planned = plan_images(coco, images, verified, original.files, labels, report, original.where)
     _stop_if_broken(report, original.where, skip_broken)
     if not planned:
         raise InputError(f"{original.where} leaves no image for the split {original.split!r}")
-    records.write(
+    _write_shards(original, directory, categories, planned, workers, progress)
+    records.finish(
         directory,
         name=re.sub(r"\W", "_", name.lower()),
         categories=categories,
-        splits={original.split: read_planned(planned, original, labels, progress=progress)},
+        splits={original.split: [plan.record for plan in planned]},
         extra_files={Report.path(directory, original.split).name: report.to_json()},
     )
     report.directory = directory
     if progress:
         tqdm.write(f"{original.split}:\n{report.table()}", file=sys.stderr)
     return report
+
+
+def _write_shards(
+    original: Original,
+    directory: pathlib.Path,
+    categories: list[dict],
+    planned: list[Planned],
+    workers: Workers,
+    progress: bool,
+) -> None:
+    """Writes the shards of a split that are not there yet."""
+    partial = records.partial_path(directory)
+    partial.mkdir(exist_ok=True)
+    class_names = [category["name"] for category in categories]
+    tasks = []
+    for number, positions in enumerate(shards(len(planned))):
+        path = shard_path(partial, original.split, number)
+        if not path.exists():
+            chunk = planned[positions.start : positions.stop]
+            tasks.append((path, class_names, chunk, original.read))
+    missing = sum(len(chunk) for _, _, chunk, _ in tasks)
+    bar = progress_bar(
+        desc=f"writing {original.split}", unit="image", total=len(planned),
+        initial=len(planned) - missing, disable=not progress,
+    )  # fmt: skip
+    with bar:
+        for written in run(write_planned, tasks, workers):
+            bar.update(written)
 
 
 def _fingerprint(original: Original) -> str:

@@ -1,14 +1,13 @@
 """How prepared data lies on disk: a TFDS directory with two sidecars.
 
-TFDS stores what it always stores of COCO (`coco_features`), in array_record files, so any TFDS
-reader understands it. It cuts `area` to an integer and boxes to normalised float32, therefore each
-split has two files beside it: `ground_truth_{split}.json`, COCO format with every number as it was
-(for evaluation), and `targets_{split}.npz`, the exact boxes in pixels (for training). Records stand
-in the order in which they were given.
+TFDS stores what it always stores of COCO (`shards.coco_features`), in array_record files, so any
+TFDS reader understands it. It cuts `area` to an integer and boxes to normalised float32, therefore
+each split has two files beside it: `ground_truth_{split}.json`, COCO format with every number as it
+was (for evaluation), and `targets_{split}.npz`, the exact boxes in pixels (for training). Records
+stand in the order in which they were given.
 
-Written by TFDS's `SequentialWriter`: a `GeneratorBasedBuilder` shuffles on disk through TensorFlow
-as soon as a split is larger than one gigabyte. A directory appears under its name when it is
-complete: it is written beside it and renamed at the end.
+A directory appears under its name when it is complete: its shards are written into `partial_path`,
+and what was written there once is not written again.
 
     categories = [{"id": 1, "name": "disc"}]
     write(directory, name="shapes", categories=categories, splits={"train": records})
@@ -20,59 +19,21 @@ import itertools
 import json
 import os
 import pathlib
-import shutil
-from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 import tensorflow_datasets as tfds
-from jaxtyping import Float, Int32
 
 from yolor_jax.data.targets import Targets, ground_truth_path, targets_path
 from yolor_jax.errors import InputError
-
-EXAMPLES_PER_SHARD = 1000
-_EXAMPLES_PER_CALL = 64
-
-
-class Record(NamedTuple):
-    """One image to be stored.
-
-    Attributes:
-        jpeg: encoded image.
-        image: COCO's entry: id, file_name, height, width of the stored pixels.
-        annotations: COCO's entries of this image with their original numbers.
-        boxes_xyxy: targets for training, in pixels, inside the image; a subset of the annotations.
-        labels: class of each target, 0 .. K - 1.
-        annotation_rows: position of each target in `annotations`.
-    """
-
-    jpeg: bytes
-    image: dict
-    annotations: list[dict]
-    boxes_xyxy: Float[np.ndarray, "n 4"]
-    labels: Int32[np.ndarray, " n"]
-    annotation_rows: list[int]
-
-
-def coco_features(class_names: Iterable[str]) -> tfds.features.FeaturesDict:
-    """The features of the TFDS data set coco/2017, with any list of classes."""
-    return tfds.features.FeaturesDict(
-        {
-            "image": tfds.features.Image(encoding_format="jpeg"),
-            "image/filename": tfds.features.Text(),
-            "image/id": np.int64,
-            "objects": tfds.features.Sequence(
-                {
-                    "area": np.int64,
-                    "bbox": tfds.features.BBoxFeature(),
-                    "id": np.int64,
-                    "is_crowd": np.bool_,
-                    "label": tfds.features.ClassLabel(names=list(class_names)),
-                }
-            ),
-        }
-    )
+from yolor_jax.preparation.shards import (
+    EXAMPLES_PER_SHARD,
+    Record,
+    coco_features,
+    shard_path,
+    shards,
+    write_shard,
+)
 
 
 @contextlib.contextmanager
@@ -83,132 +44,148 @@ def lock(directory: pathlib.Path) -> Iterator[None]:
         yield
 
 
+def partial_path(directory: pathlib.Path) -> pathlib.Path:
+    """Where the files of a directory lie until it is complete."""
+    return directory.with_name(f".{directory.name}.partial")
+
+
 def write(
     directory: pathlib.Path,
     *,
     name: str,
     categories: list[dict],
-    splits: dict[str, Iterable[Record]],
-    extra_files: dict[str, str] | None = None,
+    splits: Mapping[str, Iterable[Record]],
 ) -> None:
-    """Writes a TFDS directory with its sidecars, under its name only when it is complete.
+    """Writes a TFDS directory with its sidecars, in this process, one record after the other.
 
     Args:
         directory: what to write; its parent must exist.
         name: name of the data set, lower case with underscores.
         categories: COCO's entries (id, name), in the order of the labels.
         splits: records of each split; none may be empty.
+
+    Raises:
+        InputError: if a split is empty or a name does not suit TFDS.
+        OSError: if it cannot be written.
+    """
+    partial = partial_path(directory)
+    partial.mkdir(exist_ok=True)
+    class_names = [category["name"] for category in categories]
+    written = {}
+    for split, records in splits.items():
+        records, written[split] = iter(records), []
+        for number in itertools.count():
+            chunk = list(itertools.islice(records, EXAMPLES_PER_SHARD))
+            if not chunk:
+                break
+            write_shard(shard_path(partial, split, number), class_names, chunk)
+            written[split] += [record._replace(jpeg=b"") for record in chunk]
+    finish(directory, name=name, categories=categories, splits=written)
+
+
+def finish(
+    directory: pathlib.Path,
+    *,
+    name: str,
+    categories: list[dict],
+    splits: Mapping[str, Sequence[Record]],
+    extra_files: Mapping[str, str] | None = None,
+) -> None:
+    """Makes a directory of the shards in its `partial_path`, which are all there.
+
+    Args:
+        directory: to make.
+        name: of the data set, lower case with underscores.
+        categories: COCO's entries (id, name), in the order of the labels.
+        splits: what is in them, in its order, without the encoded images; none may be empty.
         extra_files: further text files to lay into the directory, by name.
 
     Raises:
         InputError: if a split is empty or a name does not suit TFDS.
         OSError: if it cannot be written.
     """
-    partial = directory.with_name(f".{directory.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir()
+    partial = partial_path(directory)
+    for half in partial.glob(".*.shard"):  # of a process that was killed
+        half.unlink()
+    names = [category["name"] for category in categories]
+    infos = []
+    for split, records in splits.items():
+        if not records:
+            raise InputError(f"split {split!r} has no image; a data set needs at least one")
+        infos.append(_name_shards(partial, name, split, len(records)))
+        _write_sidecars(partial, split, categories, records)
     identity = tfds.core.DatasetIdentity(
         name=name, version=tfds.core.Version("1.0.0"), data_dir=str(partial), module_name=__name__
     )
     info = tfds.core.DatasetInfo(
         builder=identity,
         description=f"{name}, with the features of coco/2017",
-        features=coco_features(category["name"] for category in categories),
+        features=coco_features(names),
         disable_shuffling=True,
     )
-    writer = tfds.core.SequentialWriter(
-        info, max_examples_per_shard=EXAMPLES_PER_SHARD, file_format="array_record"
-    )
-    writer._serializer = _Serializer(info.features.get_serialized_info())
-    writer.initialize_splits(list(splits))
-    for split, records in splits.items():
-        try:
-            _write_split(writer, partial, split, categories, records)
-        except RuntimeError as error:  # of array_record
-            raise OSError(
-                f"{directory} could not be written; make room, then give the same command again "
-                f"({error})"
-            ) from error
-    _compare(partial, categories, splits)
+    info.set_file_format("array_record")
+    info.set_splits(tfds.core.splits.SplitDict(infos))
+    info.write_to_directory(partial)
     for file_name, text in (extra_files or {}).items():
         (partial / file_name).write_text(text)
+    _compare(partial, names, {split: len(records) for split, records in splits.items()})
     os.rename(partial, directory)
 
 
-class _Serializer(tfds.core.example_serializer.ExampleSerializer):
-    """Gives equal bytes for equal records; TFDS's own orders the features anew in each process."""
+def _name_shards(partial: pathlib.Path, name: str, split: str, size: int) -> tfds.core.SplitInfo:
+    """Gives the shards of a split the names by which TFDS knows them."""
+    lengths = [len(positions) for positions in shards(size)]
+    template = tfds.core.ShardedFileTemplate(
+        data_dir=partial, dataset_name=name, split=split, filetype_suffix="array_record"
+    )
+    size_bytes = 0
+    for number in range(len(lengths)):
+        path = pathlib.Path(template.sharded_filepath(shard_index=number, num_shards=len(lengths)))
+        if not path.exists():  # it was named before the process was killed
+            os.rename(shard_path(partial, split, number), path)
+        size_bytes += path.stat().st_size
+    return tfds.core.SplitInfo(
+        name=split, shard_lengths=lengths, num_bytes=size_bytes, filename_template=template
+    )
 
-    def serialize_example(self, example: dict) -> bytes:
-        return self.get_tf_example(example).SerializeToString(deterministic=True)
 
-
-def _write_split(writer, directory, split, categories, records) -> None:
-    """Streams the records of one split, then writes its sidecars."""
-    images, annotations = [], []
-    kept = []  # (image id, boxes, labels, crowd) of each image
-    records = iter(records)
-    while chunk := list(itertools.islice(records, _EXAMPLES_PER_CALL)):
-        writer.add_examples({split: [_to_features(record) for record in chunk]})
-        for record in chunk:
-            images.append(record.image)
-            annotations += record.annotations
-            crowd = [bool(record.annotations[i]["iscrowd"]) for i in record.annotation_rows]
-            kept.append((record.image["id"], record.boxes_xyxy, record.labels, crowd))
-    if not images:
-        raise InputError(f"split {split!r} has no image; a data set needs at least one")
-    writer.close_splits([split])
-    ids, boxes, labels, crowds = zip(*kept, strict=True)
+def _write_sidecars(
+    directory: pathlib.Path, split: str, categories: list[dict], records: Sequence[Record]
+) -> None:
+    """Writes the exact targets and the ground truth of a split."""
     targets = Targets(
         category_ids=np.array([category["id"] for category in categories], np.int64),
-        image_ids=np.array(ids, np.int64),
-        start=np.cumsum([0, *map(len, labels)], dtype=np.int64),
-        boxes_xyxy=np.concatenate(boxes).astype(np.float32),
-        labels=np.concatenate(labels).astype(np.int32),
-        is_crowd=np.concatenate(crowds).astype(bool),
-        size_hw=np.array([[image["height"], image["width"]] for image in images], np.int32),
+        image_ids=np.array([record.image["id"] for record in records], np.int64),
+        start=np.cumsum([0, *(len(record.labels) for record in records)], dtype=np.int64),
+        boxes_xyxy=np.concatenate([record.boxes_xyxy for record in records]).astype(np.float32),
+        labels=np.concatenate([record.labels for record in records]).astype(np.int32),
+        is_crowd=np.array(
+            [
+                bool(record.annotations[row]["iscrowd"])
+                for record in records
+                for row in record.annotation_rows
+            ],
+            bool,
+        ),
+        size_hw=np.array([[r.image["height"], r.image["width"]] for r in records], np.int32),
     )
     np.savez(targets_path(directory, split), **targets._asdict())
-    ground_truth = {"images": images, "annotations": annotations, "categories": categories}
+    ground_truth = {
+        "images": [record.image for record in records],
+        "annotations": [annotation for record in records for annotation in record.annotations],
+        "categories": categories,
+    }
     ground_truth_path(directory, split).write_text(json.dumps(ground_truth))
 
 
-def _compare(directory: pathlib.Path, categories: list[dict], splits: Iterable[str]) -> None:
+def _compare(directory: pathlib.Path, names: Sequence[str], sizes: Mapping[str, int]) -> None:
     """Reads again what TFDS wrote; raises an InputError if names or counts did not survive."""
     info = tfds.builder_from_directory(directory).info
-    names = [category["name"] for category in categories]
     if info.features["objects"]["label"].names != names:
         raise InputError(
             f"the class names {names} do not survive in the text file in which TFDS keeps them; "
             "give them other ones"
         )
-    for split in splits:
-        with np.load(targets_path(directory, split)) as targets:
-            images = len(targets["image_ids"])
-        if info.splits[split].num_examples != images:
-            raise OSError(f"{directory} holds {info.splits[split].num_examples} of {images} images")
-
-
-def _to_features(record: Record) -> dict:
-    """One record as TFDS wants it: Python floats in [0, 1], areas cut to integers."""
-    height, width = record.image["height"], record.image["width"]
-    objects = []
-    for box, label, row in zip(
-        record.boxes_xyxy.astype(np.float64), record.labels, record.annotation_rows, strict=True
-    ):
-        left, top, right, bottom = (box / [width, height, width, height]).clip(0.0, 1.0).tolist()
-        annotation = record.annotations[row]
-        objects.append(
-            {
-                "area": int(annotation["area"]),
-                "bbox": tfds.features.BBox(ymin=top, xmin=left, ymax=bottom, xmax=right),
-                "id": annotation["id"],
-                "is_crowd": bool(annotation["iscrowd"]),
-                "label": int(label),
-            }
-        )
-    return {
-        "image": record.jpeg,
-        "image/filename": record.image["file_name"],
-        "image/id": record.image["id"],
-        "objects": objects,
-    }
+    found = {split: info.splits[split].num_examples for split in sizes}
+    if found != sizes:
+        raise OSError(f"{directory} holds {found} images instead of {sizes}")

@@ -18,7 +18,9 @@ import cv2
 import numpy as np
 from jaxtyping import Float32
 
+from yolor_jax.paths import local_path
 from yolor_jax.preparation import painting, records
+from yolor_jax.preparation.shards import Record
 from yolor_jax.progress import progress as progress_bar
 
 SIZES = {"train": 4000, "validation": 300}
@@ -52,7 +54,7 @@ def prepare(
     name = "-".join(
         ["shapes", f"v{VERSION}", f"seed{seed}", *(f"{s}{n}" for s, n in sizes.items())]
     )
-    directory = pathlib.Path(prepared_dir) / name
+    directory = local_path(prepared_dir) / name
     directory.parent.mkdir(parents=True, exist_ok=True)
     with records.lock(directory):
         if not directory.exists():
@@ -64,7 +66,7 @@ def prepare(
     return directory
 
 
-def _records(seed: int, split: str, size: int, progress: bool) -> Iterator[records.Record]:
+def _records(seed: int, split: str, size: int, progress: bool) -> Iterator[Record]:
     """Draws the pictures of a split one by one, with annotation ids that count through it."""
     annotation_id = 0
     indices = progress_bar(
@@ -78,7 +80,7 @@ def _records(seed: int, split: str, size: int, progress: bool) -> Iterator[recor
         yield record
 
 
-def draw(*, seed: int, split: str, index: int) -> records.Record:
+def draw(*, seed: int, split: str, index: int) -> Record:
     """Draws one picture; equal arguments give the equal picture.
 
     Returns:
@@ -185,7 +187,7 @@ def extent(visible: Float32[np.ndarray, "h w"]) -> tuple[int, int, int, int]:
     return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
 
 
-def _annotate(jpeg: bytes, image: dict, groups, coverages) -> records.Record:
+def _annotate(jpeg: bytes, image: dict, groups, coverages) -> Record:
     """Boxes and areas of the visible pixels, in COCO's words."""
     annotations, boxes, labels = [], [], []
     for group, visible in zip(groups, coverages, strict=True):
@@ -202,7 +204,7 @@ def _annotate(jpeg: bytes, image: dict, groups, coverages) -> records.Record:
                 "iscrowd": int(len(group) > 1),
             }
         )
-    return records.Record(
+    return Record(
         jpeg=jpeg,
         image=image,
         annotations=annotations,

@@ -7,6 +7,7 @@ as TFDS stored them, cut to integers. All records are read once, with their chec
     prepare_splits([original], pathlib.Path("prepared/coco"))
 """
 
+import functools
 import json
 import pathlib
 import zlib
@@ -57,11 +58,17 @@ def open_split(path: pathlib.Path, split: str, *, progress: bool) -> Original:
         coco["annotations"] += annotations
     encoded = json.dumps(coco).encode()
 
-    def read(name: str) -> bytes:
-        shard, place = places[name]
-        return _parse(features, shard, tfrecord.read_record(shard, place))["image"]
-
+    read = functools.partial(_read_image, features, places)
     return Original(split, f"{directory}, {split}", lambda: encoded, files, read)
+
+
+def _read_image(
+    features: tfds.features.FeaturesDict,
+    places: dict[str, tuple[pathlib.Path, tfrecord.Place]],
+    name: str,
+) -> bytes:
+    shard, place = places[name]
+    return _parse(features, shard, tfrecord.read_record(shard, place))["image"]
 
 
 def _records(
