@@ -144,7 +144,7 @@ def is_failure(error: BaseException) -> bool:
 
 def reason(error: BaseException) -> str:
     """What such an error says, in one line."""
-    return " ".join(str(error).split()) or type(error).__name__
+    return " ".join(str(error).split()).lstrip(", ") or type(error).__name__
 
 
 def _open(path: os.PathLike) -> tuple["fsspec.AbstractFileSystem", str]:

@@ -48,6 +48,7 @@ def main(model: str) -> None:
         module, config, RUN, key=jax.random.key(0, impl="rbg"), image_size=SIZE, mesh=mesh
     )
     size = sum(leaf.nbytes for leaf in jax.tree.leaves(now)) / 1e6
+    jax.block_until_ready(now)
     print(f"{model}, a state of {size:,.0f} MB")
     with tempfile.TemporaryDirectory() as folder:
         print(f"disk:   {measure(folder, now, expected)}")
