@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from yolor_jax.cli.arguments import local_path
 from yolor_jax.cli.output import add_json_argument, figures_writer
 from yolor_jax.errors import InputError
+from yolor_jax.table import text_table
 
 if TYPE_CHECKING:
     from yolor_jax.data.example import Batch
@@ -243,14 +244,15 @@ def _table(figures: dict[str, Any], cores: int, device: str) -> str:
         "one_core": "host part of training, 1 core",
         "all_cores": f"host part of training, {cores} core{'s' * (cores > 1)}",
     }
-    lines = [f"{'':38}{'images/s':>10}{'CPU ms/image':>14}"]
+    rows = [("", "images/s", "CPU ms/image")]
     for name, title in names.items():
         row = figures[name]
         cpu = "-" if row["cpu_ms_per_image"] is None else f"{row['cpu_ms_per_image']:.2f}"
-        lines.append(f"{title:38}{row['images_per_second']:10.1f}{cpu:>14}")
+        rows.append((title, f"{row['images_per_second']:.1f}", cpu))
     by_cpu = "" if figures["cpu_ratio"] is None else f" ({figures['cpu_ratio']:.2f} by CPU time)"
     augment_ms = figures["device_augmentation_ms_per_image"]
-    lines += [
+    lines = [
+        text_table(rows),
         f"On one core the host part is {figures['ratio']:.2f} times as fast as the mosaic{by_cpu}.",
         f"Augmentation on {device}: {augment_ms:.2f} ms per image.",
     ]

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 from yolor_jax.cli.output import add_json_argument, figures_writer
 from yolor_jax.errors import InputError
+from yolor_jax.table import text_table
 
 
 class Program(NamedTuple):
@@ -192,15 +193,20 @@ def _settings(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _table(args: argparse.Namespace, device: str, rows: list[dict[str, Any]]) -> str:
-    heading = f"{'':16}{'compile s':>10}{'batches/s':>11}{'images/s':>10}{'time':>8}{'MiB':>9}"
-    lines = [
+    said = (
         f"{args.model}, {args.image_size} pixels, batches of {args.batch_size}, on {device}; "
-        f"medians of {args.rounds} rounds; time as a multiple of that of predict",
-        heading,
-    ]
-    lines += [
-        f"{row['program']:16}{row['compile_seconds']:10.1f}{row['batches_per_second']:11.2f}"
-        f"{row['images_per_second']:10.1f}{row['time_to_predict']:8.2f}{row['memory_mib']:9.0f}"
-        for row in rows
-    ]
-    return "\n".join(lines)
+        f"medians of {args.rounds} rounds; time as a multiple of that of predict"
+    )
+    cells = [("", "compile s", "batches/s", "images/s", "time", "MiB")]
+    for row in rows:
+        cells.append(
+            (
+                row["program"],
+                f"{row['compile_seconds']:.1f}",
+                f"{row['batches_per_second']:.2f}",
+                f"{row['images_per_second']:.1f}",
+                f"{row['time_to_predict']:.2f}",
+                f"{row['memory_mib']:.0f}",
+            )
+        )
+    return f"{said}\n{text_table(cells)}"
