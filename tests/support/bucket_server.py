@@ -81,7 +81,10 @@ class Handler(server.RequestHandler):
     def move(self, bucket, name, target):
         """An object gets another name, which the emulator cannot do."""
         server._read_raw_data(self)
-        known = self.storage.get_file_obj(bucket, name) | {"name": target}
+        try:
+            known = self.storage.get_file_obj(bucket, name) | {"name": target}
+        except NotFound:  # such as a folder, which gcsfs asks for too
+            return self.answer(HTTPStatus.NOT_FOUND)
         self.storage.create_file(bucket, target, self.storage.get_file(bucket, name), known)
         self.storage.delete_file(bucket, name)
         self.answer(HTTPStatus.OK, json.dumps(known).encode())

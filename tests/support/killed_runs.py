@@ -98,6 +98,8 @@ class Runs:
 
 def _unfinished(checkpoints: Path) -> list[str]:
     """Names of what is not a checkpoint yet; in a bucket, or one no more."""
+    if not checkpoints.exists():
+        return []
     if is_local(checkpoints):
         return [path.name for path in checkpoints.iterdir() if "tmp" in path.name]
     return [p.name for p in checkpoints.iterdir() if not (p / "commit_success.txt").exists()]

@@ -78,7 +78,7 @@ def together(work: Callable[["ProcessGroup"], object], settings: Mapping[str, An
 def quiet_libraries() -> None:
     """Leaves out what JAX and Orbax tell of backends and files; our own warnings still show."""
     logging.getLogger("jax").setLevel(logging.WARNING)
-    for name in ("absl", "asyncio"):  # our own messages say what failed in a checkpoint
+    for name in ("absl", "asyncio", "gcsfs"):  # our own messages say what failed in a checkpoint
         logging.getLogger(name).setLevel(logging.CRITICAL)
     sys.unraisablehook = _without_closed_loops
 

@@ -20,6 +20,7 @@ from yolor_jax.errors import InputError
 
 if TYPE_CHECKING:
     from yolor_jax.evaluation.coco import Metrics
+    from yolor_jax.paths import Path
     from yolor_jax.runs.recipe import Recipe
     from yolor_jax.runs.run import Run
     from yolor_jax.runs.training import Outcome
@@ -67,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
     return launch.together(lambda group: train(recipe, workdir, group), settings)
 
 
-def train(recipe: "Recipe", workdir: pathlib.Path, group: "ProcessGroup") -> None:
+def train(recipe: "Recipe", workdir: "Path", group: "ProcessGroup") -> None:
     """Trains, and tells of it; on SIGTERM it says how to continue."""
     import tqdm
 

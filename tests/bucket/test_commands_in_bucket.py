@@ -1,0 +1,179 @@
+"""Each command with data, weights and workdir in a bucket; no process makes a local folder gs:."""
+
+import json
+import pathlib
+import signal
+
+import cv2
+import jax
+import numpy as np
+import pytest
+
+from tests.support import launching, local_bucket
+from yolor_jax import bucket
+from yolor_jax.cli.main import main
+from yolor_jax.errors import InputError
+from yolor_jax.paths import user_path
+from yolor_jax.preparation import fetched, shapes
+from yolor_jax.training.checkpoints.loading import load_variables
+from yolor_jax.training.loop import CLOCK_METRICS
+from yolor_jax.training.metrics import read_json_lines
+
+SETTINGS = [
+    "--config.model.name=yolor_test", "--config.image_size=64", "--config.batch_size=8",
+    "--config.epochs=2", "--config.log_every=1", "--config.eval.batch_size=8",
+    "--config.eval.every_epochs=1", "--config.checkpoint_every=1",
+]  # fmt: skip
+
+
+def put_all(folder: pathlib.Path, place) -> None:
+    for file in folder.rglob("*"):
+        if file.is_file():
+            bucket.put(file, place / file.relative_to(folder).as_posix())
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """Prepared shapes in the bucket."""
+    sizes = {"train": 16, "validation": 4}
+    prepared = shapes.prepare(tmp_path_factory.mktemp("data"), sizes=sizes, progress=False)
+    place = user_path(f"{local_bucket.BUCKET}/prepared/shapes")
+    put_all(prepared, place)
+    return place
+
+
+@pytest.mark.long
+def test_commands(place, data, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(tmp_path / "compiled"))
+    run = [f"--config.data.path={data}", *SETTINGS]
+    assert main(["train", "quickstart", "--workdir", f"{place}/run", *run]) == 0
+    names = {name for name in bucket.objects(place / "run") if "checkpoints" not in name}
+    assert {
+        "config.json", "metrics.jsonl", "curves.png", "detections.json",
+        "pictures/augmented.png", "pictures/validation.png",
+    } <= names  # fmt: skip
+    rows = read_json_lines(place / "run" / "metrics.jsonl")
+    assert [row["step"] for row in rows] == [1, 2, 3, 4]
+    assert [row["step"] for row in rows if "eval/AP" in row] == [2, 4]
+    assert main(["eval", "--workdir", f"{place}/run"]) == 0
+    picture = tmp_path / "grey.png"
+    cv2.imwrite(str(picture), np.full((64, 64, 3), 99, np.uint8))
+    for step in ("best", "3"):
+        detect = ["detect", str(picture), "--checkpoint", f"{place}/run", "--step", step]
+        assert main([*detect, "--output", str(tmp_path / step)]) == 0
+    assert main(["fold", f"{place}/run", str(tmp_path / "folded.safetensors")]) == 0
+    bucket.put(tmp_path / "folded.safetensors", place / "folded.safetensors")
+    detect = ["detect", str(picture), "--checkpoint", f"{place}/folded.safetensors"]
+    assert main([*detect, "--output", str(tmp_path / "folded")]) == 0
+    boxes = [json.loads((tmp_path / n / "detections.json").read_text()) for n in ("best", "folded")]
+    assert len(boxes[0]["images"]) == len(boxes[1]["images"]) == 1
+    assert main(["train", "quickstart", "--workdir", f"{place}/again", *run,
+                 f"--config.init={place}/run", "--config.epochs=0.5"]) == 0  # fmt: skip
+    assert "starting from gs://" in capsys.readouterr().err
+    assert not pathlib.Path("gs:").exists()
+
+
+def test_other_stores_are_refused_before_anything_is_made(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for command in (
+        ["train", "quickstart", "--workdir", "s3://bucket/run"],
+        ["train", "quickstart", "--workdir", "gs:/bucket/run"],
+        ["train", "quickstart", "--config.data.path=s3://bucket/coco"],
+        ["doctor", "--workdir", "az://bucket/run"],
+        ["doctor", "--workdir", "gs://no-such-bucket/run"],
+    ):
+        try:
+            code = main(command)
+        except SystemExit as error:
+            code = error.code
+        assert code in (1, 2)
+        said = capsys.readouterr()
+        assert "; expected " in said.err or "or its bucket is not" in said.out
+    assert not any(tmp_path.glob("*:"))
+
+
+def test_data_are_copied_once_and_what_is_there_is_not_read_again(data, tmp_path, monkeypatch):
+    get, calls = bucket.get, []
+
+    def get_few(path, file):
+        calls.append(path.name)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        get(path, file)
+
+    monkeypatch.setattr(bucket, "get", get_few)
+    with pytest.raises(KeyboardInterrupt):
+        fetched.fetch(data, tmp_path, progress=False)
+    directory = fetched.fetch(data, tmp_path, progress=False)
+    assert len(calls) == len(bucket.objects(data)) + 1
+    assert fetched.fetch(data, tmp_path, progress=False) == directory
+    assert len(calls) == len(bucket.objects(data)) + 1
+    for name, known in bucket.objects(data).items():
+        assert bucket.as_object(directory / name) == known
+
+
+def test_data_that_come_otherwise_than_the_store_says(data, tmp_path, monkeypatch):
+    monkeypatch.setattr(bucket, "get", lambda path, file: file.write_bytes(b"something"))
+    with pytest.raises(OSError, match="came with other bytes"):
+        fetched.fetch(data, tmp_path, progress=False)
+    with pytest.raises(InputError, match="is no prepared data set"):
+        fetched.fetch(data.parent / "other", tmp_path, progress=False)
+
+
+def start(place, data, prepared, *, processes=1):
+    command = [
+        str(launching.ROOT / "train_main.py"), f"--workdir={place}", f"--config.data.path={data}",
+        f"--config.data.prepared={prepared}", *SETTINGS, "--config.epochs=6",
+    ]  # fmt: skip
+    return launching.start([command] * processes, devices=[1] if processes == 1 else [1, 1])
+
+
+def finish(processes):
+    for code, _, errors in launching.finish(processes):
+        assert code == 0, errors
+
+
+def rows(place):
+    return [
+        {name: value for name, value in row.items() if name not in CLOCK_METRICS}
+        for row in read_json_lines(place / "metrics.jsonl")
+    ]
+
+
+@pytest.mark.long
+def test_sigterm(place, data, tmp_path):
+    finish(start(place / "whole", data, tmp_path))
+    [process] = start(place / "parts", data, tmp_path)
+    while len(read_if_there(place / "parts")) < 3:
+        assert process.poll() is None
+    process.send_signal(signal.SIGTERM)
+    [(code, said, errors)] = launching.finish([process])
+    assert code == 0 and "stopped by SIGTERM" in said, errors
+    assert len(rows(place / "parts")) < 12
+    finish(start(place / "parts", data, tmp_path))
+    require_equal(place)
+
+
+@pytest.mark.long
+def test_two_processes(place, data, tmp_path):
+    finish(start(place / "whole", data, tmp_path, processes=2))
+    started = start(place / "parts", data, tmp_path, processes=2)
+    while len(read_if_there(place / "parts")) < 3:
+        assert all(process.poll() is None for process in started)
+    for process in started:
+        process.kill()
+    launching.finish(started)
+    assert len(rows(place / "parts")) < 12
+    finish(start(place / "parts", data, tmp_path, processes=2))
+    require_equal(place)
+
+
+def read_if_there(place):
+    return rows(place) if (place / "metrics.jsonl").exists() else []
+
+
+def require_equal(place):
+    assert rows(place / "whole") == rows(place / "parts")
+    whole, parts = (load_variables(place / name)[0] for name in ("whole", "parts"))
+    jax.tree.map(np.testing.assert_array_equal, whole, parts)
