@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from tests.support.coco_folder import write
-from yolor_jax.cli.bench import data as bench
-from yolor_jax.cli.bench import host_mosaic
+from yolor_jax.cli.bench import data as command
 from yolor_jax.cli.main import main
 from yolor_jax.preparation.dataset import open_dataset
+from yolor_jax.runs import data_speed as bench
+from yolor_jax.runs import host_mosaic
 
 
 def pattern(seed, height, width):
@@ -129,7 +130,7 @@ def test_figures_are_medians_of_rounds():
     ]
     figures = bench._figures(elsewhere, 8.0)
     assert figures["cpu_ratio"] is None and figures["one_core"]["cpu_ms_per_image"] is None
-    assert "-" in bench._table(figures, 2, "cpu")
+    assert "-" in command._table(figures, 2, "cpu")
 
 
 @pytest.mark.parametrize(

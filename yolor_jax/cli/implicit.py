@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from yolor_jax.cli.arguments import add_step_argument, any_path, local_path
 from yolor_jax.errors import InputError
+from yolor_jax.table import text_table
 
 if TYPE_CHECKING:
     from yolor_jax.models.spec import ModelSpec
@@ -93,5 +94,4 @@ def table(spec: "ModelSpec", params: Mapping) -> str:
                 f"{moved:.4f}",
             )
         )
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
+    return text_table(lines, left=range(len(HEADING)))

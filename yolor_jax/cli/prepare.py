@@ -12,6 +12,7 @@ checked. Killed in the middle, the same command goes on.
     yolor prepare data/coco data/prepared/coco --splits val2017
     yolor prepare bucket/coco/2017
     yolor prepare --verify data/prepared/coco
+    yolor prepare --verify data/coco data/prepared/coco
 """
 
 import argparse
@@ -53,7 +54,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--verify", action="store_true",
-        help="make nothing: decode and count all that is in SRC, a prepared data set",
+        help="make nothing: decode and count all that is in SRC, a prepared data set; or in DST, "
+        "and compare it with SRC to the byte",
     )  # fmt: skip
 
 
@@ -73,7 +75,6 @@ def run(args: argparse.Namespace) -> int:
 
     if args.workers < 1:
         raise InputError(f"--workers is {args.workers}; expected at least 1")
-
     if str(args.source) == "shapes":
         raise InputError("the built-in shapes are drawn on first use; nothing to prepare")
     name, originals = _open(args.source.resolve(), args.splits)
@@ -132,21 +133,26 @@ def _next(target: pathlib.Path, splits: list[str]) -> str:
 
 
 def _verify(args: argparse.Namespace) -> int:
-    """Looks through a prepared data set and prints what is in it."""
+    """Looks through a prepared data set, prints what is in it, and compares it with its source."""
     from yolor_jax.data.sources import open_source
     from yolor_jax.data.stored import find_splits
-    from yolor_jax.preparation.verify import verify
+    from yolor_jax.preparation.verify import compare, verify
 
-    if args.target or args.skip_broken:
-        raise InputError("--verify makes nothing; give it SRC alone, a prepared data set")
+    if args.skip_broken:
+        raise InputError("--verify makes nothing; leave out --skip-broken")
+    prepared = args.target or args.source
+    splits = args.splits or find_splits(prepared)
+    sources = {split: open_source(prepared, split) for split in splits}
+    originals = _open(args.source.resolve(), splits)[1] if args.target else []
     faults = []
-    splits = args.splits or find_splits(args.source)
-    sources = [open_source(args.source, split) for split in splits]
-    print(f"{'split':<16}{'images':>10}{'targets':>10}{'faults':>10}")
-    for split, source in zip(splits, sources, strict=True):
+    rows = [("split", "images", "targets", "faults")]
+    for split, source in sources.items():
         found = verify(source)
-        print(f"{split:<16}{found.images:>10,}{found.targets:>10,}{len(found.faults):>10,}")
-        faults += [f"{split}: {fault}" for fault in found.faults]
+        differences = [d for o in originals if o.split == split for d in compare(source, o)]
+        faults += [f"{split}: {fault}" for fault in (*found.faults, *differences)]
+        count = len(found.faults) + len(differences)
+        rows.append((split, f"{found.images:,}", f"{found.targets:,}", f"{count:,}"))
+    print(text_table(rows))
     for fault in faults[:_FAULTS_SHOWN]:
         print(fault)
     if len(faults) > _FAULTS_SHOWN:

@@ -10,9 +10,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from yolor_jax.data.encoded import check
+from yolor_jax.data.encoded import apply_orientation, check
 from yolor_jax.data.sources import Source
 from yolor_jax.errors import InputError
+from yolor_jax.preparation.coco_files import Original
 from yolor_jax.preparation.report import Report
 from yolor_jax.progress import progress as progress_bar
 
@@ -61,6 +62,40 @@ def verify(source: Source, *, progress: bool = True) -> Verified:
                 f"{report.targets} were prepared"
             )
     return Verified(images, targets, faults)
+
+
+def compare(source: Source, original: Original, *, progress: bool = True) -> list[str]:
+    """Compares all bytes of all images with those that they were made of.
+
+    Args:
+        source: a split that was prepared.
+        original: the split of the folder that it is said to be of, as it is now.
+        progress: whether to show a bar.
+
+    Returns:
+        A line for each image that is another one now, or is not there.
+    """
+    bar = progress_bar(
+        total=len(source), desc=f"comparing {source.split}", unit="image", disable=not progress
+    )
+    faults = []
+    with bar, ThreadPoolExecutor(os.cpu_count()) as pool:
+        for fault in pool.map(lambda i: _difference(source, original, i), range(len(source))):
+            faults += [fault] if fault else []
+            bar.update()
+    return faults
+
+
+def _difference(source: Source, original: Original, index: int) -> str | None:
+    name = source.name(index)
+    if name not in original.files:
+        return f"{name}: not there any more"
+    try:
+        stored, data = source[index].jpeg, original.read(name)
+        same = stored == data or stored == apply_orientation(data)
+    except ValueError as error:
+        return f"{name}: {error}"
+    return None if same else f"{name}: other bytes than were prepared"
 
 
 def _check(source: Source, index: int) -> int | str:

@@ -19,6 +19,7 @@ from yolor_jax.errors import InputError
 from yolor_jax.models.detector import Detector, variable_shapes
 from yolor_jax.runs import programs
 from yolor_jax.runs.recipe import Recipe
+from yolor_jax.table import text_table
 from yolor_jax.training import mesh as meshes
 from yolor_jax.training.optim import RunLength
 from yolor_jax.training.programs.cost import Collectives, Memory, count_collectives, readable
@@ -192,9 +193,8 @@ def format_report(report: Report) -> str:
     """Tables for the terminal: GiB on each chip, collectives by kind, operations; or what fits."""
     names = ("arguments", "outputs", "donated", "temporaries", "in all", "of the chip", "compile s")
     programs = [*report.programs, *filter(None, [report.fitting])]
-    lines = [report.title, "", "GiB on each chip" + " " * 12 + "".join(f"{n:>13}" for n in names)]
-    lines += [_memory_line(one) for one in programs]
-    lines.append("")
+    rows = [("GiB on each chip", *names), *map(_memory_row, programs)]
+    lines = [report.title, "", text_table(rows), ""]
     for one in programs:
         for kind, found in one.collectives.items():
             lines.append(
@@ -208,14 +208,14 @@ def format_report(report: Report) -> str:
     return "\n".join(lines)
 
 
-def _memory_line(one: Program) -> str:
-    name = f"{one.name}, batch {one.batch_size}"
+def _memory_row(one: Program) -> tuple[str, ...]:
+    name, seconds = f"{one.name}, batch {one.batch_size}", f"{one.compile_seconds:.0f}"
     if one.memory is None:
-        return f"{name:28}{'does not fit':>65}{'':13}{one.compile_seconds:13.0f}"
+        return (name, "", "", "", "", "does not fit", "", seconds)
     m = one.memory
     parts = (m.arguments, m.outputs, m.aliased, m.temporaries, m.total)
-    columns = "".join(f"{part / 2**30:13.3f}" for part in parts)
-    return f"{name:28}{columns}{m.total / one.available:13.1%}{one.compile_seconds:13.0f}"
+    columns = (f"{part / 2**30:.3f}" for part in parts)
+    return (name, *columns, f"{m.total / one.available:.1%}", seconds)
 
 
 def _verdict(one: Program, fitting: Program | None) -> str:

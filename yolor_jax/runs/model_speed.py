@@ -1,0 +1,182 @@
+"""How fast a model trains and predicts on this machine, and what memory it needs.
+
+    rows = measure(Trial("yolor_nano", image_size=128, batch_size=32, classes=6), rounds=10)
+    rows[2]["images_per_second"]  # of prediction with the folded network
+
+Three programs are compiled and timed in turn, round after round, so that a busy machine slows all
+of them alike: the training step, prediction with the trained network, and with the folded one.
+Weights and images are random, and images are not augmented (`data_speed` times that apart);
+decoding and NMS are part of prediction.
+"""
+
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from yolor_jax.data.example import Batch
+from yolor_jax.detection.losses import LossConfig
+from yolor_jax.inference.predictor import NmsConfig, make_predict
+from yolor_jax.models.detector import build
+from yolor_jax.models.fold import fold
+from yolor_jax.training import mesh as meshes
+from yolor_jax.training.optim import OptimConfig, RunLength
+from yolor_jax.training.state import init_state
+from yolor_jax.training.step import make_detection_loss, make_train_step
+
+
+class Trial(NamedTuple):
+    """What is measured.
+
+    Attributes:
+        model: a name of the zoo.
+        image_size: pixels.
+        batch_size: images.
+        classes: K.
+        bfloat16: whether activations are bfloat16 rather than float32.
+    """
+
+    model: str
+    image_size: int = 640
+    batch_size: int = 8
+    classes: int = 80
+    bfloat16: bool = False
+
+
+class Program(NamedTuple):
+    """A compiled program that can be called again and again without arguments."""
+
+    name: str
+    call: Callable[[], Any]
+    compile_seconds: float
+    memory_bytes: int
+
+
+def measure(trial: Trial, rounds: int) -> list[dict[str, Any]]:
+    """The figures of each program: medians over the rounds, after one that warms up.
+
+    Raises:
+        InputError: there is no such model, or it takes no such images.
+    """
+    programs = _programs(trial)
+    seconds = {program.name: [] for program in programs}
+    for number in range(rounds + 1):
+        for program in programs:
+            started = time.perf_counter()
+            jax.block_until_ready(program.call())
+            if number:
+                seconds[program.name].append(time.perf_counter() - started)
+    return [_row(program, seconds, trial.batch_size) for program in programs]
+
+
+def _programs(trial: Trial) -> list[Program]:
+    """Compiles the three programs."""
+    dtype = jnp.bfloat16 if trial.bfloat16 else jnp.float32
+    module = build(trial.model, trial.classes, dtype=dtype)
+    fused = build(trial.model, trial.classes, dtype=dtype, fused=True)
+    spec = module.spec
+    mesh = meshes.make_mesh()
+    optim = OptimConfig(nominal_batch=trial.batch_size)
+    length = RunLength(trial.batch_size, 100, 100)
+    state = init_state(
+        module,
+        optim,
+        length,
+        key=jax.random.key(0, impl="rbg"),
+        image_size=(trial.image_size, trial.image_size),
+        mesh=mesh,
+    )
+    step = make_train_step(
+        module,
+        augment=lambda key, batch, step: batch,
+        loss=make_detection_loss(anchors=spec.anchors, strides=spec.strides, config=LossConfig()),
+        config=optim,
+        run=length,
+        mesh=mesh,
+        shardings=meshes.state_sharding(mesh, state),
+    )
+    host_batch = _random_batch(trial)
+    batch = meshes.shard_batch(mesh, host_batch)
+    trained = jax.device_get(state.ema_variables)
+    images = batch.image, batch.letterbox, batch.original_size
+
+    def predict(name: str, module: Any, variables: Mapping) -> Program:
+        variables = jax.device_put(variables, meshes.replicated(mesh))
+        compiled, *figures = _compile(
+            jax.jit(meshes.map_shards(mesh, make_predict(module, NmsConfig()))), variables, *images
+        )
+        return Program(name, lambda: compiled(variables, *images), *figures)
+
+    return [
+        _training(step, state, batch),
+        predict("predict", module, trained),
+        predict("predict, folded", fused, fold(spec, trained)),
+    ]
+
+
+def _training(step, state, batch) -> Program:
+    """The training step; each call continues from the state of the one before."""
+    key = jax.random.key(0)
+    compiled, *figures = _compile(step, state, batch, key)
+
+    def call():
+        nonlocal state
+        state, metrics = compiled(state, batch, key)
+        return metrics
+
+    return Program("train step", call, *figures)
+
+
+def _compile(function, *arguments) -> tuple[Any, float, int]:
+    """The compiled function, the seconds that took, and the bytes that it needs at once."""
+    lowered = function.lower(*arguments)
+    started = time.perf_counter()
+    compiled = lowered.compile()
+    seconds = time.perf_counter() - started
+    memory = compiled.memory_analysis()
+    needed = (
+        memory.argument_size_in_bytes
+        + memory.output_size_in_bytes
+        - memory.alias_size_in_bytes
+        + memory.temp_size_in_bytes
+    )
+    return compiled, seconds, needed
+
+
+def _random_batch(trial: Trial) -> Batch:
+    """Images of noise with eight boxes each."""
+    generator = np.random.default_rng(0)
+    count, side, targets = trial.batch_size, trial.image_size, 8
+    corners = generator.uniform(0, side / 2, (count, targets, 2))
+    sides = generator.uniform(side / 16, side / 2, (count, targets, 2))
+    return Batch(
+        image=generator.integers(0, 256, (count, side, side, 3), np.uint8),
+        boxes_xyxy=np.concatenate([corners, corners + sides], axis=-1).astype(np.float32),
+        labels=generator.integers(0, trial.classes, (count, targets), np.int32),
+        mask=np.ones((count, targets), bool),
+        is_crowd=np.zeros((count, targets), bool),
+        index=np.arange(count, dtype=np.int32),
+        original_size=np.full((count, 2), side, np.int32),
+        letterbox=np.tile(np.float32([1, 0, 0]), (count, 1)),
+        valid=np.ones(count, bool),
+    )
+
+
+def _row(program: Program, seconds: Mapping[str, list[float]], batch_size: int) -> dict[str, Any]:
+    """The figures of one program; its ratio to plain prediction is the median over the rounds."""
+    own, reference = seconds[program.name], seconds["predict"]
+    median = statistics.median(own)
+    return {
+        "program": program.name,
+        "compile_seconds": round(program.compile_seconds, 2),
+        "batches_per_second": round(1 / median, 3),
+        "images_per_second": round(batch_size / median, 2),
+        "time_to_predict": round(
+            statistics.median(a / b for a, b in zip(own, reference, strict=True)), 3
+        ),
+        "memory_mib": round(program.memory_bytes / 2**20, 1),
+    }
