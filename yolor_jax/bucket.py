@@ -131,8 +131,8 @@ def as_os_error(path: os.PathLike) -> Iterator[None]:
         if not is_failure(error):
             raise
         raise OSError(
-            f"{path} cannot be used ({reason(error)}): look whether there is such a bucket, and "
-            "whether the account of this machine may read, write and delete in it"
+            f"{path} cannot be used ({reason(error)}): look whether there is such a bucket and "
+            "whether the account of this machine may read, write and delete in it, or try later"
         ) from error
 
 

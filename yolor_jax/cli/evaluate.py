@@ -11,6 +11,7 @@ import argparse
 import pathlib
 from typing import TYPE_CHECKING
 
+from yolor_jax import bucket
 from yolor_jax.cli import launch
 from yolor_jax.cli.arguments import add_step_argument, any_path
 from yolor_jax.errors import InputError
@@ -66,7 +67,9 @@ def evaluate(args: argparse.Namespace, group: "ProcessGroup") -> None:
     from yolor_jax.runs.trained import load
 
     place = args.workdir or args.checkpoint
-    if place.is_file():
+    with bucket.as_os_error(place):
+        is_file = place.is_file()
+    if is_file:
         trained = load(place)
         recipe = evaluation.of_network(recipes.read(base.get_config().to_dict()), trained)
     else:

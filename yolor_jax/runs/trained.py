@@ -16,6 +16,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
+from yolor_jax import bucket
 from yolor_jax.data.classes import category_ids
 from yolor_jax.errors import InputError
 from yolor_jax.inference.predictor import NmsConfig, Predictor
@@ -183,9 +184,11 @@ def load(path: str | os.PathLike, step: int | str | None = None) -> Trained:
         OSError: there is no checkpoint there, or it cannot be read.
     """
     path = user_path(path)
-    if not path.exists():
+    with bucket.as_os_error(path):
+        is_there, is_file = path.exists(), path.is_file()
+    if not is_there:
         raise FileNotFoundError(errno.ENOENT, "no such file or folder", str(path))
-    if path.is_file():
+    if is_file:
         if step is not None:
             raise InputError(f"{path} is a file of weights, in which there is no step {step}")
         variables, meta = store.load_variables(path)

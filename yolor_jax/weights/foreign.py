@@ -5,7 +5,7 @@ with naming(path), path.open("rb") as file:
 """
 
 import contextlib
-import pathlib
+import os
 from collections.abc import Iterator
 
 from yolor_jax.errors import InputError
@@ -16,7 +16,7 @@ class WeightsError(InputError):
 
 
 @contextlib.contextmanager
-def naming(path: pathlib.Path) -> Iterator[None]:
+def naming(path: os.PathLike) -> Iterator[None]:
     """Puts the path in front of the sentence of a `WeightsError`."""
     try:
         yield

@@ -13,6 +13,7 @@ import orbax.checkpoint as ocp
 from etils import epath
 from jaxtyping import PyTree
 
+from yolor_jax import bucket
 from yolor_jax.training.checkpoints import folder as folders
 from yolor_jax.training.checkpoints.folder import DamagedError
 
@@ -47,7 +48,8 @@ def _load(
     directory: str | os.PathLike, step: int | str | None, *, prefix: str
 ) -> tuple[dict[str, PyTree], dict]:
     folder = folders.absolute(directory)
-    folder = folder / folders.FOLDER if (folder / folders.FOLDER).is_dir() else folder
+    with bucket.as_os_error(folder):
+        folder = folder / folders.FOLDER if (folder / folders.FOLDER).is_dir() else folder
     step = folders.choose_step(folder, step)
     try:
         return _variables(folder, step, prefix), folders.read_json(folder, step, "config")
