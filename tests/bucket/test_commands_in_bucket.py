@@ -70,7 +70,7 @@ def test_commands(place, data, tmp_path, monkeypatch, capsys):
     assert len(boxes[0]["images"]) == len(boxes[1]["images"]) == 1
     assert main(["train", "quickstart", "--workdir", f"{place}/again", *run,
                  f"--config.init={place}/run", "--config.epochs=0.5"]) == 0  # fmt: skip
-    assert "starting from gs://" in capsys.readouterr().err
+    assert "starting from gs://" in capsys.readouterr().out
     assert not pathlib.Path("gs:").exists()
 
 
