@@ -37,7 +37,7 @@ def user_path(text: str | os.PathLike) -> Path:
         InputError: a URL of another kind, a bucket without the library for it, or no path at all.
     """
     if not isinstance(text, str):
-        return _expand(text) if isinstance(text, pathlib.PurePath) else user_path(os.fspath(text))
+        return _expand(text) if isinstance(text, pathlib.Path) else user_path(os.fspath(text))
     if "\0" in text:
         raise InputError(f"got the path {text!r}; expected one without zero bytes")
     scheme = re.match(r"([A-Za-z][A-Za-z0-9+.-]*):/", text)
@@ -80,9 +80,7 @@ def is_local(path: Path) -> bool:
     return "://" not in os.fspath(path)  # etils' paths, as Orbax takes them, may be local too
 
 
-def _expand(path: Path) -> Path:
-    if not isinstance(path, pathlib.Path):  # in a bucket
-        return path
+def _expand(path: pathlib.Path) -> pathlib.Path:
     try:
         return path.expanduser()
     except RuntimeError as error:

@@ -13,8 +13,8 @@ from yolor_jax import bucket
 from yolor_jax.errors import InputError
 from yolor_jax.paths import user_path
 from yolor_jax.runs import checks, preflight
+from yolor_jax.training import bad_batch, metrics, state
 from yolor_jax.training import mesh as meshes
-from yolor_jax.training import metrics, state
 from yolor_jax.training.checkpoints import folder as folders
 from yolor_jax.training.checkpoints import loading
 from yolor_jax.training.checkpoints.checkpoint import Checkpoints
@@ -69,6 +69,16 @@ def test_rows_come_with_a_flush_and_those_behind_the_checkpoint_go(place, monkey
     with metrics.JsonLines(path, keep_until=2) as writer:
         writer.write(3, {"loss": 0.25})
     assert [row["loss"] for row in metrics.read_json_lines(path)] == [2.0, 1.0, 0.25]
+
+
+def test_a_bad_batch_comes_back(place):
+    batch = tiny_run.make_batch(4)
+    bad = bad_batch.BadBatch(7, np.zeros(2, np.uint32), {"loss/total": np.nan}, [1, 2, 3, 4], batch)
+    path = bad_batch.save(str(place), bad)
+    assert path == place / "bad_batch_7.npz"
+    loaded = bad_batch.load(str(path))
+    assert loaded.image_ids == bad.image_ids
+    jax.tree.map(np.testing.assert_array_equal, loaded.batch, batch)
 
 
 def test_event_files_come_with_a_flush_and_are_never_large(place, monkeypatch):
