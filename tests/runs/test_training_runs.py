@@ -1,5 +1,6 @@
 """The two main files' work from end to end, on the smallest network, and what wrong input gets."""
 
+import errno
 import itertools
 import json
 import multiprocessing
@@ -90,6 +91,16 @@ def test_the_same_command_again_has_nothing_left_to_train(finished, config, tmp_
     assert "continuing at step 4 of 4" in out
     assert " programs compiled in " in out
     assert "Next:" in out
+
+
+def test_a_disk_that_is_full_takes_no_number_away(finished, config, monkeypatch, capsys):
+    def full(path, evaluation):
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    monkeypatch.setattr(training, "write_detections", full)
+    with pytest.raises(OSError, match="No space left"):
+        train(config, finished)
+    assert "AP50   IoU 0.50       all" in capsys.readouterr().out
 
 
 def test_an_interrupted_run_continues_to_the_bit(finished, config, tmp_path, monkeypatch, capsys):

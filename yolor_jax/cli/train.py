@@ -86,6 +86,8 @@ def train(recipe: "Recipe", workdir: "Path", group: "ProcessGroup") -> None:
         return
     columns = {"trained": outcome.trained.metrics, "folded": outcome.folded.metrics}
     print(table(columns, run.module))
+    if outcome.unwritten:
+        raise outcome.unwritten
     print(closing(run, outcome))
 
 

@@ -100,7 +100,9 @@ class Source:
 
     def name(self, index: SupportsIndex) -> str:
         """File name of an image, for messages and pictures."""
-        return self._stored[operator.index(index)]["image/filename"].decode()
+        return self._stored[operator.index(index)]["image/filename"].decode(
+            errors="backslashreplace"
+        )
 
     @property
     def targets(self) -> Targets | None:
@@ -146,7 +148,9 @@ class Source:
         try:
             height, width = read_header(record["image"])[:2]
         except ValueError as error:
-            raise InputError(f"image {record['image/filename'].decode()}: {error}") from error
+            raise InputError(
+                f"image {record['image/filename'].decode(errors='backslashreplace')}: {error}"
+            ) from error
         boxes_yxyx = np.asarray(objects["bbox"], np.float32).reshape(-1, 4)
         boxes_yxyx = boxes_yxyx.astype(np.float64) * [height, width, height, width]
         return Example(
@@ -165,7 +169,7 @@ class Source:
             example = self._from_features(record, index)
             image_id = int(record["image/id"])
             height, width = read_header(example.jpeg)[:2]
-            file_name = record["image/filename"].decode()
+            file_name = record["image/filename"].decode(errors="backslashreplace")
             images.append(
                 {"id": image_id, "file_name": file_name, "height": height, "width": width}
             )

@@ -48,7 +48,7 @@ def open_split(path: pathlib.Path, split: str, *, progress: bool) -> Original:
     files, places = {}, {}
     for shard, place, data in _records(builder.info.splits[split], progress):
         row = _parse(features, shard, data)
-        name = row["image/filename"].decode()
+        name = row["image/filename"].decode(errors="backslashreplace")
         if name in places:
             raise InputError(f"{directory} holds two images of the name {name} in {split!r}")
         places[name] = (shard, place)

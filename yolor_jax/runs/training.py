@@ -54,6 +54,8 @@ class Outcome:
         folded: that of the folded network; None likewise.
         seconds: from the first step of this start to the last picture.
         compiled: what was compiled in that time, as a clause.
+        unwritten: why boxes or pictures of the last evaluation could not be written; None if they
+            are.
     """
 
     workdir: Path
@@ -62,6 +64,7 @@ class Outcome:
     folded: Evaluation | None
     seconds: float
     compiled: str
+    unwritten: OSError | None = None
 
     @property
     def preempted(self) -> bool:
@@ -107,22 +110,27 @@ def train_run(run: Run, *, say: Say = _silent, progress: bool = False) -> Outcom
         started = time.monotonic()
         state, trained = _train(run, evaluator, preempted, say, progress)
         finish = functools.partial(_finish, run, state, progress)
-        folded = None if trained is None else preempted.until(finish)
+        finished = None if trained is None else preempted.until(finish)
+        folded, unwritten = finished or (None, None)
         seconds = time.monotonic() - started
-    return Outcome(run.workdir, int(state.step), trained, folded, seconds, compilations.summary())
+    step, compiled = int(state.step), compilations.summary()
+    return Outcome(run.workdir, step, trained, folded, seconds, compiled, unwritten)
 
 
-def _finish(run: Run, state: TrainState, progress: bool) -> Evaluation:
-    """Folds the network, evaluates and draws that."""
+def _finish(run: Run, state: TrainState, progress: bool) -> tuple[Evaluation, OSError | None]:
+    """Folds the network, evaluates and draws that; a disk that is full takes no number away."""
     variables = fold(run.module.spec, meshes.replicate(run.mesh, state.ema_variables))
     fused = run.recipe.network(run.num_classes, fused=True)
     source = run.sources.evaluation
     folded = make_evaluator(run.recipe, fused, source, run.mesh, progress=progress)(variables)
     if run.group.is_first:
-        write_detections(run.workdir / "detections.json", folded)
         pictures, on_host = run.workdir / "pictures", jax.device_get(variables)
-        validation.draw_validation(pictures, fused, on_host, source, run.recipe.image_size)
-    return folded
+        try:
+            write_detections(run.workdir / "detections.json", folded)
+            validation.draw_validation(pictures, fused, on_host, source, run.recipe.image_size)
+        except OSError as error:
+            return folded, error
+    return folded, None
 
 
 def _train(
