@@ -19,6 +19,7 @@ def runs(tmp_path_factory):
         runs.whole.wait()
 
 
+@pytest.mark.long
 def test_killed_in_training_and_in_a_checkpoint(runs):
     runs.kill_at("row", 8, "parts")
     runs.kill_at("save", 12, "parts")
