@@ -18,6 +18,7 @@ wanted, decoded [B, N, 5 + classes]. The README has the lines of PyTorch that ma
 import argparse
 import collections
 import dataclasses
+import json
 import pathlib
 import shlex
 import sys
@@ -282,7 +283,7 @@ def _next(args: argparse.Namespace) -> str:
     """The command, or in PyTorch the statement, that uses OUTPUT."""
     if args.to == "yolor":
         return f"yolor detect IMAGE... --checkpoint {shlex.quote(str(args.output))}"
-    return f"model.load_state_dict(safetensors.torch.load_file({str(args.output)!r}))"
+    return f"model.load_state_dict(safetensors.torch.load_file({json.dumps(str(args.output))}))"
 
 
 def _positive(text: str) -> float:

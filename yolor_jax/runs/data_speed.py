@@ -70,12 +70,8 @@ class Round(NamedTuple):
     all_cores: Speed
 
 
-def measure(source: Source, trial: Trial, rounds: int) -> dict[str, Any]:
-    """The figures by name: medians over the rounds, and of ratios those of the ratios of each.
-
-    Raises:
-        InputError: no round can be made of these numbers, or not on this system.
-    """
+def require(trial: Trial, rounds: int) -> None:
+    """Raises an InputError if no round can be made of these numbers, or not on this system."""
     group = AugmentConfig().group
     if trial.batch_size < 1 or trial.batch_size % group:
         raise InputError(
@@ -87,6 +83,10 @@ def measure(source: Source, trial: Trial, rounds: int) -> dict[str, Any]:
             raise InputError(f"--{name} is {number}; expected at least 1")
     if not hasattr(os, "sched_setaffinity"):
         raise InputError("this system cannot keep a process on one core; the bench needs Linux")
+
+
+def measure(source: Source, trial: Trial, rounds: int) -> dict[str, Any]:
+    """The figures by name: medians over the rounds, and of ratios those of the ratios of each."""
     measured = [_measure(source, trial, number) for number in range(rounds)]
     return _figures(measured, _augmentation(source, trial, rounds))
 

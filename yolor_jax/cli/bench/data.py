@@ -48,10 +48,11 @@ def run(args: argparse.Namespace) -> int:
     import jax
 
     from yolor_jax.preparation.dataset import open_dataset
-    from yolor_jax.runs.data_speed import Trial, measure
+    from yolor_jax.runs.data_speed import Trial, measure, require
 
     save = figures_writer(args.json)
     trial = Trial(**{name: getattr(args, name) for name in Trial._fields})
+    require(trial, args.rounds)
     split = args.split or ("train" if args.path == "shapes" else "train2017")
     source = open_dataset(args.path, split, args.prepared)
     figures = measure(source, trial, args.rounds)
