@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from yolor_jax import bucket
 from yolor_jax.bucket import Object
 from yolor_jax.errors import InputError
-from yolor_jax.paths import Path
+from yolor_jax.paths import Path, local_path
 from yolor_jax.preparation import records
 from yolor_jax.progress import progress as progress_bar
 from yolor_jax.whole_file import whole_file
@@ -46,7 +46,7 @@ def fetch(path: Path, prepared_dir: str | os.PathLike, *, progress: bool = True)
             "as yolor prepare writes it; copy other data to a disk and prepare them there"
         )
     state = hashlib.sha256(json.dumps([str(path), objects], sort_keys=True).encode()).hexdigest()
-    directory = pathlib.Path(prepared_dir) / f"{path.name}-{state[:12]}"
+    directory = local_path(prepared_dir) / f"{path.name}-{state[:12]}"
     directory.parent.mkdir(parents=True, exist_ok=True)
     with records.lock(directory):
         if not directory.exists():
