@@ -189,7 +189,8 @@ def read_scores(folder: epath.Path, step: int) -> dict[str, float] | None:
     """
     try:
         with bucket.as_os_error(folder):
-            return json.loads((folder / str(step) / SCORES).read_text())
+            scores = json.loads((folder / str(step) / SCORES).read_text())
+        return scores if isinstance(scores, dict) else None
     except (FileNotFoundError, ValueError):  # a damaged file: the evaluation can be done again
         return None
 
