@@ -308,8 +308,8 @@ def _require_writable(folder: epath.Path) -> None:
     # one, and the process, which wants to end, waits for them.
     if is_local(folder):
         os.rmdir(tempfile.mkdtemp(prefix=".writable-", dir=folder))
-    else:
-        bucket.require_writable(folder)
+    else:  # beside the folder: Orbax looks into it at the same time, if there is anything in it
+        bucket.require_writable(folder.parent)
 
 
 def _is_failed_write(error: Exception) -> bool:
