@@ -6,7 +6,6 @@
 Results come as they are done. A worker that is lost costs what it was at: that is done again.
 """
 
-import os
 import re
 import socket
 import threading
@@ -26,15 +25,16 @@ class Workers(NamedTuple):
     """Who works.
 
     Attributes:
-        processes: on this machine.
+        processes: on this machine; 1 for this process. Others are started anew, so that a program
+            must be guarded by ``if __name__ == "__main__"``.
         ray: address of a Ray cluster, or ``"local"`` to start one here; processes if None.
     """
 
-    processes: int = os.cpu_count() or 1
+    processes: int = 1
     ray: str | None = None
 
 
-ALL_CORES = Workers()
+HERE = Workers()
 
 
 def run(function: Callable, tasks: Sequence[tuple], workers: Workers) -> Iterator[Any]:

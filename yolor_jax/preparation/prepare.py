@@ -29,7 +29,7 @@ from yolor_jax.paths import local_path
 from yolor_jax.preparation import annotations, formats, joining, records, segmentation
 from yolor_jax.preparation.check_images import check_images
 from yolor_jax.preparation.coco_files import Original
-from yolor_jax.preparation.parallel import ALL_CORES, Workers, run
+from yolor_jax.preparation.parallel import HERE, Workers, run
 from yolor_jax.preparation.plan import Planned, plan_images, write_planned
 from yolor_jax.preparation.report import Report
 from yolor_jax.preparation.shards import shard_path, shards
@@ -50,7 +50,7 @@ def prepare(
     *,
     skip_broken: bool = False,
     progress: bool = True,
-    workers: Workers = ALL_CORES,
+    workers: Workers = HERE,
 ) -> Report:
     """Prepares one split of a folder, unless it is there already and unchanged.
 
@@ -105,7 +105,7 @@ def prepare_splits(
     *,
     skip_broken: bool = False,
     progress: bool = True,
-    workers: Workers = ALL_CORES,
+    workers: Workers = HERE,
 ) -> dict[str, Report]:
     """Prepares splits of one data set into one TFDS directory, unless it is there already.
 
