@@ -1,7 +1,7 @@
 """A bucket of Google Cloud Storage, where it can do more or less than a folder.
 
     require_writable(epath.Path("gs://bucket/runs/first"))
-    put("/tmp/metrics.jsonl", epath.Path("gs://bucket/runs/first/metrics.jsonl"))
+    put("metrics.jsonl", epath.Path("gs://bucket/runs/first/metrics.jsonl"))
     objects(epath.Path("gs://bucket/runs/first"))["metrics.jsonl"].md5
 
 An object appears whole or not at all when it is put; none can be appended to or renamed. What is

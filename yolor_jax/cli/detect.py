@@ -28,9 +28,6 @@ if TYPE_CHECKING:
 
     from yolor_jax.inference.predictor import Prediction, Predictor
 
-ENDINGS = {
-    ".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".avif",
-}  # fmt: skip
 KEPT_ENDINGS = {".jpg", ".jpeg", ".png"}  # others are drawn as .jpg
 
 
@@ -179,6 +176,8 @@ def find_files(arguments: list[str]) -> Inputs:
     Returns:
         ``Inputs``.
     """
+    from yolor_jax.data.encoded import SUFFIXES
+
     files: dict[pathlib.Path, pathlib.Path] = {}
     problems, passed_over = [], []
     for argument in arguments:
@@ -193,7 +192,7 @@ def find_files(arguments: list[str]) -> Inputs:
             names = ", ".join(path.name for path in others[:3]) + ", ..." * (len(others) > 3)
             passed_over.append(
                 f"{argument}: passed over {len(others)} files that are no images of a known kind "
-                f"({names}); expected {', '.join(sorted(ENDINGS))}"
+                f"({names}); expected {', '.join(SUFFIXES)}"
             )
     return Inputs(list(files.values()), problems, passed_over)
 
@@ -204,15 +203,17 @@ def _matches(argument: str) -> tuple[list[pathlib.Path], list[pathlib.Path]]:
     Raises:
         InputError: there are none.
     """
+    from yolor_jax.data.encoded import SUFFIXES
+
     path = paths.local_path(argument)
     if path.is_file():
         return [path], []
     if path.is_dir():
         files = sorted(p for p in path.iterdir() if p.is_file() and not p.name.startswith("."))
-        found = [file for file in files if file.suffix.lower() in ENDINGS]
+        found = [file for file in files if file.suffix.lower() in SUFFIXES]
         if not found:
-            raise InputError(f"no image in this folder (endings: {', '.join(sorted(ENDINGS))})")
-        return found, [file for file in files if file not in set(found)]
+            raise InputError(f"no image in this folder (endings: {', '.join(SUFFIXES)})")
+        return found, [file for file in files if file.suffix.lower() not in SUFFIXES]
     matches = map(pathlib.Path, sorted(glob.glob(str(path), recursive=True)))
     found = [match for match in matches if match.is_file()]
     if not found:

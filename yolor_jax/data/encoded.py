@@ -31,6 +31,11 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 
 from yolor_jax.errors import InputError
 
+SUFFIXES = (
+    ".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".avif",
+)  # fmt: skip
+"""Of the files in a folder that are taken for images, in lower case."""
+
 _JPEG = b"\xff\xd8"
 _OTHERS = ("PNG", "BMP", "GIF", "WEBP", "TIFF", "AVIF")
 _FRAME_MARKERS = set(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}

@@ -15,14 +15,15 @@ import re
 from collections.abc import Sequence
 
 from yolor_jax.data import classes
+from yolor_jax.data.encoded import SUFFIXES
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".avif")
-"""Of the files that are taken for images, where no list names them."""
+NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,2})?")
+"""A number in a text file."""
 
 
 def is_image(name: str) -> bool:
-    """Whether a file is an image, by its name."""
-    return name.lower().endswith(IMAGE_SUFFIXES)
+    """Whether a file is an image by its name, where no list names it."""
+    return name.lower().endswith(SUFFIXES)
 
 
 def encode(

@@ -178,6 +178,21 @@ def read_file(folder: pathlib.Path, name: str) -> bytes:
     return (folder / name).read_bytes()
 
 
+def read_lines(path: pathlib.Path) -> list[str]:
+    """The lines of a text file that are not empty.
+
+    Raises:
+        InputError: it is no text in UTF-8.
+    """
+    try:
+        lines = path.read_bytes().decode("utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"{path} is no text ({error.reason}); expected a name on each line"
+        ) from error
+    return [line.strip() for line in lines if line.strip()]
+
+
 def _list_zip(path: pathlib.Path, split: str) -> tuple[dict[str, File], Callable[[str], bytes]]:
     """The files of a zip, by their name relative to the split's folder in it, and how to read."""
     members = _open_zip(path).infolist()

@@ -26,7 +26,7 @@ from typing import NamedTuple
 from yolor_jax.data import split_names
 from yolor_jax.errors import InputError
 from yolor_jax.preparation import as_coco, voc_xml
-from yolor_jax.preparation.coco_files import Original, list_files, read_file
+from yolor_jax.preparation.coco_files import Original, list_files, read_file, read_lines
 
 NAME = "Pascal VOC"
 LOOKS_FOR = (
@@ -162,7 +162,7 @@ def _splits(folder: pathlib.Path) -> dict[str, _Split]:
     lists = {path.stem: path for path in (folder / _LISTS).glob("*.txt")}
     # Those of a class, such as car_train.txt, list the images again, each with a number.
     whole = {n: path for n, path in lists.items() if n.rpartition("_")[2] not in {*lists} - {n}}
-    found = {name: _Split(images, labels, _read_list(path)) for name, path in whole.items()}
+    found = {name: _Split(images, labels, read_lines(path)) for name, path in whole.items()}
     return found or {"train": _Split(images, labels, None)}
 
 
@@ -186,15 +186,6 @@ def _folders(folder: pathlib.Path) -> dict[str, _Split]:
 
 def _has_xml(folder: pathlib.Path) -> bool:
     return any(folder.glob("*.xml"))
-
-
-def _read_list(path: pathlib.Path) -> list[str]:
-    """The names that a list holds."""
-    try:
-        lines = path.read_bytes().decode("utf-8-sig").splitlines()
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path} is no text ({error.reason}); expected a name a line") from error
-    return [line.strip() for line in lines if line.strip()]
 
 
 def _stem(name: str) -> str:

@@ -9,8 +9,8 @@ import xml.etree.ElementTree as ElementTree
 from typing import NamedTuple
 
 from yolor_jax.errors import InputError
+from yolor_jax.preparation.as_coco import NUMBER
 
-_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,2})?")
 _SIDES = ("xmin", "ymin", "xmax", "ymax")
 
 
@@ -62,7 +62,7 @@ def _object(element: ElementTree.Element, where: str) -> dict:
     entry = {"name": name, "iscrowd": int(difficult)}
     sides = [_text(element, f"bndbox/{side}") for side in _SIDES]
     said = ", ".join(f"{side} {text[:20]!r}" for side, text in zip(_SIDES, sides, strict=True))
-    if not all(map(_NUMBER.fullmatch, sides)):
+    if not all(map(NUMBER.fullmatch, sides)):
         fault = f"{where} ({name}): {said}; expected a bndbox with four numbers"
         return {**entry, "bbox": None, "fault": fault}
     left, top, right, bottom = map(float, sides)

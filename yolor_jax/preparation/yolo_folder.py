@@ -17,6 +17,7 @@ from typing import NamedTuple
 import yaml
 
 from yolor_jax.errors import InputError
+from yolor_jax.preparation.coco_files import read_lines
 
 SPLITS = ("train", "val", "valid", "validation", "test")
 """Keys of data.yaml."""
@@ -158,17 +159,6 @@ def label_folders(folder: pathlib.Path) -> dict[str, pathlib.Path]:
 
 def _has_labels(images: pathlib.Path) -> bool:
     return images.is_dir() and images.with_name("labels").is_dir()
-
-
-def read_lines(path: pathlib.Path) -> list[str]:
-    """The lines of a text file that are not empty."""
-    try:
-        lines = path.read_bytes().decode("utf-8-sig").splitlines()
-    except UnicodeDecodeError as error:
-        raise InputError(
-            f"{path} is no text ({error.reason}); expected a name on each line"
-        ) from error
-    return [line.strip() for line in lines if line.strip()]
 
 
 def first_there(bases: Sequence[pathlib.Path], name: str) -> pathlib.Path | None:

@@ -27,7 +27,7 @@ from yolor_jax.data import split_names
 from yolor_jax.data.encoded import read_header
 from yolor_jax.errors import InputError
 from yolor_jax.preparation import as_coco, yolo_folder
-from yolor_jax.preparation.coco_files import File, Original, list_files, read_file
+from yolor_jax.preparation.coco_files import File, Original, list_files, read_file, read_lines
 
 NAME = "YOLO text labels"
 LOOKS_FOR = (
@@ -35,7 +35,6 @@ LOOKS_FOR = (
     "(also SPLIT/images/ and SPLIT/labels/) with classes.txt or obj.names"
 )
 
-_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,3})?")
 _TOLERANCE = 0.01  # of a part of the image: tools round, and draw a little over the border
 _DIGITS = 6  # of a pixel
 
@@ -91,7 +90,7 @@ def open_split(folder: pathlib.Path, split: str) -> Original:
     base = places[0] if len(places) == 1 and places[0].is_dir() else data.root
     images, files = [], {}
     for place in places:
-        listed = None if place.is_dir() else yolo_folder.read_lines(place)
+        listed = None if place.is_dir() else read_lines(place)
         for path in _inside(place) if listed is None else _resolve_lines(listed, place, data.root):
             name = _relative(path, base)
             if listed is not None or as_coco.is_image(name):
@@ -212,7 +211,7 @@ def _fault(words: list[str]) -> str | None:
             "or more points"
         )
     for word in words:
-        if not _NUMBER.fullmatch(word):
+        if not as_coco.NUMBER.fullmatch(word):
             return f"{word[:40]!r}; expected a number"
         if not -_TOLERANCE <= float(word) <= 1 + _TOLERANCE:
             return f"{word[:40]}; expected a part of the image, 0 to 1"
