@@ -13,8 +13,7 @@ from yolor_jax import bucket
 from yolor_jax.errors import InputError
 from yolor_jax.paths import user_path
 from yolor_jax.runs import checks, preflight
-from yolor_jax.training import bad_batch, metrics, state
-from yolor_jax.training import mesh as meshes
+from yolor_jax.training import bad_batch, metrics
 from yolor_jax.training.checkpoints import folder as folders
 from yolor_jax.training.checkpoints import loading
 from yolor_jax.training.checkpoints.checkpoint import Checkpoints
@@ -26,10 +25,8 @@ META = {"model": "tiny"}
 
 @pytest.fixture(scope="module")
 def now():
-    """A state of half a megabyte that does not compress."""
-    keys = jax.random.split(jax.random.key(0), 8)
-    now = state.TrainState(*(jax.random.normal(key, (1 << 14,)) for key in keys))
-    return jax.device_put(now, meshes.state_sharding(tiny_run.one_device(), now))
+    """A state of half a megabyte."""
+    return tiny_run.noise(1 << 14)
 
 
 @pytest.fixture

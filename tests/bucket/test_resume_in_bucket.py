@@ -1,10 +1,9 @@
 """A run whose workdir is in a bucket, killed and started again, ends as one that never was."""
 
-import numpy as np
 import pytest
 
 from tests.support import local_bucket
-from tests.support.killed_runs import Runs, require_equal
+from tests.support.killed_runs import Runs, kill_at_ten_random_moments, require_equal
 from yolor_jax.paths import user_path
 
 
@@ -29,13 +28,5 @@ def test_killed_in_training_and_in_a_checkpoint(runs):
 
 @pytest.mark.long
 def test_killed_at_ten_random_moments(runs):
-    """Five by the clock, five at a request for something in a checkpoint, of a run that goes on."""
-    rng = np.random.default_rng(20)
-    moments = []
-    for seconds, number in zip(rng.uniform(0.0, 0.5, 5), rng.integers(20, 160, 5), strict=True):
-        moments.append(runs.kill_at_request(number, "random"))
-        moments.append(runs.kill_after(seconds, "random"))
-    runs.finish("random")
-    assert sum("checkpoint" in moment for moment in moments) >= 3, moments
-    assert moments.count(set()) <= 3, moments
-    require_equal(runs, "random")
+    """Five of them at a request for something in a checkpoint."""
+    kill_at_ten_random_moments(runs, runs.kill_at_request, numbers=(20, 160), seconds=0.5)

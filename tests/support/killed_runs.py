@@ -112,6 +112,26 @@ def final_state(workdir: Path) -> dict:
     return jax.tree.map(np.asarray, state)
 
 
+def kill_at_ten_random_moments(runs, kill, numbers, seconds):
+    """Five by the clock, five by `kill`, of a run that goes on and ends like the whole one.
+
+    Args:
+        runs: of a test.
+        kill: kills a run at the moment of a number, of its second argument's name.
+        numbers: from and to which those of the moments are drawn.
+        seconds: at most, of the clock.
+    """
+    rng = np.random.default_rng(20)
+    moments = []
+    for after, number in zip(rng.uniform(0.0, seconds, 5), rng.integers(*numbers, 5), strict=True):
+        moments.append(kill(number, "random"))
+        moments.append(runs.kill_after(after, "random"))
+    runs.finish("random")
+    assert sum("checkpoint" in moment for moment in moments) >= 3, moments
+    assert moments.count(set()) <= 3, moments
+    require_equal(runs, "random")
+
+
 def require_equal(runs: Runs, workdir: str) -> None:
     """The same rows, and parameters, statistics, averages and optimiser to the bit."""
     if runs.whole.returncode is None:

@@ -81,3 +81,10 @@ def host(tree):
 
 def one_device():
     return meshes.make_mesh(jax.devices()[:1])
+
+
+def noise(leaf_size):
+    """A state of eight leaves of so many numbers, which do not compress."""
+    keys = jax.random.split(jax.random.key(0), 8)
+    now = state.TrainState(*(jax.random.normal(key, (leaf_size,)) for key in keys))
+    return jax.device_put(now, meshes.state_sharding(one_device(), now))

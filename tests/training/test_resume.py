@@ -1,9 +1,8 @@
 """A run killed in the middle of training and of a checkpoint goes on as if nothing had happened."""
 
-import numpy as np
 import pytest
 
-from tests.support.killed_runs import Runs, require_equal
+from tests.support.killed_runs import Runs, kill_at_ten_random_moments, require_equal
 
 pytestmark = pytest.mark.long
 
@@ -41,13 +40,5 @@ def test_killed_again_and_again(runs, steps):
 
 
 def test_killed_at_ten_random_moments(runs):
-    """Five by the clock, five at a file operation of a checkpoint, of a run that goes on."""
-    rng = np.random.default_rng(20)
-    moments = []
-    for seconds, number in zip(rng.uniform(0.0, 0.3, 5), rng.integers(1, 130, 5), strict=True):
-        moments.append(runs.kill_at_operation(number, "random"))
-        moments.append(runs.kill_after(seconds, "random"))
-    runs.finish("random")
-    assert sum("checkpoint" in moment for moment in moments) >= 3, moments
-    assert moments.count(set()) <= 3, moments
-    require_equal(runs, "random")
+    """Five of them at a file operation of a checkpoint."""
+    kill_at_ten_random_moments(runs, runs.kill_at_operation, numbers=(1, 130), seconds=0.3)

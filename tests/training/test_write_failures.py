@@ -13,8 +13,7 @@ import jax
 import pytest
 
 from tests.support import tiny_run
-from yolor_jax.training import loop, optim, state
-from yolor_jax.training import mesh as meshes
+from yolor_jax.training import loop, optim
 from yolor_jax.training.checkpoints import checkpoint
 
 # TensorStore's threads go on telling Orbax after it has raised their first error.
@@ -25,10 +24,8 @@ FAILED = r"step 4 could not be written to .*: File too large\. The one of step 2
 
 @pytest.fixture(scope="module")
 def now():
-    """A state of two megabytes that does not compress."""
-    keys = jax.random.split(jax.random.key(0), 8)
-    now = state.TrainState(*(jax.random.normal(key, (1 << 16,)) for key in keys))
-    return jax.device_put(now, meshes.state_sharding(tiny_run.one_device(), now))
+    """A state of two megabytes."""
+    return tiny_run.noise(1 << 16)
 
 
 @contextlib.contextmanager

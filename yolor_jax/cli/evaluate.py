@@ -106,5 +106,9 @@ def boxes_file(place: "Path", data: "DataRecipe", of_the_run: "DataRecipe") -> "
         of_the_run: that it was trained with; its boxes are in detections.json.
     """
     same = (data.path, data.eval_split) == (of_the_run.path, of_the_run.eval_split)
-    name = "detections" if same else f"detections_{pathlib.Path(data.path).name}_{data.eval_split}"
+    name = (
+        "detections"
+        if same
+        else f"detections_{pathlib.Path(data.path).absolute().name}_{data.eval_split}"
+    )
     return place.with_suffix(f".{name}.json") if place.is_file() else place / f"{name}.json"

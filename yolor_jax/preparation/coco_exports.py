@@ -64,17 +64,12 @@ def open_split(folder: pathlib.Path, split: str) -> Original:
     file, images = splits[split]
     files = {n: there for n, there in list_files(images).items() if not n.endswith(".json")}
 
-    @functools.cache  # asked for by the fingerprint, and once more to be prepared
-    def convert() -> tuple[bytes, list[tuple[str, str]]]:
-        return _convert(splits, split, sorted(files))
-
-    return Original(
+    return Original.converted(
         split,
         where=str(file),
-        annotations=lambda: convert()[0],
+        convert=functools.partial(_convert, splits, split, sorted(files)),
         files=files,
         read=functools.partial(read_file, images),
-        findings=lambda: convert()[1],
     )
 
 

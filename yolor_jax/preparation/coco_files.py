@@ -55,6 +55,19 @@ class Original:
     read: Callable[[str], bytes]
     findings: Callable[[], list[tuple[str, str]]] = list
 
+    @classmethod
+    def converted(
+        cls,
+        split: str,
+        where: str,
+        convert: Callable[[], tuple[bytes, list[tuple[str, str]]]],
+        files: dict[str, File],
+        read: Callable[[str], bytes],
+    ) -> "Original":
+        """One whose annotations and findings are made of other files, when they are asked for."""
+        once = functools.cache(convert)  # for the fingerprint, and once more to be prepared
+        return cls(split, where, lambda: once()[0], files, read, lambda: once()[1])
+
 
 NAME = "COCO"
 LOOKS_FOR = (

@@ -90,17 +90,12 @@ def open_split(folder: pathlib.Path, split: str) -> Original:
     if not images:
         raise InputError(f"the split {split!r} of {folder} has no images; expected some")
 
-    @functools.cache  # asked for by the fingerprint, and once more to be prepared
-    def convert() -> tuple[bytes, list[tuple[str, str]]]:
-        return _convert(folder, splits, split, images)
-
-    return Original(
+    return Original.converted(
         split,
         where=f"{place.labels}, split {split}",
-        annotations=lambda: convert()[0],
+        convert=functools.partial(_convert, folder, splits, split, images),
         files={name: there[name] for name in images if name in there},
         read=functools.partial(read_file, place.images),
-        findings=lambda: convert()[1],
     )
 
 

@@ -100,13 +100,8 @@ def open_split(folder: pathlib.Path, split: str) -> Original:
                 files[name] = File(stat.st_size, stat.st_mtime_ns)
 
     read = functools.partial(read_file, base)
-
-    @functools.cache  # asked for by the fingerprint, and once more to be prepared
-    def convert() -> tuple[bytes, list[tuple[str, str]]]:
-        return _convert(data, places, base, sorted(images), files, read)
-
-    where = f"{data.where}, split {split}"
-    return Original(split, where, lambda: convert()[0], files, read, findings=lambda: convert()[1])
+    convert = functools.partial(_convert, data, places, base, sorted(images), files, read)
+    return Original.converted(split, f"{data.where}, split {split}", convert, files, read)
 
 
 def _convert(
