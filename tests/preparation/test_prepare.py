@@ -19,6 +19,7 @@ from yolor_jax.data.sources import open_source
 from yolor_jax.errors import InputError
 from yolor_jax.preparation import check_images as check_module
 from yolor_jax.preparation import plan as plan_module
+from yolor_jax.preparation import prepare as prepare_module
 from yolor_jax.preparation import shards as shard_module
 from yolor_jax.preparation.parallel import Workers
 from yolor_jax.preparation.prepare import prepare
@@ -337,6 +338,14 @@ def test_an_image_of_the_same_size_in_place_of_another_is_noticed(tmp_path, keep
     after = run(folder, tmp_path)
     assert after.directory != before.directory
     assert (decode(open_source(after.directory, "val")[0].jpeg) == 50).all()
+
+
+def test_a_time_of_change_is_noticed_beyond_the_sample(tmp_path, monkeypatch):
+    monkeypatch.setattr(prepare_module, "_SAMPLE", 1)  # the first image alone
+    folder = write(tmp_path / "pets", images=2)
+    before = run(folder, tmp_path)
+    os.utime(folder / "val" / "002.jpg", (1, 1))
+    assert run(folder, tmp_path).directory != before.directory
 
 
 def test_links_to_folders_are_followed_and_circles_are_not(tmp_path):
