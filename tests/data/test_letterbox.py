@@ -6,7 +6,7 @@ import zlib
 import numpy as np
 import pytest
 
-from yolor_jax.data.letterbox import letterbox
+from yolor_jax.data.letterbox import letterbox, smallest_letterbox
 
 
 def pattern(seed, height, width):
@@ -39,6 +39,22 @@ def test_golden(golden):
         assert zlib.crc32(canvas.tobytes()) == case["crc32"]
         compared += 1
     assert compared >= 30
+
+
+def test_golden_smallest(golden):
+    """The original's canvases of single images: as small as a grid allows."""
+    cases = json.loads((golden / "preprocess" / "cases.json").read_text())["letterbox"]
+    compared = 0
+    for case in cases:
+        if not case["auto"] or not case["scaleup"] or "error" in case:
+            continue
+        image = pattern(case["image_seed"], *case["image_hw"])
+        canvas, parameters = smallest_letterbox(image, case["new_shape"], grid=case["auto_size"])
+        assert list(canvas.shape) == case["out_shape"]
+        np.testing.assert_array_equal(parameters, np.float32([case["ratio"][0], *case["pad"]]))
+        assert zlib.crc32(canvas.tobytes()) == case["crc32"]
+        compared += 1
+    assert compared >= 20
 
 
 @pytest.mark.parametrize("shape", [(1, 1000), (1000, 1), (1, 1)])

@@ -3,12 +3,12 @@
 Threads share the images of a batch, because cv2 releases the interpreter while it decodes and
 resizes; each image goes straight to its place in the batch, which is allocated once.
 
-    loader = BatchLoader(source, image_size=640, max_targets=128, threads=16)
+    loader = BatchLoader(source, size=(640, 640), max_targets=128, threads=16)
     batch, overflows = loader([17, 3, 8, -1])  # -1: no image, `valid` is false
 """
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
@@ -21,6 +21,10 @@ from yolor_jax.data.letterbox import BORDER, letterbox
 from yolor_jax.errors import InputError
 
 
+Fit = Callable[..., tuple[np.ndarray, np.ndarray]]
+"""``(image, size, out=canvas) -> (canvas, (scale, pad_x, pad_y))``, such as `letterbox`."""
+
+
 class Overflow(NamedTuple):
     """An image with more targets than a batch has room for."""
 
@@ -31,17 +35,27 @@ class Overflow(NamedTuple):
 class BatchLoader:
     """Makes batches of one size; may be sent to another process, which starts its own threads."""
 
-    def __init__(self, source: Examples, *, image_size: int, max_targets: int, threads: int):
+    def __init__(
+        self,
+        source: Examples,
+        *,
+        size: tuple[int, int],
+        max_targets: int,
+        threads: int,
+        fit: Fit = letterbox,
+    ):
         """Remembers what batches are made of.
 
         Args:
             source: the split.
-            image_size: side of the square canvas in pixels.
+            size: height and width of the canvas in pixels.
             max_targets: targets per image; of an image that has more, the largest are kept.
             threads: threads that read and decode.
+            fit: paints an image on its canvas; may be sent to another process.
         """
         self._source = source
-        self._image_size = image_size
+        self._size = size
+        self._fit = fit
         self.max_targets = max_targets
         self._threads = threads
         self._pool: ThreadPoolExecutor | None = None
@@ -51,9 +65,9 @@ class BatchLoader:
 
     def empty(self, count: int) -> Batch:
         """An array for each field of a batch of so many images; what is in them means nothing."""
-        side, targets = self._image_size, self.max_targets
+        targets = self.max_targets
         return Batch(
-            image=np.empty((count, side, side, 3), np.uint8),
+            image=np.empty((count, *self._size, 3), np.uint8),
             boxes_xyxy=np.empty((count, targets, 4), np.float32),
             labels=np.empty((count, targets), np.int32),
             mask=np.empty((count, targets), bool),
@@ -93,7 +107,7 @@ class BatchLoader:
         batch.index[row], batch.valid[row] = position, position >= 0
         if position < 0:
             batch.image[row] = BORDER
-            batch.original_size[row] = self._image_size
+            batch.original_size[row] = self._size
             batch.letterbox[row] = 1, 0, 0
             return None
         example = self._source[position]
@@ -102,8 +116,7 @@ class BatchLoader:
         except ValueError as error:
             name = self._source.name(position)
             raise InputError(f"image {name} (position {position}): {error}") from error
-        size = (self._image_size, self._image_size)
-        _, parameters = letterbox(image, size, out=batch.image[row])
+        _, parameters = self._fit(image, self._size, out=batch.image[row])
         scale, pad_x, pad_y = parameters
         boxes = example.boxes_xyxy * scale + np.stack([pad_x, pad_y, pad_x, pad_y])
         kept = _largest(boxes, self.max_targets)

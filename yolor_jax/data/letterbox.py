@@ -55,10 +55,38 @@ def letterbox(
     scale = min(canvas_height / height, canvas_width / width)
     if not scaleup:
         scale = min(scale, 1.0)
+    return canvas, _paint(image, scale, canvas)
+
+
+def smallest_letterbox(
+    image: UInt8[np.ndarray, "h w 3"], size: int, *, grid: int
+) -> tuple[UInt8[np.ndarray, "H W 3"], Float32[np.ndarray, "3"]]:
+    """As `letterbox`, on the smallest canvas of a grid on which the image is scaled the same.
+
+    Args:
+        image: any size from 1 x 1 on.
+        size: pixels of the longer side of the scaled image; a multiple of ``grid``.
+        grid: pixels of which both sides of the canvas are a multiple.
+
+    Raises:
+        InputError: the image has a side of zero.
+    """
+    height, width = image.shape[:2]
+    if min(height, width) < 1:
+        raise InputError(f"got an image of {height} x {width} pixels; expected one pixel at least")
+    scale = size / max(height, width)
+    sides = (max(round(side * scale), 1) for side in (height, width))
+    canvas = np.empty((*(side + (size - side) % grid for side in sides), 3), np.uint8)
+    return canvas, _paint(image, scale, canvas)
+
+
+def _paint(image: np.ndarray, scale: float, canvas: np.ndarray) -> Float32[np.ndarray, "3"]:
+    """Scales an image and centres it on a canvas; returns ``(scale, pad_x, pad_y)``."""
+    height, width = image.shape[:2]
     new_height = max(round(height * scale), 1)
     new_width = max(round(width * scale), 1)
-    pad_x = (canvas_width - new_width) / 2
-    pad_y = (canvas_height - new_height) / 2
+    pad_x = (canvas.shape[1] - new_width) / 2
+    pad_y = (canvas.shape[0] - new_height) / 2
     top, left = round(pad_y - 0.1), round(pad_x - 0.1)
     bottom, right = top + new_height, left + new_width
     canvas[:top], canvas[bottom:] = BORDER, BORDER
@@ -68,4 +96,4 @@ def letterbox(
         inside[:] = image
     else:
         cv2.resize(image, (new_width, new_height), dst=inside, interpolation=cv2.INTER_LINEAR)
-    return canvas, np.array([scale, pad_x, pad_y], np.float32)
+    return np.array([scale, pad_x, pad_y], np.float32)

@@ -13,6 +13,8 @@ Everything random beyond the order happens on the device (`augment`).
 
 import contextlib
 import dataclasses
+import functools
+import itertools
 import logging
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -20,7 +22,9 @@ from collections.abc import Callable, Iterator, Sequence
 import grain
 import numpy as np
 
+from yolor_jax.data import rectangles
 from yolor_jax.data.collate import BatchLoader, Overflow
+from yolor_jax.data.encoded import read_header
 from yolor_jax.data.example import Batch, Examples
 from yolor_jax.data.workers import batches_of_workers
 from yolor_jax.errors import InputError
@@ -130,9 +134,8 @@ def train_batches(
             for position in (order[count], *_drawn(len(source), partners, seed, count))
         ]
 
-    loader = BatchLoader(
-        source, image_size=image_size, max_targets=max_targets, threads=reading.threads
-    )
+    size = (image_size, image_size)
+    loader = BatchLoader(source, size=size, max_targets=max_targets, threads=reading.threads)
     return _batches(loader, _numbered(positions, sys.maxsize), share, reading)
 
 
@@ -170,11 +173,46 @@ def eval_batches(
         first = number * batch_size + reading.process_index * share
         return [i if i < len(source) else -1 for i in range(first, first + share)]
 
-    loader = BatchLoader(
-        source, image_size=image_size, max_targets=max_targets, threads=reading.threads
-    )
+    size = (image_size, image_size)
+    loader = BatchLoader(source, size=size, max_targets=max_targets, threads=reading.threads)
     batch_count = -(-len(source) // batch_size)
     return _batches(loader, _numbered(positions, batch_count), share, reading)
+
+
+def rectangular_batches(
+    source: Examples,
+    *,
+    image_size: int,
+    batch_size: int,
+    max_targets: int,
+    grid: int = rectangles.GRID,
+    reading: Reading = Reading(),
+) -> Iterator[Batch]:
+    """Every image exactly once, sorted by aspect ratio, on canvases that follow the images.
+
+    Reads the header of each image first. Arguments, result and errors as of `eval_batches`, but for
+    the canvas (`rectangles.plan`): batches have few different sizes, those of one after the other.
+
+    Args:
+        source: the split.
+        image_size: pixels of the longer side of an image.
+        batch_size: images of one batch over all processes together.
+        max_targets: targets per image, T.
+        grid: pixels of which both sides of a canvas are a multiple.
+        reading: this process's part of each batch, and how many threads and workers read it.
+    """
+    share = reading.share(batch_size)
+    sizes_hw = np.array([read_header(source[i].jpeg)[:2] for i in range(len(source))])
+    batches = rectangles.plan(sizes_hw, image_size=image_size, batch_size=batch_size, grid=grid)
+    fit = functools.partial(rectangles.fit, longest=image_size)
+    for size, group in itertools.groupby(batches, key=lambda batch: batch.size):
+        chunks = [batch.positions + [-1] * (batch_size - len(batch.positions)) for batch in group]
+        first = reading.process_index * share
+        mine = [chunk[first : first + share] for chunk in chunks]
+        loader = BatchLoader(
+            source, size=size, max_targets=max_targets, threads=reading.threads, fit=fit
+        )
+        yield from _batches(loader, grain.MapDataset.source(mine), share, reading)
 
 
 def _drawn(images: int, number: int, seed: int, count: int) -> list[int]:

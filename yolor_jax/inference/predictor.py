@@ -21,9 +21,10 @@ from jaxtyping import Array, Float, Float32, Int, Int32, UInt8
 
 from yolor_jax import boxes
 from yolor_jax.data.letterbox import letterbox as letterbox_image
-from yolor_jax.detection.decode import decode
+from yolor_jax.detection.decode import Decoded, decode
 from yolor_jax.detection.nms import Detections, non_max_suppression
 from yolor_jax.errors import InputError
+from yolor_jax.inference.views import AS_IT_IS, View, decode_views
 from yolor_jax.models.detector import Detector, normalise, require_multiple
 
 LEAST_SIDE = 0.1  # pixels of the original image that must be left of a box in its border
@@ -75,7 +76,12 @@ class Prediction(NamedTuple):
 
 
 def make_predict(
-    module: Detector, nms: NmsConfig, *, classes: Collection[int] | None = None
+    module: Detector,
+    nms: NmsConfig,
+    *,
+    classes: Collection[int] | None = None,
+    suppress: Callable[..., Detections] = non_max_suppression,
+    views: Sequence[View] = AS_IT_IS,
 ) -> Predict:
     """The device's part of prediction, as a pure function for the caller to jit.
 
@@ -84,6 +90,8 @@ def make_predict(
         nms: what is a detection.
         classes: numbers of the classes to look for; all if None. Boxes of others take no part in
             NMS, nor in its limits.
+        suppress: `non_max_suppression`, or one of the others in ``detection.nms``.
+        views: of each image; `THREE_VIEWS` for test-time augmentation.
 
     Returns:
         ``predict(variables, image, letterbox, original_size) -> Detections`` with image uint8
@@ -101,11 +109,14 @@ def make_predict(
         letterbox: Float[Array, "B 3"],
         original_size: Int[Array, "B 2"],
     ) -> Detections:
-        outputs = module.apply(variables, normalise(image, module.dtype), train=False)
-        decoded = decode(
-            outputs.detect, anchors=module.spec.anchors, strides=module.spec.strides
-        )  # [B, N, ...]
-        found = non_max_suppression(
+        def detect(pixels: Float[Array, "B h w 3"]) -> Decoded:
+            logits = module.apply(variables, pixels, train=False).detect
+            return decode(logits, anchors=module.spec.anchors, strides=module.spec.strides)
+
+        pixels = normalise(image, module.dtype)
+        stride = module.spec.strides[-1]
+        decoded = decode_views(detect, pixels, views, stride=stride)  # [B, N, ...]
+        found = suppress(
             decoded,
             allowed_classes=None if allowed is None else jnp.asarray(allowed),
             **dataclasses.asdict(nms),
@@ -138,6 +149,8 @@ class Predictor:
         image_size: int | tuple[int, int],
         nms: NmsConfig | None = None,
         classes: Collection[int] | None = None,
+        suppress: Callable[..., Detections] = non_max_suppression,
+        views: Sequence[View] = AS_IT_IS,
         batch_size: int = 1,
     ):
         """Places the variables on the device.
@@ -149,6 +162,8 @@ class Predictor:
                 multiples of the largest stride.
             nms: what is a detection; ``NmsConfig()`` if left out.
             classes: numbers of the classes to look for; all if None.
+            suppress: see `make_predict`.
+            views: of each image, see `make_predict`.
             batch_size: how many images go through the network together.
 
         Raises:
@@ -161,7 +176,11 @@ class Predictor:
             raise InputError(f"got batch_size={batch_size}; it must be positive")
         self.batch_size = batch_size
         self._variables = jax.device_put(dict(variables))
-        self._predict = jax.jit(make_predict(module, nms or NmsConfig(), classes=classes))
+        self._predict = jax.jit(
+            make_predict(
+                module, nms or NmsConfig(), classes=classes, suppress=suppress, views=views
+            )
+        )
 
     def __call__(self, images: Iterable[UInt8[np.ndarray, "_ _ 3"]]) -> list[Prediction]:
         """Finds the objects in images.

@@ -18,8 +18,10 @@ import jax.numpy as jnp
 
 from yolor_jax import bucket
 from yolor_jax.data.classes import category_ids
+from yolor_jax.detection.nms import class_agnostic_nms, non_max_suppression
 from yolor_jax.errors import InputError
 from yolor_jax.inference.predictor import NmsConfig, Predictor
+from yolor_jax.inference.views import AS_IT_IS, THREE_VIEWS
 from yolor_jax.models.anchors import with_anchors
 from yolor_jax.models.detector import Detector, build, find_spec
 from yolor_jax.models.fold import fold
@@ -85,6 +87,9 @@ class Trained:
         score: float = 0.25,
         iou: float = 0.45,
         classes: Sequence[str | int] | None = None,
+        class_agnostic: bool = False,
+        max_detections: int = NmsConfig.max_detections,
+        tta: bool = False,
         image_size: int | None = None,
         dtype: Any = jnp.float32,
     ) -> "ObjectFinder":
@@ -97,6 +102,9 @@ class Trained:
             score: least score of a box, 0..1.
             iou: a box goes if a better one of its class overlaps it by more, 0..1.
             classes: names or numbers of those to look for; all if None.
+            class_agnostic: boxes of different classes suppress each other too.
+            max_detections: boxes of an image at most, best first.
+            tta: test-time augmentation: three views of each image, see `inference.views`.
             image_size: side of the network input in pixels; that of the training if None.
             dtype: of the activations; boxes stay float32.
 
@@ -109,8 +117,10 @@ class Trained:
             module,
             folded.variables,
             image_size=self.image_size if image_size is None else image_size,
-            nms=NmsConfig(score_threshold=score, iou_threshold=iou),
-            classes=self._labels(classes),
+            nms=NmsConfig(score, iou, max_detections=max_detections),
+            classes=self.labels(classes),
+            suppress=class_agnostic_nms if class_agnostic else non_max_suppression,
+            views=THREE_VIEWS if tta else AS_IT_IS,
             batch_size=batch_size,
         )
         return ObjectFinder(predictor, self.class_names)
@@ -132,8 +142,12 @@ class Trained:
     def _finder(self) -> "ObjectFinder":
         return self.predictor()
 
-    def _labels(self, classes: Sequence[str | int] | None) -> frozenset[int] | None:
-        """The numbers of classes that are given by name or number."""
+    def labels(self, classes: Sequence[str | int] | None) -> frozenset[int] | None:
+        """The numbers of classes that are given by name or number; None for None.
+
+        Raises:
+            InputError: there is no such class.
+        """
         if classes is None:
             return None
         known = {name: label for label, name in enumerate(self.class_names)}
