@@ -7,7 +7,7 @@ Example:
     >>> print(format_table({"trained": metrics}))
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,6 +20,11 @@ from yolor_jax.evaluation.each_image import Truth, each_image
 from yolor_jax.inference.predictor import Predict, Prediction, split_detections
 
 
+Results = list[dict[str, Any]]
+Scored = Callable[[dict, Results], tuple[dict, Results]]
+"""What is compared of a ground truth and of the results; both in COCO's format."""
+
+
 class Evaluation(NamedTuple):
     """What an evaluation gives.
 
@@ -30,7 +35,12 @@ class Evaluation(NamedTuple):
     """
 
     metrics: Metrics
-    results: list[dict[str, Any]]
+    results: Results
+
+
+def all_scored(ground_truth: dict, results: Results) -> tuple[dict, Results]:
+    """All of both."""
+    return ground_truth, results
 
 
 def evaluate(
@@ -40,6 +50,7 @@ def evaluate(
     source: Truth,
     *,
     backend: str = "faster-coco-eval",
+    scored: Scored = all_scored,
     sharding: Sharding | None = None,
     progress: bool = True,
 ) -> Evaluation:
@@ -50,7 +61,8 @@ def evaluate(
         variables: of the network, on the device (or devices) already.
         batches: every image of the split once, see `each_image`.
         source: the split.
-        backend: "faster-coco-eval" or "pycocotools".
+        backend: one of `coco.BACKENDS`.
+        scored: what the numbers are of; the results are all that was found.
         sharding: see `each_image`.
         progress: whether to show a bar, counting images.
 
@@ -76,7 +88,8 @@ def evaluate(
             results += coco_results(prediction, int(ids[position]), source.category_ids)
     ground_truth = source.ground_truth()
     _check_same_images(ids, ground_truth)
-    return Evaluation(coco_metrics(ground_truth, results, backend=backend), results)
+    metrics = coco_metrics(*scored(ground_truth, results), backend=backend)
+    return Evaluation(metrics, results)
 
 
 def coco_results(

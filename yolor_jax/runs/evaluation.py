@@ -11,8 +11,9 @@ from typing import NamedTuple
 
 from jax.sharding import Mesh
 
+from yolor_jax.data import rectangles
 from yolor_jax.data.example import Batch
-from yolor_jax.data.pipeline import eval_batches
+from yolor_jax.data.pipeline import eval_batches, rectangular_batches
 from yolor_jax.errors import InputError
 from yolor_jax.evaluation import evaluate as coco
 from yolor_jax.evaluation.coco import NUMBERS, Metrics, format_table
@@ -22,6 +23,7 @@ from yolor_jax.models.detector import Detector
 from yolor_jax.paths import Path
 from yolor_jax.runs import preflight, programs
 from yolor_jax.runs.batches import reading
+from yolor_jax.runs.evaluation_mode import Mode
 from yolor_jax.runs.recipe import Recipe
 from yolor_jax.runs.sources import Split
 from yolor_jax.runs.trained import Trained
@@ -39,11 +41,17 @@ class Evaluated(NamedTuple):
         evaluation: numbers and boxes.
         module: the network.
         source: the split.
+        recipe: data, size and backend.
+        mode: how it was done.
+        step: of the checkpoint; None for weights that do not say.
     """
 
     evaluation: Evaluation
     module: Detector
     source: Split
+    recipe: Recipe
+    mode: Mode
+    step: int | None
 
     @property
     def metrics(self) -> Metrics:
@@ -52,7 +60,13 @@ class Evaluated(NamedTuple):
 
 
 def make_evaluator(
-    recipe: Recipe, module: Detector, source: Split, mesh: Mesh, *, progress: bool = False
+    recipe: Recipe,
+    module: Detector,
+    source: Split,
+    mesh: Mesh,
+    *,
+    mode: Mode = Mode(),
+    progress: bool = False,
 ) -> Evaluator:
     """``evaluator(variables) -> Evaluation`` on all images of a split; compiles once.
 
@@ -64,30 +78,45 @@ def make_evaluator(
         module: the network, folded or not.
         source: the split.
         mesh: the devices that share each batch.
+        mode: how images are looked at, and what is scored. The further tasks look at square
+            letterboxed images in any case.
         progress: whether to show a bar.
+
+    Raises:
+        InputError: a class of the mode that the split lacks.
     """
-    predict = programs.make_prediction(recipe, module, mesh)
+    mode.require_classes(source.class_names)
+    predict = programs.make_prediction(recipe, module, mesh, mode, source.class_names)
     observe = programs.make_observation(module, mesh)
     tasks = module.spec.tasks
 
-    def batches(max_targets: int) -> Iterator[Batch]:
-        return eval_batches(
-            source,
-            image_size=recipe.image_size,
-            batch_size=programs.evaluation_batch_size(recipe, mesh),
-            max_targets=max_targets,
-            reading=reading(recipe, workers=recipe.data.workers),
-        )
+    settings = {
+        "image_size": recipe.image_size,
+        "batch_size": programs.evaluation_batch_size(recipe, mesh),
+        "reading": reading(recipe, workers=recipe.data.workers),
+    }
+
+    def batches() -> Iterator[Batch]:
+        if not mode.rectangular:
+            return eval_batches(source, max_targets=0, **settings)
+        grid = max(rectangles.GRID, module.spec.strides[-1])
+        return rectangular_batches(source, max_targets=0, grid=grid, **settings)
 
     def evaluator(variables: Mapping) -> Evaluation:
         variables = replicate(mesh, variables)
         shown = {"sharding": batch_sharding(mesh), "progress": progress}
         evaluation = coco.evaluate(
-            predict, variables, batches(0), source, backend=recipe.eval.backend, **shown
+            predict,
+            variables,
+            batches(),
+            source,
+            backend=recipe.eval.backend,
+            scored=mode.scored,
+            **shown,
         )
         if not tasks:
             return evaluation
-        targets = batches(recipe.data.max_targets)
+        targets = eval_batches(source, max_targets=recipe.data.max_targets, **settings)
         more = evaluate_tasks(observe, variables, targets, source, tasks=tasks, **shown)
         return evaluation._replace(metrics=evaluation.metrics | more)
 
@@ -95,7 +124,12 @@ def make_evaluator(
 
 
 def evaluate(
-    trained: Trained, recipe: Recipe, group: ProcessGroup = ALONE, *, progress: bool = False
+    trained: Trained,
+    recipe: Recipe,
+    group: ProcessGroup = ALONE,
+    *,
+    mode: Mode = Mode(),
+    progress: bool = False,
 ) -> Evaluated:
     """Evaluates a network by the COCO protocol.
 
@@ -103,6 +137,7 @@ def evaluate(
         trained: the network, folded or not.
         recipe: of its run, or one that was fitted to it (`of_network`); says data, size, backend.
         group: the processes that evaluate together, connected.
+        mode: how it is done.
         progress: whether to show bars.
 
     Raises:
@@ -111,8 +146,9 @@ def evaluate(
     source = preflight.open_evaluation(recipe.data, group, progress=progress)
     require_classes(source, trained)
     module = recipe.network(len(trained.class_names), fused=trained.fused)
-    evaluator = make_evaluator(recipe, module, source, make_mesh(), progress=progress)
-    return Evaluated(evaluator(trained.variables), module, source)
+    evaluator = make_evaluator(recipe, module, source, make_mesh(), mode=mode, progress=progress)
+    evaluation = evaluator(trained.variables)
+    return Evaluated(evaluation, module, source, recipe, mode, trained.meta.get("step"))
 
 
 def of_network(recipe: Recipe, trained: Trained) -> Recipe:
@@ -142,7 +178,7 @@ def on(
         data: a data set, see `DataRecipe.path`.
         split: of it.
         image_size: side of the network input in pixels.
-        backend: "faster-coco-eval" or "pycocotools".
+        backend: one of `evaluation.coco.BACKENDS`.
     """
     changes = {"path": data, "eval_split": split}
     changes = {name: value for name, value in changes.items() if value is not None}

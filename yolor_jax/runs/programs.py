@@ -8,8 +8,9 @@ Training, evaluation and whoever looks at them (memory, speed, a replay) take th
 that all mean the same programs.
 """
 
+import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -22,6 +23,7 @@ from yolor_jax.evaluation.tasks import make_observe
 from yolor_jax.inference.predictor import make_predict
 from yolor_jax.models.detector import Detector
 from yolor_jax.models.implicits import sparsity_penalty, wants_sparsity
+from yolor_jax.runs.evaluation_mode import Mode
 from yolor_jax.runs.recipe import Recipe
 from yolor_jax.training import mesh as meshes
 from yolor_jax.training.multi_scale import make_multi_scale_step, steps_by_size
@@ -124,15 +126,24 @@ def step_flops(recipe: Recipe, module: Detector) -> float:
     return count_flops(lower_step(recipe, module.clone(remat=""), mesh, recipe.batch_size))
 
 
-def make_prediction(recipe: Recipe, module: Detector, mesh: Mesh) -> Callable:
+def make_prediction(
+    recipe: Recipe, module: Detector, mesh: Mesh, mode: Mode = Mode(), class_names: Sequence[str] = ()
+) -> Callable:
     """``predict(variables, images, letterbox, original_size)`` of a batch sharded over the devices.
 
     Args:
         recipe: of the run.
         module: the network, folded or not.
         mesh: the devices.
+        mode: how images are looked at.
+        class_names: of the network, where the mode looks for some of them.
     """
-    return jax.jit(meshes.map_shards(mesh, make_predict(module, recipe.eval.nms)))
+    nms = recipe.eval.nms
+    if mode.max_detections is not None:
+        nms = dataclasses.replace(nms, max_detections=mode.max_detections)
+    classes = [class_names.index(name) for name in mode.classes] or None
+    predict = make_predict(module, nms, classes=classes, **mode.prediction())
+    return jax.jit(meshes.map_shards(mesh, predict))
 
 
 def make_observation(module: Detector, mesh: Mesh) -> Callable:

@@ -44,7 +44,8 @@ class Trained:
         spec: its model, with the tasks, implicit knowledge and anchors that it was trained with.
         variables: for ``module.apply``, as NumPy arrays; of a run, the moving average.
         meta: model, implicit, num_classes, class_names, image_size; tasks, if it has any beyond
-            detection; anchors, if they are not the model's own; and of a file also fused.
+            detection; anchors, if they are not the model's own; step, of a checkpoint; and of a
+            file also fused.
     """
 
     spec: ModelSpec

@@ -28,7 +28,8 @@ def load_variables(
         step: which checkpoint, a number, "best" or "latest"; the latest if None.
 
     Returns:
-        ``{'params': ..., 'batch_stats': ...}`` for ``module.apply``, and the run's ``meta``.
+        ``{'params': ..., 'batch_stats': ...}`` for ``module.apply``, and the run's ``meta`` with
+        the ``step``.
 
     Raises:
         FileNotFoundError: if there is no such checkpoint; says where it was looked for.
@@ -52,7 +53,8 @@ def _load(
         folder = folder / folders.FOLDER if (folder / folders.FOLDER).is_dir() else folder
     step = folders.choose_step(folder, step)
     try:
-        return _variables(folder, step, prefix), folders.read_json(folder, step, "config")
+        meta = folders.read_json(folder, step, "config")
+        return _variables(folder, step, prefix), {**meta, "step": step}
     except DamagedError as error:
         others = [other for other in folders.steps(folder) if other != step]
         advice = "no other is here"
