@@ -19,7 +19,7 @@ PICTURE = pathlib.Path(__file__).with_name("floors.svg")
 FLOORS = (
     ("ground", ("bucket", "errors")),
     ("places", ("paths",)),
-    ("tools", ("boxes", "progress", "table", "trees", "whole_file")),
+    ("tools", ("boxes", "progress", "stamp", "table", "trees", "whole_file")),
     ("mathematics", ("nn", "detection", "tasks", "data")),
     ("models", ("models", "augment", "preparation")),
     ("use", ("weights", "inference", "pictures")),

@@ -32,7 +32,7 @@ from yolor_jax.runs import batches, programs, recipe, training
 from yolor_jax.runs.sources import open_sources
 from yolor_jax.training import bad_batch
 from yolor_jax.training.checkpoints.checkpoint import Checkpoints
-from yolor_jax.training.checkpoints.loading import load_variables
+from yolor_jax.training.checkpoints.loading import load_meta, load_variables
 from yolor_jax.training.loop import CLOCK_METRICS
 from yolor_jax.training.metrics import read_json_lines
 
@@ -81,13 +81,18 @@ def test_a_run_leaves_what_it_says(finished, data):
     )  # sheet, images, augmented
     assert json.loads((finished / "config.json").read_text())["data"]["path"] == str(data)
     assert cv2.imread(str(finished / "curves.png")) is not None
+    [made_by] = json.loads((finished / "stamp.json").read_text())
+    assert (made_by["version"], made_by["device"]) == ("0.1.0", "cpu")
+    assert load_meta(finished)["stamps"] == [made_by]
 
 
 def test_the_same_command_again_has_nothing_left_to_train(finished, config, tmp_path, capsys):
     config.eval.batch_size = 16  # how to evaluate may change on the way
     config.data.path = str(shutil.copytree(config.data.path, tmp_path / "moved"))
+    starts = len(json.loads((finished / "stamp.json").read_text()))
     train(config, finished)
     out = capsys.readouterr().out
+    assert len(json.loads((finished / "stamp.json").read_text())) == starts + 1
     assert "continuing at step 4 of 4" in out
     assert " programs compiled in " in out
     assert "Next:" in out
@@ -220,11 +225,13 @@ def test_a_run_from_before_a_setting_existed_still_opens(finished, tmp_path):
     ],
 )
 def test_a_workdir_of_another_config_is_refused(finished, config, change, sentence):
+    stamps = (finished / "stamp.json").read_text()
     before = sorted(finished.rglob("*"))
     config.optim.update(change)
     with pytest.raises(InputError, match=sentence):
         train(config, finished)
     assert sorted(finished.rglob("*")) == before
+    assert (finished / "stamp.json").read_text() == stamps
 
 
 def test_a_workdir_of_other_images_is_refused(finished, config, tmp_path):

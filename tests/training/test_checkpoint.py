@@ -14,7 +14,7 @@ from yolor_jax.training import mesh as meshes
 from yolor_jax.training import state
 from yolor_jax.training.checkpoints import checkpoint
 from yolor_jax.training.checkpoints import folder as checkpoint_folder
-from yolor_jax.training.checkpoints.loading import load_variables
+from yolor_jax.training.checkpoints.loading import load_meta, load_variables
 
 META = {
     "model": {
@@ -68,6 +68,16 @@ def test_round_trip_onto_fewer_devices(first, saved):
     assert jax.tree.structure(restored) == jax.tree.structure(first)
     equal(restored, first)
     assert all(x.sharding.mesh.shape == mesh.shape for x in jax.tree.leaves(restored))
+
+
+def test_stamps_are_kept_and_identify_nothing(first, saved):
+    with checkpoint.Checkpoints(saved, META, [{"commit": "a"}]) as checkpoints:
+        checkpoints.save(5, first, position=40)
+    with checkpoint.Checkpoints(saved, META, [{"commit": "a"}, {"commit": "b"}]) as checkpoints:
+        checkpoints.save(6, first, position=48)
+    kept = {step: load_meta(saved, step)["stamps"] for step in (5, 6)}
+    assert kept == {5: [{"commit": "a"}], 6: [{"commit": "a"}, {"commit": "b"}]}
+    assert load_variables(saved)[1] == load_meta(saved)
 
 
 def test_the_state_may_be_donated_while_it_is_written(tmp_path):

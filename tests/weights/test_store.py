@@ -66,11 +66,23 @@ def written(tmp_path, variables):
 def test_a_network_comes_back_to_the_bit(written, variables):
     got, meta = store.load_variables(str(written))
     require_equal(got, variables)
+    assert store.load_meta(written) == meta
+    [made_by] = meta.pop("stamps")
+    assert made_by["version"] == "0.1.0" and made_by["device"] == "cpu"
     assert meta == META | {"class_names": ["cat", "größer"]}
     arrays, metadata = read_by_hand(written)
     require_equal(arrays, flatten_by_path(variables))
     assert {"params/backbone/stem/conv/kernel", "batch_stats/backbone/stem/bn/mean"} < set(arrays)
     assert json.loads(metadata["yolor_jax"])["image_size"] == 64
+
+
+def test_stamps_of_before_stay_and_a_file_without_them_opens(written, variables):
+    meta = META | {"stamps": [{"version": "0.0.9"}]}
+    store.save_variables(written, variables, meta)
+    versions = [one["version"] for one in store.load_meta(written)["stamps"]]
+    assert versions == ["0.0.9", "0.1.0"] and len(meta["stamps"]) == 1
+    safetensors.numpy.save_file({}, written, {"yolor_jax": json.dumps(META)})
+    assert "stamps" not in store.load_variables(written)[1]
 
 
 def test_a_folded_network_comes_back(tmp_path, variables):

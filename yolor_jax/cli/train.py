@@ -11,12 +11,12 @@ shipped recipe or a Python file (yolor_jax.configs has the shipped ones to impor
 import argparse
 import pathlib
 import shlex
-import sys
 from typing import TYPE_CHECKING
 
 from yolor_jax.cli import launch, recipes
 from yolor_jax.cli.arguments import any_path
 from yolor_jax.errors import InputError
+from yolor_jax.stamp import command
 
 if TYPE_CHECKING:
     from yolor_jax.evaluation.coco import Metrics
@@ -158,6 +158,4 @@ def preempted(outcome: "Outcome") -> str:
     """Says that SIGTERM ended the run, what there is of it, and the command to continue."""
     saved = f"step {outcome.step} is saved in {outcome.workdir}"
     left = saved if outcome.step else "before the first step"
-    program = pathlib.Path(sys.argv[0])
-    words = ["python", *sys.argv] if program.suffix == ".py" else [program.name, *sys.argv[1:]]
-    return f"stopped by SIGTERM: {left}. Continue with\n  {shlex.join(words)}"
+    return f"stopped by SIGTERM: {left}. Continue with\n  {command()}"

@@ -6,8 +6,9 @@ evaluated.metrics["AP50"]
 """
 
 import json
+import pathlib
 from collections.abc import Callable, Iterator, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from jax.sharding import Mesh
 
@@ -17,7 +18,7 @@ from yolor_jax.data.pipeline import eval_batches, rectangular_batches
 from yolor_jax.errors import InputError
 from yolor_jax.evaluation import evaluate as coco
 from yolor_jax.evaluation.coco import NUMBERS, Metrics, format_table
-from yolor_jax.evaluation.evaluate import Evaluation
+from yolor_jax.evaluation.evaluate import Evaluation, Results
 from yolor_jax.evaluation.tasks import evaluate_tasks, task_numbers
 from yolor_jax.models.detector import Detector
 from yolor_jax.paths import Path
@@ -57,6 +58,35 @@ class Evaluated(NamedTuple):
     def metrics(self) -> Metrics:
         """The numbers by name."""
         return self.evaluation.metrics
+
+    @property
+    def results(self) -> Results:
+        """The boxes in COCO's results format."""
+        return self.evaluation.results
+
+    @property
+    def name(self) -> str:
+        """Of the evaluation, for a folder: data, split, step, form, size and mode."""
+        step = "" if self.step is None else f"-step{self.step}"
+        form = "-folded" if self.module.fused else ""
+        data = pathlib.PurePath(self.recipe.data.path).name
+        return f"{data}-{self.source.split}{step}{form}-{self.recipe.image_size}px{self.mode.suffix()}"
+
+    def about(self) -> dict[str, Any]:
+        """What was evaluated, and how, as JSON values."""
+        mode = {"image_size": self.recipe.image_size, "folded": self.module.fused}
+        return {
+            "data": self.recipe.data.path,
+            "split": self.source.split,
+            "step": self.step,
+            "images": len(self.source),
+            "model": self.module.spec.name,
+            "mode": {**mode, **self.mode.to_dict(), "backend": self.recipe.eval.backend},
+        }
+
+    def compared(self) -> tuple[dict, Results]:
+        """The ground truth and the boxes that the numbers are of."""
+        return self.mode.scored(self.source.ground_truth(), self.results)
 
 
 def make_evaluator(

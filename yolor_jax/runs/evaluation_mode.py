@@ -59,6 +59,10 @@ class Mode:
         }
         return [words for words, differs in said.items() if differs]
 
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON values."""
+        return dataclasses.asdict(self) | {"classes": list(self.classes)}
+
     def suffix(self) -> str:
         """The same for the name of a folder, such as ``-rect-tta``."""
         parts = {

@@ -26,7 +26,7 @@ from yolor_jax.models.anchors import with_anchors
 from yolor_jax.models.detector import Detector, build, find_spec
 from yolor_jax.models.fold import fold
 from yolor_jax.models.spec import ModelSpec, with_implicit, with_tasks
-from yolor_jax.paths import user_path
+from yolor_jax.paths import Path, user_path
 from yolor_jax.runs.found import Found, as_images
 from yolor_jax.training.checkpoints import folder as folders
 from yolor_jax.training.checkpoints import loading
@@ -44,8 +44,9 @@ class Trained:
         spec: its model, with the tasks, implicit knowledge and anchors that it was trained with.
         variables: for ``module.apply``, as NumPy arrays; of a run, the moving average.
         meta: model, implicit, num_classes, class_names, image_size; tasks, if it has any beyond
-            detection; anchors, if they are not the model's own; step, of a checkpoint; and of a
-            file also fused.
+            detection; anchors, if they are not the model's own; step, of a checkpoint; of a file
+            also fused; and stamps, of who made it (`stamp`), oldest first, unless it is older than
+            these.
     """
 
     spec: ModelSpec
@@ -198,20 +199,42 @@ def load(path: str | os.PathLike, step: int | str | None = None) -> Trained:
         InputError: the file is damaged or of another kind, or a weight is not finite.
         OSError: there is no checkpoint there, or it cannot be read.
     """
+    path, step, is_file = _found(path, step)
+    if is_file:
+        variables, meta = store.load_variables(path)
+    else:
+        variables, meta = loading.load_variables(path, step)
+    require_finite(variables, str(path))
+    return Trained(spec_of(meta), variables, meta)
+
+
+def load_meta(path: str | os.PathLike, step: int | str | None = None) -> dict[str, Any]:
+    """What is known of a network (`Trained.meta`), without its weights; arguments as of `load`.
+
+    Raises:
+        InputError: the file is damaged or of another kind.
+        OSError: there is no checkpoint there, or it cannot be read.
+    """
+    path, step, is_file = _found(path, step)
+    return store.load_meta(path) if is_file else loading.load_meta(path, step)
+
+
+def spec_of(meta: Mapping[str, Any]) -> ModelSpec:
+    """The model that ``meta`` describes."""
+    spec = with_tasks(find_spec(meta["model"]), meta.get("tasks", ()))
+    return with_anchors(with_implicit(spec, meta["implicit"]), meta.get("anchors"))
+
+
+def _found(path: str | os.PathLike, step: int | str | None) -> tuple[Path, int | str | None, bool]:
+    """The file, or the folder of a run with the step that its path may end in; whether a file."""
     path = user_path(path)
     with bucket.as_os_error(path):
         is_there, is_file = path.exists(), path.is_file()
     if not is_there:
         raise FileNotFoundError(errno.ENOENT, "no such file or folder", str(path))
-    if is_file:
-        if step is not None:
-            raise InputError(f"{path} is a file of weights, in which there is no step {step}")
-        variables, meta = store.load_variables(path)
-    else:
-        if step is None and path.parent.name == folders.FOLDER and path.name.isdecimal():
-            path, step = path.parent.parent, int(path.name)
-        variables, meta = loading.load_variables(path, step)
-    require_finite(variables, str(path))
-    spec = with_tasks(find_spec(meta["model"]), meta.get("tasks", ()))
-    spec = with_anchors(with_implicit(spec, meta["implicit"]), meta.get("anchors"))
-    return Trained(spec, variables, meta)
+    if is_file and step is not None:
+        raise InputError(f"{path} is a file of weights, in which there is no step {step}")
+    at_step = not is_file and path.parent.name == folders.FOLDER and path.name.isdecimal()
+    if step is None and at_step:
+        path, step = path.parent.parent, int(path.name)
+    return path, step, is_file

@@ -21,7 +21,7 @@ from yolor_jax.data.example import Batch
 from yolor_jax.evaluation.evaluate import Evaluation
 from yolor_jax.models.fold import fold
 from yolor_jax.paths import Path, user_path
-from yolor_jax.runs import augmented, preflight, programs, start, validation
+from yolor_jax.runs import augmented, preflight, programs, stamps, start, validation
 from yolor_jax.runs import recipe as recipes
 from yolor_jax.runs.batches import batch_reader
 from yolor_jax.runs.board import Board
@@ -30,6 +30,7 @@ from yolor_jax.runs.evaluation import Evaluator, make_evaluator, write_detection
 from yolor_jax.runs.preemption import Preemption, preemption, shared_preemption
 from yolor_jax.runs.recipe import Recipe
 from yolor_jax.runs.run import Run, open_run
+from yolor_jax.stamp import stamp
 from yolor_jax.training import loop
 from yolor_jax.training import mesh as meshes
 from yolor_jax.training.bad_batch import keep_in
@@ -143,9 +144,11 @@ def _train(
     recipe, length = run.recipe, run.length
     with contextlib.ExitStack() as stack:
         read = batch_reader(recipe, run.sources.train)
-        checkpoints = stack.enter_context(Checkpoints(run.workdir, _meta(run)))
+        starts = [*stamps.read(run.workdir), stamp()]
+        checkpoints = stack.enter_context(Checkpoints(run.workdir, _meta(run), starts))
         if run.group.is_first:
             recipes.save(recipe, run.workdir)
+            stamps.write(run.workdir, starts)
         state, position = start.state(run, checkpoints, say)
         key = jax.random.key(recipe.seed)
         writers, board = [], None

@@ -4,12 +4,14 @@
     variables, meta = load_variables("yolor_p6.safetensors")    # bit-equal
 
 A tensor is named by its collection and path, such as ``params/backbone/stem/conv/kernel``; ``meta``
-stands as JSON in the file's own metadata. The layout is ours: NHWC, kernels ``[h, w, in, out]``.
+stands as JSON in the file's own metadata, with the stamp of who wrote it. The layout is ours:
+NHWC, kernels ``[h, w, in, out]``.
 """
 
+import contextlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import flax.traverse_util
@@ -20,6 +22,7 @@ import safetensors.numpy
 
 from yolor_jax import bucket
 from yolor_jax.paths import user_path
+from yolor_jax.stamp import STAMPS, stamp
 from yolor_jax.trees import flatten_by_path
 from yolor_jax.weights.foreign import WeightsError, naming, refuse_downloads_gone_wrong
 from yolor_jax.whole_file import whole_file
@@ -42,13 +45,15 @@ def save_variables(
             `models.spec.with_implicit`; None for the model's own), ``num_classes``,
             ``class_names``, ``image_size`` in pixels, and ``fused``; also ``tasks`` beyond
             detection, if there are any, and ``anchors`` (`models.anchors.with_anchors`), if they
-            are not the model's own.
+            are not the model's own. Behind the ``stamps`` that it has, if any, comes that of this
+            process.
 
     Raises:
         InputError: ``meta`` lacks something.
         OSError: the file cannot be written.
     """
     _require_meta(meta)
+    stamped = {**meta, STAMPS: [*meta.get(STAMPS, ()), stamp()]}
     # In C order: safetensors writes a transposed view as if it were not one.
     leaves = {
         name: np.asarray(leaf, order="C")
@@ -56,7 +61,7 @@ def save_variables(
     }
     try:
         with whole_file(path) as temporary:
-            safetensors.numpy.save_file(leaves, temporary, metadata={KEY: json.dumps(dict(meta))})
+            safetensors.numpy.save_file(leaves, temporary, metadata={KEY: json.dumps(stamped)})
     except safetensors.SafetensorError as error:
         raise OSError(f"cannot write {path}: {error}") from error
 
@@ -74,20 +79,33 @@ def load_variables(path: str | os.PathLike) -> tuple[dict[str, Any], dict[str, A
         WeightsError: the file is damaged, of another kind, or was not written here.
         OSError: it cannot be opened.
     """
+    with _opened(path) as file:
+        meta = _meta(file.metadata() or {})
+        leaves = {name: file.get_tensor(name) for name in file.keys()}
+    return flax.traverse_util.unflatten_dict(leaves, sep="/"), meta
+
+
+def load_meta(path: str | os.PathLike) -> dict[str, Any]:
+    """``meta`` of a file of `save_variables`, without its tensors; raises as `load_variables`."""
+    with _opened(path) as file:
+        return _meta(file.metadata() or {})
+
+
+@contextlib.contextmanager
+def _opened(path: str | os.PathLike) -> Iterator[Any]:
+    """A safetensors file; what is wrong with it becomes a WeightsError that names it."""
     path = user_path(path)
     with bucket.on_disk(path) as local, naming(path):
         with local.open("rb") as file:
             refuse_downloads_gone_wrong(file.read(16))
         try:
             with safetensors.safe_open(local, framework="np") as file:
-                meta = _meta(file.metadata() or {})
-                leaves = {name: file.get_tensor(name) for name in file.keys()}
+                yield file
         except safetensors.SafetensorError as error:
             raise WeightsError(
                 f"is no whole safetensors file ({error}); expected one that yolor has written "
                 "(weights of the original: yolor convert), fetch or write it again"
             ) from error
-    return flax.traverse_util.unflatten_dict(leaves, sep="/"), meta
 
 
 def _meta(metadata: Mapping[str, str]) -> dict[str, Any]:

@@ -7,9 +7,10 @@
         checkpoints.score(1000, {"AP": 0.41})  # when it has been evaluated
 
 ``meta`` is a JSON dictionary that identifies the run and tells inference what it must know (model,
-num_classes, class_names, image_size). A folder holds the latest two checkpoints and the one of the
-best AP; each appears whole or not at all. Writing goes on in the background; where it fails, the
-next call says so.
+num_classes, class_names, image_size); ``stamps`` beside it say who has worked on the run so far,
+and identify nothing. A folder holds the latest two checkpoints and the one of the best AP; each
+appears whole or not at all. Writing goes on in the background; where it fails, the next call says
+so.
 """
 
 import contextlib
@@ -31,6 +32,7 @@ from jax.experimental import multihost_utils
 from yolor_jax import bucket
 from yolor_jax.errors import InputError
 from yolor_jax.paths import is_local
+from yolor_jax.stamp import STAMPS, Stamp
 from yolor_jax.training.checkpoints import folder as folders
 from yolor_jax.training.checkpoints.fitting import require_same, require_same_leaves
 from yolor_jax.training.checkpoints.folder import DamagedError
@@ -47,12 +49,15 @@ class Checkpoints:
     A context manager: leaving it, for whatever reason, finishes the write that is under way.
     """
 
-    def __init__(self, workdir: str | os.PathLike, meta: dict[str, Any]):
+    def __init__(
+        self, workdir: str | os.PathLike, meta: dict[str, Any], stamps: Sequence[Stamp] = ()
+    ):
         """Open the folder, and create it if need be.
 
         Args:
             workdir: the run's folder.
             meta: identifies the run; must survive JSON.
+            stamps: of the starts of the run, this one too; kept in each checkpoint.
 
         Raises:
             InputError: if the folder holds checkpoints of another run; says what differs.
@@ -65,6 +70,7 @@ class Checkpoints:
             if is_file:
                 raise NotADirectoryError(f"{path} is a file: expected a folder, or none")
         self._meta = json.loads(json.dumps(meta))
+        self._stamps = list(stamps)
         self._require_same_run(workdir)
         steps = folders.steps(self._directory)
         self._scores = {step: folders.read_scores(self._directory, step) for step in steps}
@@ -104,7 +110,7 @@ class Checkpoints:
         """
         items = ocp.args.Composite(
             state=ocp.args.PyTreeSave(flax.serialization.to_state_dict(state)),
-            config=ocp.args.JsonSave(self._meta),
+            config=ocp.args.JsonSave(self._meta | {STAMPS: self._stamps}),
             data=ocp.args.JsonSave({"position": position}),
         )
         self.wait()
@@ -283,6 +289,7 @@ class Checkpoints:
                 found = folders.read_json(self._directory, step, "config")
             except DamagedError:  # the state is not read from here either
                 continue
+            found.pop(STAMPS, None)
             require_same(
                 found,
                 self._meta,

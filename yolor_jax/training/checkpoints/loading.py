@@ -38,6 +38,12 @@ def load_variables(
     return _load(directory, step, prefix="ema_")
 
 
+def load_meta(directory: str | os.PathLike, step: int | str | None = None) -> dict:
+    """The run's ``meta`` alone; its weights may be damaged. All else as `load_variables`."""
+    folder = _folder(directory)
+    return folders.read_json(folder, folders.choose_step(folder, step), "config")
+
+
 def load_trained(
     directory: str | os.PathLike, step: int | str | None = None
 ) -> tuple[dict[str, PyTree], dict]:
@@ -48,9 +54,7 @@ def load_trained(
 def _load(
     directory: str | os.PathLike, step: int | str | None, *, prefix: str
 ) -> tuple[dict[str, PyTree], dict]:
-    folder = folders.absolute(directory)
-    with bucket.as_os_error(folder):
-        folder = folder / folders.FOLDER if (folder / folders.FOLDER).is_dir() else folder
+    folder = _folder(directory)
     step = folders.choose_step(folder, step)
     try:
         meta = folders.read_json(folder, step, "config")
@@ -61,6 +65,13 @@ def _load(
         if others:
             advice = f"choose another with --step N: there are {others}"
         raise OSError(f"{error}; {advice}.") from error
+
+
+def _folder(directory: str | os.PathLike) -> epath.Path:
+    """The folder of checkpoints that a workdir has, or that is given itself."""
+    folder = folders.absolute(directory)
+    with bucket.as_os_error(folder):
+        return folder / folders.FOLDER if (folder / folders.FOLDER).is_dir() else folder
 
 
 def _variables(folder: epath.Path, step: int, prefix: str) -> dict[str, PyTree]:
