@@ -74,6 +74,11 @@ def test_a_run_leaves_what_it_says(finished, data):
     assert [row["step"] for row in written] == [1, 2, 3, 4]  # 20 // 8 steps an epoch, two epochs
     assert all(np.isfinite(row["loss/total"]) for row in written)
     assert [row["step"] for row in written if "eval/AP50" in row] == [2, 4]
+    moved = [row for row in written if "implicit/head/level2/implicit_after" in row]
+    assert [row["step"] for row in moved] == [2, 4]
+    trained = load(finished)
+    last = {name: moved[-1][f"implicit/{name}"] for name in find(trained.variables["params"])}
+    assert last == distances(trained.spec, trained.variables["params"])
     sheet = cv2.imread(str(finished / "pictures" / "validation.png"))
     assert sheet is not None
     assert (
