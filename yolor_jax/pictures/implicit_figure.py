@@ -19,11 +19,12 @@ from yolor_jax.models.implicits import representations
 from yolor_jax.models.spec import ModelSpec
 from yolor_jax.nn.implicit import NEUTRAL
 from yolor_jax.nn.knowledge import SIZE
-from yolor_jax.pictures.chart import INK, SHARP, chart
+from yolor_jax.pictures.chart import DOTS, INK, SHARP, chart
 from yolor_jax.whole_file import whole_file
 
 OUTPUTS = ("x", "y", "w", "h", "obj")
 MOST_NAMES = 30  # outputs whose names can be read under the bars
+LETTER = 9  # pixels of a letter of a name, with its share of the space between names
 WIDTH, HEIGHT = 960, 160  # pixels of a row
 
 
@@ -97,7 +98,8 @@ def _draw_outputs(axes: Axes, value: np.ndarray, neutral: float, names: Sequence
         middles = np.arange(outputs) + (anchor - (anchors - 1) / 2) * width
         axes.bar(middles, row - neutral, bottom=neutral, width=width, label=f"anchor {anchor}")
     if len(names) <= MOST_NAMES:
-        axes.set_xticks(range(outputs), names, rotation=90 if len(names) > 12 else 0)
+        crowded = LETTER * sum(map(len, names)) > DOTS * axes.figure.get_figwidth()
+        axes.set_xticks(range(outputs), names, rotation=90 if crowded else 0)
     else:
         boxes, classes = (len(OUTPUTS) - 1) / 2, (len(OUTPUTS) + outputs - 1) / 2
         axes.set_xticks([boxes, classes], ["boxes", f"{outputs - len(OUTPUTS)} classes"])

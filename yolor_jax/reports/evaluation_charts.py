@@ -7,7 +7,6 @@ Each note says the IoU and the scores that its numbers are of.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -17,30 +16,17 @@ from yolor_jax.evaluation.analysis import Analysis
 from yolor_jax.evaluation.coco import Metrics
 from yolor_jax.evaluation.error_kinds import KINDS
 from yolor_jax.pictures.chart import INK, MUTED, PALETTE
-from yolor_jax.reports.svg import page_chart
+from yolor_jax.reports.svg import Chart, page_chart
 
 MOST_NAMES = 24  # classes whose names can be read beside a matrix
 MOST_COUNTS = 11  # rows of a matrix whose counts can be read in it
 BACKGROUND = "background"
+TALL, HIGH = 330, 280  # pixels of charts with the classes below them, and of others
 OPAQUE = 0.75  # of a full cell of a matrix, so that ink is read on it
 
 
-class Chart(NamedTuple):
-    """A chart for a page.
-
-    Attributes:
-        title: what it shows.
-        note: a sentence that says of what: IoU, scores.
-        svg: the element.
-    """
-
-    title: str
-    note: str
-    svg: str
-
-
 def evaluation_charts(analysis: Analysis, metrics: Metrics) -> list[Chart]:
-    """All charts of an evaluation that has objects.
+    """All but the confusion; what there is nothing to measure of is left out.
 
     Args:
         analysis: of its detections.
@@ -50,7 +36,6 @@ def evaluation_charts(analysis: Analysis, metrics: Metrics) -> list[Chart]:
         _precision_recall(analysis),
         _f1(analysis),
         _precision_and_recall_by_score(analysis),
-        _confusion(analysis),
         _errors(analysis),
         _sizes(metrics),
         _calibration(analysis),
@@ -64,17 +49,17 @@ def _precision_recall(analysis: Analysis) -> Chart | None:
     if not means:
         return None
     title = "Precision over recall"
-    with page_chart("precision-recall", title) as drawn:
+    with page_chart("precision-recall", title, height=TALL) as drawn:
         axes = drawn.axes
         _class_lines(axes, analysis, analysis.recalls, analysis.precisions)
         for (iou, line), style in zip(means.items(), ("-", "--", ":"), strict=False):
-            label = f"mean, IoU {iou}: {100 * np.mean(line):.1f} %"
+            label = f"IoU {iou}: {100 * np.mean(line):.1f} %"
             axes.plot(analysis.recalls, line, color=INK, linestyle=style, label=label)
         _shares(axes, "recall", "precision")
-        axes.legend(loc="lower left", fontsize=9)
+        _legend_below(axes)
     note = (
-        f"Thin: each class at IoU {analysis.iou:g}. Precision is COCO's, at 101 recalls; its mean "
-        "is the AP."
+        f"Strong: means over classes; thin: each class at IoU {analysis.iou:g}. Precision is COCO's, "
+        "at 101 recalls; its mean is the AP."
     )
     return Chart(title, note, drawn.svg)
 
@@ -84,7 +69,7 @@ def _f1(analysis: Analysis) -> Chart | None:
         return None
     title = "F1 over score"
     best = np.interp(analysis.score, analysis.scores, analysis.mean_f1_by_score)
-    with page_chart("f1", title) as drawn:
+    with page_chart("f1", title, height=TALL) as drawn:
         axes = drawn.axes
         _class_lines(axes, analysis, analysis.scores, analysis.f1_by_score)
         axes.plot(analysis.scores, analysis.mean_f1_by_score, color=INK, label="mean")
@@ -93,7 +78,7 @@ def _f1(analysis: Analysis) -> Chart | None:
         label = f"{100 * best:.1f} % at score {analysis.score:.2f}"
         axes.plot([analysis.score], [best], label=label, **spot)
         _shares(axes, "least score", "F1")
-        axes.legend(loc="lower left", fontsize=9)
+        _legend_below(axes)
     note = f"IoU {analysis.iou:g}. The dotted line is the operating point of this page."
     return Chart(title, note, drawn.svg)
 
@@ -106,25 +91,26 @@ def _precision_and_recall_by_score(analysis: Analysis) -> Chart | None:
     if lines["recall"] is None:
         return None
     title = "Precision and recall over score"
-    with page_chart("by-score", title) as drawn:
+    with page_chart("by-score", title, height=TALL) as drawn:
         axes = drawn.axes
         for name, line in lines.items():
             axes.plot(analysis.scores, line, label=name)
         axes.axvline(analysis.score, color=MUTED, linestyle=":", linewidth=1.2)
         _shares(axes, "least score", "share")
-        axes.legend(loc="lower left")
+        _legend_below(axes)
     note = f"IoU {analysis.iou:g}, means over classes with objects."
     return Chart(title, note, drawn.svg)
 
 
-def _confusion(analysis: Analysis) -> Chart:
+def confusion_chart(analysis: Analysis) -> Chart:
+    """The confusion matrix, with background."""
     title = "Confusion"
     counts = np.array(analysis.confusion)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     color = [int(PALETTE[0][i : i + 2], 16) / 255 for i in (1, 3, 5)]
     cells = np.dstack([np.broadcast_to(color, (*shares.shape, 3)), OPAQUE * shares])
     names = [*(one.name for one in analysis.classes), BACKGROUND]
-    with page_chart("confusion", title, height=340) as drawn:
+    with page_chart("confusion", title, width=420, height=400) as drawn:
         axes = drawn.axes
         axes.imshow(cells, interpolation="none")
         axes.grid(False)
@@ -160,17 +146,17 @@ def _errors(analysis: Analysis) -> Chart | None:
     if any(delta is None for delta in deltas.values()):
         return None
     title = "What errors cost"
-    with page_chart("errors", title) as drawn:
+    with page_chart("errors", title, height=HIGH) as drawn:
         axes = drawn.axes
         names = [*reversed(KINDS)]
         widths = [100 * deltas[name] for name in names]
-        bars = axes.barh(names, widths, color=PALETTE[: len(names)], height=0.7)
-        counts = [f" {deltas[n] * 100:.1f}  ({analysis.errors[n].count:,})" for n in names]
-        axes.bar_label(bars, counts, fontsize=9.5, color=MUTED)
+        bars = axes.barh(names, widths, height=0.7)
+        counts = [f"{deltas[n] * 100:.1f}  ({analysis.errors[n].count:,})" for n in names]
+        axes.bar_label(bars, counts, fontsize=9.5, color=MUTED, padding=3)
         axes.grid(axis="x")
         axes.grid(visible=False, axis="y")
-        axes.set_xlim(0, max(1.0, *widths) * 1.3)
-        axes.set_xlabel("AP50 that mending them gives, points  (count)")
+        axes.set_xlim(0, max(1.0, *widths) * 1.45)
+        axes.set_xlabel("points of AP50 by mending them (count)")
     note = (
         f"In the manner of TIDE, over all scores: an object is found at IoU {analysis.iou:g}, and "
         f"nothing is there below {analysis.background_iou:g}."
@@ -184,7 +170,7 @@ def _sizes(metrics: Metrics) -> Chart | None:
     if not kinds:
         return None
     title = "AP and AR by size"
-    with page_chart("sizes", title) as drawn:
+    with page_chart("sizes", title, height=HIGH) as drawn:
         axes = drawn.axes
         for number, kind in enumerate(kinds):
             values = [metrics[f"{kind}{letter}"] for letter in sizes.values()]
@@ -193,12 +179,10 @@ def _sizes(metrics: Metrics) -> Chart | None:
             labels = ["none" if value is None else f"{100 * value:.1f}" for value in values]
             axes.bar_label(bars, labels, fontsize=9.5, color=MUTED, padding=2)
         axes.set_xticks(range(len(sizes)), sizes)
-        axes.set_ylim(0, 108)
+        axes.set_ylim(0, 104)
         axes.set_ylabel("%")
-        axes.legend(loc="upper left", ncols=2)
-    note = (
-        "IoU 0.50:0.95, 100 detections per image. Small: an area below 32² pixels, large: above 96²."
-    )
+        _legend_below(axes)
+    note = "IoU 0.50:0.95, 100 detections per image. Small: an area below 32² pixels, large: above 96²."
     return Chart(title, note, drawn.svg)
 
 
@@ -209,7 +193,7 @@ def _calibration(analysis: Analysis) -> Chart | None:
         return None
     title = "Calibration"
     error = calibration.expected_calibration_error
-    with page_chart("calibration", title) as drawn:
+    with page_chart("calibration", title, height=HIGH) as drawn:
         axes = drawn.axes
         left = [one.lower for one in bins]
         width = [one.upper - one.lower for one in bins]
@@ -221,7 +205,7 @@ def _calibration(analysis: Analysis) -> Chart | None:
             label="mean score",
         )  # fmt: skip
         _shares(axes, "score", "share that is right")
-        axes.legend(loc="upper left", fontsize=9)
+        _legend_below(axes)
     note = (
         f"Right: matched at IoU {analysis.iou:g}. Expected calibration error {100 * error:.1f} %, "
         f"over scores from {calibration.least_score:g}."
@@ -234,15 +218,13 @@ def _histogram(analysis: Analysis) -> Chart | None:
     if not sum(histogram.matched) + sum(histogram.unmatched):
         return None
     title = "Scores"
-    with page_chart("scores", title) as drawn:
+    with page_chart("scores", title, height=HIGH) as drawn:
         axes = drawn.axes
         for name in ("unmatched", "matched"):
             counts = getattr(histogram, name)
             color = PALETTE[0 if name == "matched" else 1]
             label = f"{name}: {sum(counts):,}"
-            axes.stairs(
-                counts, histogram.edges, fill=True, color=color, alpha=0.35, baseline=0.5
-            )
+            axes.stairs(counts, histogram.edges, fill=True, color=color, alpha=0.35, baseline=0.5)
             axes.stairs(counts, histogram.edges, color=color, label=label, baseline=0.5)
         axes.set_yscale("log")
         axes.set_ylim(bottom=0.5)
@@ -251,7 +233,7 @@ def _histogram(analysis: Analysis) -> Chart | None:
         axes.set_xlim(0, 1)
         axes.set_xlabel("score")
         axes.set_ylabel("detections, logarithmic")
-        axes.legend(loc="upper right")
+        _legend_below(axes)
     note = f"All detections; matched: of an object, at IoU {analysis.iou:g}."
     return Chart(title, note, drawn.svg)
 
@@ -270,6 +252,10 @@ def _class_lines(
         color = PALETTE[number] if few else MUTED
         label = one.name if few else None
         axes.plot(x, line, color=color, alpha=0.9 if few else 0.35, linewidth=1, label=label)
+
+
+def _legend_below(axes: Axes) -> None:
+    axes.figure.legend(loc="outside lower center", ncols=2, fontsize=9.5, borderpad=0)
 
 
 def _shares(axes: Axes, x_name: str, y_name: str) -> None:

@@ -168,7 +168,9 @@ def gather(path: Path) -> Subject:
             f"evaluation (with {evaluation_folder.RECORD}); expected one of them"
         )
     if workdir is None:
-        return Subject(path, None, None, [shown.record.get("stamp") or {}], [], [shown], None, {}, [])
+        return Subject(
+            path, None, None, [shown.record.get("stamp") or {}], [], [shown], None, {}, []
+        )
     return _run(path, workdir, shown)
 
 

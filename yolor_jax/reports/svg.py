@@ -1,8 +1,8 @@
 """Charts as SVG inside a page that is light or dark.
 
-    with page_chart("calibration", "Reliability over score") as drawn:
+    with page_chart("calibration", "Calibration") as drawn:
         drawn.axes.plot(...)
-    drawn.svg  # "<svg ...>", to be written into the page as it is
+    Chart("Calibration", "IoU 0.5", drawn.svg)  # "<svg ...>", written into the page as it is
 
 matplotlib draws in the colours of `pictures.chart`; each is written as a variable of the page's style
 sheet, which decides. Text stays text, in the page's font.
@@ -14,13 +14,14 @@ import html
 import io
 import re
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from yolor_jax.pictures.chart import GRID, INK, MUTED, PALETTE, PAPER, chart
 
-WIDTH, HEIGHT = 400, 260  # of a chart, in pixels of a page where it is shown at its own size
+WIDTH, HEIGHT = 350, 250  # of a chart, in pixels of a page where it is shown at its own size
 VARIABLES = {
     INK: "--ink",
     MUTED: "--muted",
@@ -28,6 +29,20 @@ VARIABLES = {
     PAPER: "--card",
 } | {color: f"--series-{number}" for number, color in enumerate(PALETTE)}
 """The name that each colour has in the style sheet of the page."""
+
+
+class Chart(NamedTuple):
+    """A chart for a page.
+
+    Attributes:
+        title: what it shows.
+        note: a sentence that says of what, with IoU and scores; may be empty.
+        svg: the element.
+    """
+
+    title: str
+    note: str
+    svg: str
 
 
 @dataclasses.dataclass
@@ -59,6 +74,11 @@ def page_chart(
         drawn = Drawn(figure.subplots())
         yield drawn
         drawn.svg = _element(figure, name, label)
+
+
+def chart_id(*words: str) -> str:
+    """A name for `page_chart`: the words with what an id may have."""
+    return re.sub(r"\W+", "-", " ".join(words)).strip("-").lower()
 
 
 def _element(figure: Figure, name: str, label: str) -> str:

@@ -127,7 +127,11 @@ def step_flops(recipe: Recipe, module: Detector) -> float:
 
 
 def make_prediction(
-    recipe: Recipe, module: Detector, mesh: Mesh, mode: Mode = Mode(), class_names: Sequence[str] = ()
+    recipe: Recipe,
+    module: Detector,
+    mesh: Mesh,
+    mode: Mode = Mode(),
+    class_names: Sequence[str] = (),
 ) -> Callable:
     """``predict(variables, images, letterbox, original_size)`` of a batch sharded over the devices.
 
