@@ -130,12 +130,12 @@ def made(subjects: Sequence[Subject]) -> list[tuple[str, list[str]]]:
         for one in subjects
     ]
     names = dict.fromkeys(name for facts in described_ for name in facts)
-    return [(name, [facts.get(name, "–") for facts in described_]) for name in names]
+    return [(name, [facts.get(name, "-") for facts in described_]) for name in names]
 
 
 def _differing(columns: Sequence[Mapping[str, str]]) -> list[tuple[str, list[str]]]:
     names = dict.fromkeys(name for column in columns for name in column)
-    rows = [(name, [column.get(name, "–") for column in columns]) for name in names]
+    rows = [(name, [column.get(name, "-") for column in columns]) for name in names]
     return [(name, values) for name, values in rows if len(set(values)) > 1]
 
 

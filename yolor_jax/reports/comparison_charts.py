@@ -1,4 +1,4 @@
-"""Charts of several runs or evaluations in one: numbers with error bars, kinds of error, courses."""
+"""Several runs or evaluations in one chart: numbers with error bars, kinds of error, courses."""
 
 from collections.abc import Sequence
 
@@ -70,7 +70,7 @@ def _numbers(groups: Sequence[Group]) -> Chart:
         _finish(axes, NUMBERS, "%")
     note = "IoU 0.50:0.95, 0.50 and 0.75; 100 detections per image."
     if several:
-        note += " Bars: mean over seeds; whiskers: standard deviation (n − 1); dots: each seed."
+        note += " Bars: mean over seeds; whiskers: standard deviation (n - 1); dots: each seed."
     return Chart(title, note, drawn.svg)
 
 

@@ -6,7 +6,7 @@
 Each note says the IoU and the scores that its numbers are of.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -58,8 +58,8 @@ def _precision_recall(analysis: Analysis) -> Chart | None:
         _shares(axes, "recall", "precision")
         _legend_below(axes)
     note = (
-        f"Strong: means over classes; thin: each class at IoU {analysis.iou:g}. Precision is COCO's, "
-        "at 101 recalls; its mean is the AP."
+        f"Strong: means over classes; thin: each class at IoU {analysis.iou:g}. Precision is "
+        "COCO's, at 101 recalls; its mean is the AP."
     )
     return Chart(title, note, drawn.svg)
 
@@ -125,8 +125,8 @@ def confusion_chart(analysis: Analysis) -> Chart:
                 text = f"{counts[row, column]:,}"
                 axes.text(column, row, text, ha="center", va="center", fontsize=9)
     note = (
-        f"Counts at score {analysis.score:.2f}, IoU {analysis.iou:g}; the shade is the share of the "
-        "row."
+        f"Counts at score {analysis.score:.2f}, IoU {analysis.iou:g}; the shade is the share of "
+        "the row."
     )
     return Chart(title, note, drawn.svg)
 
@@ -182,7 +182,10 @@ def _sizes(metrics: Metrics) -> Chart | None:
         axes.set_ylim(0, 104)
         axes.set_ylabel("%")
         _legend_below(axes)
-    note = "IoU 0.50:0.95, 100 detections per image. Small: an area below 32² pixels, large: above 96²."
+    note = (
+        "IoU 0.50:0.95, 100 detections per image. Small: an area below 32² pixels; large: above "
+        "96²."
+    )
     return Chart(title, note, drawn.svg)
 
 

@@ -4,8 +4,8 @@
     subject.evaluation.metrics["AP50"]
     subject.doubts      # sentences on what could not be read
 
-A page is made of what is there: a run that is still in training has no evaluation yet, and one whose
-checkpoints were deleted still has its curves.
+A page is made of what is there: a run that is still in training has no evaluation yet, and one
+whose checkpoints were deleted still has its curves.
 """
 
 import contextlib

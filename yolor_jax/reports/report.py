@@ -163,7 +163,7 @@ def _cards(subject: Subject) -> list[tuple[str, str, str]]:
 
 def percent(value: float | None) -> str:
     """With a decimal, as in papers; a dash where there is nothing to measure."""
-    return "–" if value is None else f"{100 * value:.1f}"
+    return "-" if value is None else f"{100 * value:.1f}"
 
 
 def _size(trained: Any) -> int:

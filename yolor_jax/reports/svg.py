@@ -4,8 +4,8 @@
         drawn.axes.plot(...)
     Chart("Calibration", "IoU 0.5", drawn.svg)  # "<svg ...>", written into the page as it is
 
-matplotlib draws in the colours of `pictures.chart`; each is written as a variable of the page's style
-sheet, which decides. Text stays text, in the page's font.
+matplotlib draws in the colours of `pictures.chart`; each is written as a variable of the page's
+style sheet, which decides. Text stays text, in the page's font.
 """
 
 import contextlib

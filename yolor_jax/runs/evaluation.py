@@ -70,9 +70,7 @@ class Evaluated(NamedTuple):
         step = "" if self.step is None else f"-step{self.step}"
         form = "-folded" if self.module.fused else ""
         data = pathlib.PurePath(self.recipe.data.path).name
-        return (
-            f"{data}-{self.source.split}{step}{form}-{self.recipe.image_size}px{self.mode.suffix()}"
-        )
+        return f"{data}-{self.source.split}{step}{form}-{self.recipe.image_size}px{self.mode.suffix()}"
 
     def about(self) -> dict[str, Any]:
         """What was evaluated, and how, as JSON values."""

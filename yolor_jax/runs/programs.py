@@ -127,11 +127,7 @@ def step_flops(recipe: Recipe, module: Detector) -> float:
 
 
 def make_prediction(
-    recipe: Recipe,
-    module: Detector,
-    mesh: Mesh,
-    mode: Mode = Mode(),
-    class_names: Sequence[str] = (),
+    recipe: Recipe, module: Detector, mesh: Mesh, mode: Mode = Mode(), class_names: Sequence[str] = ()
 ) -> Callable:
     """``predict(variables, images, letterbox, original_size)`` of a batch sharded over the devices.
 
