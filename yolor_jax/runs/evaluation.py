@@ -69,7 +69,7 @@ class Evaluated(NamedTuple):
         """Of the evaluation, for a folder: data, split, step, form, size and mode."""
         step = "" if self.step is None else f"-step{self.step}"
         form = "-folded" if self.module.fused else ""
-        data = pathlib.PurePath(self.recipe.data.path).name
+        data = pathlib.Path(self.recipe.data.path).absolute().name
         return f"{data}-{self.source.split}{step}{form}-{self.recipe.image_size}px{self.mode.suffix()}"
 
     def about(self) -> dict[str, Any]:
