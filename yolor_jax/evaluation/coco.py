@@ -72,19 +72,30 @@ def coco_metrics(
     """
     if backend not in BACKENDS:
         raise InputError(f"got backend {backend!r}, expected one of {', '.join(BACKENDS)}")
-    images = [{"id": image["id"]} for image in ground_truth["images"]]
-    categories = [{"id": category["id"]} for category in ground_truth["categories"]]
-    _check_ids(images, categories, ground_truth["annotations"], "an annotation")
-    _check_ids(images, categories, results, "a detection")
-
-    frame = {"images": images, "categories": categories}
-    true = {**frame, "annotations": _true_boxes(ground_truth["annotations"])}
-    detected = {**frame, "annotations": _detected_boxes(results)}
-    numbers = BACKENDS[backend](true, detected)
+    numbers = BACKENDS[backend](*prepared(ground_truth, results))
     names = [name for name, _ in NUMBERS]
     return {
         name: number if number >= 0 else None for name, number in zip(names, numbers, strict=True)
     }
+
+
+def prepared(
+    ground_truth: Mapping[str, Any], results: Sequence[Mapping[str, Any]]
+) -> tuple[dict, dict]:
+    """Copies of ground truth and detections with all that the libraries need.
+
+    Raises:
+        InputError: an image or category which the ground truth does not have.
+    """
+    images = [{"id": image["id"]} for image in ground_truth["images"]]
+    categories = [{"id": category["id"]} for category in ground_truth["categories"]]
+    _check_ids(images, categories, ground_truth["annotations"], "an annotation")
+    _check_ids(images, categories, results, "a detection")
+    frame = {"images": images, "categories": categories}
+    return (
+        {**frame, "annotations": _true_boxes(ground_truth["annotations"])},
+        {**frame, "annotations": _detected_boxes(results)},
+    )
 
 
 def format_table(
@@ -120,6 +131,15 @@ def by_faster_coco_eval(true: dict, detected: dict) -> list[float]:
     Raises:
         ImportError: it is not installed; says what to do.
     """
+    return _twelve(faster_evaluator(true, detected))
+
+
+def faster_evaluator(true: dict, detected: dict):
+    """A ``COCOeval_faster`` of faster-coco-eval that prints nothing.
+
+    Raises:
+        ImportError: it is not installed; says what to do.
+    """
     try:
         from faster_coco_eval import COCO, COCOeval_faster
     except ImportError as error:
@@ -129,10 +149,9 @@ def by_faster_coco_eval(true: dict, detected: dict) -> list[float]:
         ) from error
 
     silence = {"print_function": lambda *_: None}
-    evaluator = COCOeval_faster(
+    return COCOeval_faster(
         COCO(true, **silence), COCO(detected, **silence), iouType="bbox", **silence
     )
-    return _twelve(evaluator)
 
 
 def by_pycocotools(true: dict, detected: dict) -> list[float]:
