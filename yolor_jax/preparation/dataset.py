@@ -77,7 +77,8 @@ def read_ground_truth(path: Path, split: str | None) -> tuple[dict, str]:
     """What is in the images of a data set, which need not be there.
 
     Args:
-        path: as `open_dataset` takes it, not in a bucket; or a file of annotations in COCO's format.
+        path: as `open_dataset` takes it, but local and not "shapes"; or a file of annotations in
+            COCO's format.
         split: name of the split; of a folder the one for evaluation if None. A file has none.
 
     Returns:

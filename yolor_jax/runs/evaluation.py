@@ -24,7 +24,7 @@ from yolor_jax.models.detector import Detector
 from yolor_jax.paths import Path
 from yolor_jax.runs import preflight, programs
 from yolor_jax.runs.batches import reading
-from yolor_jax.runs.evaluation_mode import Mode
+from yolor_jax.runs.evaluation_mode import PLAIN, Mode
 from yolor_jax.runs.recipe import Recipe
 from yolor_jax.runs.sources import Split
 from yolor_jax.runs.trained import Trained
@@ -70,7 +70,9 @@ class Evaluated(NamedTuple):
         step = "" if self.step is None else f"-step{self.step}"
         form = "-folded" if self.module.fused else ""
         data = pathlib.Path(self.recipe.data.path).absolute().name
-        return f"{data}-{self.source.split}{step}{form}-{self.recipe.image_size}px{self.mode.suffix()}"
+        return (
+            f"{data}-{self.source.split}{step}{form}-{self.recipe.image_size}px{self.mode.suffix()}"
+        )
 
     def about(self) -> dict[str, Any]:
         """What was evaluated, and how, as JSON values."""
@@ -95,7 +97,7 @@ def make_evaluator(
     source: Split,
     mesh: Mesh,
     *,
-    mode: Mode = Mode(),
+    mode: Mode = PLAIN,
     progress: bool = False,
 ) -> Evaluator:
     """``evaluator(variables) -> Evaluation`` on all images of a split; compiles once.
@@ -158,7 +160,7 @@ def evaluate(
     recipe: Recipe,
     group: ProcessGroup = ALONE,
     *,
-    mode: Mode = Mode(),
+    mode: Mode = PLAIN,
     progress: bool = False,
 ) -> Evaluated:
     """Evaluates a network by the COCO protocol.

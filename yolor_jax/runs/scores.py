@@ -15,7 +15,7 @@ from yolor_jax.evaluation.coco import Metrics, coco_metrics
 from yolor_jax.evaluation.evaluate import Results
 from yolor_jax.paths import local_path
 from yolor_jax.preparation.dataset import read_ground_truth
-from yolor_jax.runs.evaluation_mode import Mode
+from yolor_jax.runs.evaluation_mode import PLAIN, Mode
 
 
 class Scores(NamedTuple):
@@ -66,7 +66,7 @@ def score(
     data: str,
     split: str | None = None,
     *,
-    mode: Mode = Mode(),
+    mode: Mode = PLAIN,
     backend: str = "faster-coco-eval",
 ) -> Scores:
     """Compares a file of boxes with a data set, whose images need not be there.
