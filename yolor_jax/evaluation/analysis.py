@@ -182,7 +182,9 @@ def analyse(
         iou=IOU,
         background_iou=BACKGROUND_IOU,
         score=score,
-        classes=_classes(ground_truth, coco, matches, score_curves(matches, [score], count)),
+        classes=_classes(
+            ground_truth, coco, matches, score_curves(matches, np.array([score]), count)
+        ),
         recalls=RECALLS.tolist(),
         precisions=by_class(coco.precision[IOU_50, :, :, ALL].T),
         mean_precisions=_mean_precisions(coco.precision[:, :, present, ALL]),

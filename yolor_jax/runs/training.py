@@ -21,7 +21,15 @@ from yolor_jax.data.example import Batch
 from yolor_jax.evaluation.evaluate import Evaluation
 from yolor_jax.models.fold import fold
 from yolor_jax.paths import Path, user_path
-from yolor_jax.runs import augmented, preflight, programs, stamps, start, validation
+from yolor_jax.runs import (
+    augmented,
+    evaluation_folder,
+    preflight,
+    programs,
+    stamps,
+    start,
+    validation,
+)
 from yolor_jax.runs import recipe as recipes
 from yolor_jax.runs.batches import batch_reader
 from yolor_jax.runs.board import Board
