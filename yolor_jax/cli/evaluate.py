@@ -37,7 +37,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="pixels, if not those of the run",
     )
-    parser.add_argument("--backend", metavar="NAME", help="faster-coco-eval or pycocotools")
+    parser.add_argument(
+        "--backend", metavar="NAME", help="faster-coco-eval, pycocotools or hotcoco"
+    )
     add_step_argument(parser)
     parser.add_argument("--folded", action="store_true", help="fold the network first")
 

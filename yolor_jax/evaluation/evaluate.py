@@ -50,7 +50,7 @@ def evaluate(
         variables: of the network, on the device (or devices) already.
         batches: every image of the split once, see `each_image`.
         source: the split.
-        backend: "faster-coco-eval" or "pycocotools".
+        backend: "faster-coco-eval", "pycocotools" or "hotcoco".
         sharding: see `each_image`.
         progress: whether to show a bar, counting images.
 

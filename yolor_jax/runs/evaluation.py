@@ -15,7 +15,7 @@ from yolor_jax.data.example import Batch
 from yolor_jax.data.pipeline import eval_batches
 from yolor_jax.errors import InputError
 from yolor_jax.evaluation import evaluate as coco
-from yolor_jax.evaluation.coco import NUMBERS, Metrics, format_table
+from yolor_jax.evaluation.coco import NUMBERS, Metrics, format_table, require_backend
 from yolor_jax.evaluation.evaluate import Evaluation
 from yolor_jax.evaluation.tasks import evaluate_tasks, task_numbers
 from yolor_jax.models.detector import Detector
@@ -65,7 +65,11 @@ def make_evaluator(
         source: the split.
         mesh: the devices that share each batch.
         progress: whether to show a bar.
+
+    Raises:
+        ImportError: the library that compares detections with ground truth is not installed.
     """
+    require_backend(recipe.eval.backend)
     predict = programs.make_prediction(recipe, module, mesh)
     observe = programs.make_observation(module, mesh)
     tasks = module.spec.tasks
@@ -142,7 +146,7 @@ def on(
         data: a data set, see `DataRecipe.path`.
         split: of it.
         image_size: side of the network input in pixels.
-        backend: "faster-coco-eval" or "pycocotools".
+        backend: "faster-coco-eval", "pycocotools" or "hotcoco".
     """
     changes = {"path": data, "eval_split": split}
     changes = {name: value for name, value in changes.items() if value is not None}
