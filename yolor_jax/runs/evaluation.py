@@ -17,7 +17,7 @@ from yolor_jax.data.example import Batch
 from yolor_jax.data.pipeline import eval_batches, rectangular_batches
 from yolor_jax.errors import InputError
 from yolor_jax.evaluation import evaluate as coco
-from yolor_jax.evaluation.coco import NUMBERS, Metrics, format_table
+from yolor_jax.evaluation.coco import NUMBERS, Metrics, format_table, require_backend
 from yolor_jax.evaluation.evaluate import Evaluation, Results
 from yolor_jax.evaluation.tasks import evaluate_tasks, task_numbers
 from yolor_jax.models.detector import Detector
@@ -115,8 +115,10 @@ def make_evaluator(
         progress: whether to show a bar.
 
     Raises:
+        ImportError: the library that compares detections with ground truth is not installed.
         InputError: a class of the mode that the split lacks.
     """
+    require_backend(recipe.eval.backend)
     mode.require_classes(source.class_names)
     predict = programs.make_prediction(recipe, module, mesh, mode, source.class_names)
     observe = programs.make_observation(module, mesh)
