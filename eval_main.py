@@ -1,4 +1,4 @@
-"""Evaluates a run or a file of weights by the COCO protocol: ``yolor eval`` as a file.
+"""Evaluates a run, a file of weights, or a file of boxes: ``yolor eval`` as a file.
 
 python eval_main.py --workdir=runs/quickstart
 python eval_main.py --workdir=runs/quickstart --folded --backend=pycocotools

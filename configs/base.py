@@ -58,7 +58,7 @@ def get_config() -> ConfigDict:
     config.eval = ConfigDict()
     config.eval.every_epochs = 1.0
     config.eval.batch_size = 32
-    config.eval.backend = "faster-coco-eval"  # or "pycocotools"
+    config.eval.backend = "faster-coco-eval"  # or "pycocotools", "hotcoco"
     config.eval.nms = ConfigDict(dataclasses.asdict(EVALUATION))
 
     config.log_every = 20  # steps

@@ -1,30 +1,19 @@
-"""The twelve numbers: hand-worked, and the same by both libraries on real images."""
+"""The twelve numbers: hand-worked, and the same by all libraries on real images."""
 
 import copy
 import json
+import sys
 
-import numpy as np
 import pytest
 
-from yolor_jax.evaluation.coco import BACKENDS, NUMBERS, coco_metrics, format_table
+from tests.support.coco_boxes import box, noisy_detections, truth
+from yolor_jax.evaluation.coco import BACKENDS, NUMBERS, coco_metrics, format_table, require_backend
 
 NAMES = [name for name, _ in NUMBERS]
-both = pytest.mark.parametrize("backend", sorted(BACKENDS))
+each = pytest.mark.parametrize("backend", sorted(BACKENDS))
 
 
-def box(image_id, bbox, category_id=1, **more):
-    return {"image_id": image_id, "category_id": category_id, "bbox": bbox, **more}
-
-
-def truth(*annotations, images=(7,)):
-    return {
-        "images": [{"id": i} for i in images],
-        "categories": [{"id": 1, "name": "a"}, {"id": 3, "name": "b"}],
-        "annotations": list(annotations),
-    }
-
-
-@both
+@each
 def test_hand_worked(backend):
     """One small and one medium object; a hit, a false alarm, and a hit with IoU 0.82.
 
@@ -51,7 +40,7 @@ def test_hand_worked(backend):
     assert json.loads(json.dumps(metrics, allow_nan=False)) == metrics
 
 
-@both
+@each
 def test_crowds_are_ignored(backend):
     hit = box(7, [200, 200, 50, 50])
     in_the_crowd = [box(7, [x, 10, 20, 30], score=0.9) for x in (10, 40)]
@@ -62,7 +51,7 @@ def test_crowds_are_ignored(backend):
     assert without == pytest.approx(1 / 3)
 
 
-@both
+@each
 def test_nothing_detected_and_nothing_there(backend):
     ground_truth = truth(box(7, [0, 0, 10, 10]), images=(7, 8))
     detections = [box(8, [0, 0, 10, 10], score=0.5)]
@@ -74,42 +63,14 @@ def test_nothing_detected_and_nothing_there(backend):
         assert coco_metrics(truth(images=(7, 8)), results, backend=backend) == nothing
 
 
-@both
+@each
 def test_a_false_alarm_on_an_empty_image_counts(backend):
     ground_truth = truth(box(7, [0, 0, 10, 10]), images=(7, 8))
     results = [box(8, [0, 0, 10, 10], score=0.9), box(7, [0, 0, 10, 10], score=0.5)]
     assert coco_metrics(ground_truth, results, backend=backend)["AP"] == pytest.approx(0.5)
 
 
-def noisy_detections(ground_truth):
-    """Jittered ground truth of six images in seven, wrong classes, doubles and random boxes."""
-    rng = np.random.default_rng(0)
-    images = {image["id"]: image for image in ground_truth["images"]}
-    categories = [category["id"] for category in ground_truth["categories"]]
-    results = []
-    for annotation in ground_truth["annotations"]:
-        if annotation["image_id"] % 7 == 0:
-            continue
-        for _ in range(rng.integers(0, 3)):
-            jittered = np.array(annotation["bbox"]) + rng.normal(0, 4, 4)
-            category_id = annotation["category_id"]
-            if rng.random() < 0.1:
-                category_id = int(rng.choice(categories))
-            bbox = [float(v) for v in np.maximum(jittered, 1)]
-            score = round(float(rng.random()), 2)  # two decimals: many ties
-            results.append(box(annotation["image_id"], bbox, category_id, score=score))
-    for image in images.values():
-        if image["id"] % 7 == 0:
-            continue  # nothing at all
-        for _ in range(4):
-            x, y = rng.uniform(0, [image["width"], image["height"]])
-            bbox = [float(x), float(y), *(float(v) for v in rng.uniform(5, 200, 2))]
-            category_id = int(rng.choice(categories[:5]))
-            results.append(box(image["id"], bbox, category_id, score=float(rng.random())))
-    return results
-
-
-def test_both_libraries_agree_on_real_images(shared, capfd):
+def test_the_libraries_agree_on_real_images(shared, capfd):
     folder = shared / "data" / "coco128" / "annotations"
     ground_truth = json.loads((folder / "instances_val2017.json").read_text())
     results = noisy_detections(ground_truth)
@@ -120,14 +81,16 @@ def test_both_libraries_agree_on_real_images(shared, capfd):
 
     fast = coco_metrics(ground_truth, results)
     slow = coco_metrics(ground_truth, results, backend="pycocotools")
+    hot = coco_metrics(ground_truth, results, backend="hotcoco")
     assert fast == pytest.approx(slow, abs=1e-12)
+    assert hot == pytest.approx(slow, abs=1e-12)
     assert 0.1 < fast["AP"] < fast["AP50"] < 0.9
     assert None not in fast.values()
     assert (ground_truth, results) == before, "an argument was changed"
     assert capfd.readouterr() == ("", ""), "the libraries must not print"
 
 
-def test_both_libraries_agree_with_images_without_ground_truth(shared):
+def test_the_libraries_agree_with_images_without_ground_truth(shared):
     folder = shared / "data" / "coco128" / "annotations"
     ground_truth = json.loads((folder / "instances_train2017.json").read_text())
     annotated = {a["image_id"] for a in ground_truth["annotations"]}
@@ -135,7 +98,9 @@ def test_both_libraries_agree_with_images_without_ground_truth(shared):
     results = noisy_detections(ground_truth)
     fast = coco_metrics(ground_truth, results)
     slow = coco_metrics(ground_truth, results, backend="pycocotools")
+    hot = coco_metrics(ground_truth, results, backend="hotcoco")
     assert fast == pytest.approx(slow, abs=1e-12)
+    assert hot == pytest.approx(slow, abs=1e-12)
 
 
 @pytest.mark.parametrize(
@@ -153,6 +118,18 @@ def test_foreign_ids_are_errors(results, sentence):
 def test_unknown_backend():
     with pytest.raises(ValueError, match=r"'cocoapi', expected one of faster-coco-eval, pycocot"):
         coco_metrics(truth(), [], backend="cocoapi")
+
+
+def test_a_library_that_is_not_installed(monkeypatch):
+    monkeypatch.setitem(sys.modules, "hotcoco", None)
+    with pytest.raises(ImportError, match=r"pip install yolor-jax\[hotcoco\], or evaluate with"):
+        require_backend("hotcoco")
+
+
+@each
+def test_a_library_that_is_installed(backend, capfd):
+    require_backend(backend)
+    assert capfd.readouterr() == ("", ""), "the libraries must not print"
 
 
 def test_table():

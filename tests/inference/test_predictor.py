@@ -1,6 +1,9 @@
 """From an image to boxes in its own pixels."""
 
 import dataclasses
+import itertools
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +15,7 @@ from tests.support.leaves import random_leaves
 from yolor_jax.data.letterbox import letterbox
 from yolor_jax.detection.decode import decode
 from yolor_jax.detection.nms import Detections, non_max_suppression
+from yolor_jax.errors import InputError
 from yolor_jax.inference.predictor import (
     EVALUATION,
     NmsConfig,
@@ -192,3 +196,51 @@ def test_images_that_are_none(predictor, image, error, sentence):
     # A generator, because the shape checking of tests looks into lists.
     with pytest.raises(error, match=sentence):
         predictor(image for image in [picture(9, 9), image])
+
+
+def test_images_are_taken_as_predictions_are_asked_for(predictor):
+    taken = []
+    endless = (taken.append(0) or picture(64, 96, seed) for seed in itertools.count())
+    predictions = predictor.each(endless)
+    assert not taken
+    [first] = predictor([picture(64, 96, 0)])
+    np.testing.assert_array_equal(next(predictions).scores, first.scores)
+    assert len(taken) == 4, "the batch that was asked for, and the next one"
+    predictions.close()
+
+
+def test_threads_may_ask_at_once(predictor):
+    images = [picture(64, 96, seed) for seed in range(6)]
+    expected = predictor(images)
+    with ThreadPoolExecutor(3) as threads:
+        for found in threads.map(lambda _: predictor(images), range(3)):
+            for one, other in zip(found, expected, strict=True):
+                np.testing.assert_array_equal(one.scores, other.scores)
+
+
+def test_the_time_of_the_device_is_told_from_that_of_compilation(detector):
+    predictor = Predictor(*detector, image_size=(64, 96), nms=NMS)
+    assert predictor.compile_seconds == predictor.busy_seconds == 0
+    started = time.perf_counter()
+    predictor([picture(64, 96)] * 3)
+    wall, compiled = time.perf_counter() - started, predictor.compile_seconds
+    assert compiled > 0 and 0 < predictor.busy_seconds < wall - compiled
+    predictor([picture(64, 96)])
+    assert predictor.compile_seconds == compiled
+
+
+def test_rectangles_follow_the_images(detector):
+    predictor = Predictor(*detector, image_size=96, nms=NMS, rect=True, batch_size=2)
+    shapes = [(64, 96), (96, 64), (60, 90), (64, 96), (32, 96)]
+    images = [picture(*shape, seed) for seed, shape in enumerate(shapes)]
+    canvases = [predictor.prepare(image).canvas.shape[:2] for image in images]
+    assert canvases == [(64, 96), (96, 64), (64, 96), (64, 96), (32, 96)]
+    found = predictor(images)
+    assert predictor._predict._cache_size() == 3
+    wide = Predictor(*detector, image_size=(64, 96), nms=NMS, batch_size=2)
+    for one, other in zip(
+        [found[0], found[2], found[3]], wide([images[0], *images[2:4]]), strict=True
+    ):
+        np.testing.assert_allclose(one.boxes_xyxy, other.boxes_xyxy, atol=1e-3)
+    with pytest.raises(InputError, match="expected one side"):
+        Predictor(*detector, image_size=(64, 96), rect=True)

@@ -1,62 +1,135 @@
-"""Evaluate the latest checkpoint of a run, or a file of weights, by the COCO protocol.
+"""Evaluate a run, a file of weights, or a file of boxes by the COCO protocol.
 
     yolor eval --workdir runs/quickstart
-    yolor eval --workdir runs/quickstart --folded --backend pycocotools
+    yolor eval --workdir runs/quickstart --step best --folded --rect --tta
     yolor eval --checkpoint p6.safetensors --data data/coco --split val2017
+    yolor eval --results detections.json --data data/coco --split val2017
 
-Prints the table, and writes the boxes as a COCO results file beside the checkpoint.
+Prints the tables. Each evaluation has a folder of its own with its boxes (detections.json, COCO
+results) and all its numbers (evaluation.json): in the folder ``evaluations`` of the run, or beside
+the file in ``FILE.evaluations``.
 """
 
 import argparse
-import pathlib
+import shlex
 from typing import TYPE_CHECKING
 
 from yolor_jax import bucket
 from yolor_jax.cli import launch
-from yolor_jax.cli.arguments import add_step_argument, any_path
+from yolor_jax.cli.arguments import add_step_argument, any_path, local_path
 from yolor_jax.errors import InputError
 
 if TYPE_CHECKING:
     from yolor_jax.paths import Path
-    from yolor_jax.runs.recipe import DataRecipe
+    from yolor_jax.runs.evaluation import Evaluated
+    from yolor_jax.runs.evaluation_mode import Mode
+    from yolor_jax.runs.scores import Scores
     from yolor_jax.training.processes.group import ProcessGroup
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the arguments of ``yolor eval``."""
-    parser.add_argument("--workdir", type=any_path, metavar="DIR", help="folder of a training run")
-    parser.add_argument(
-        "--checkpoint", type=any_path, metavar="FILE", help="file of weights instead of a run"
+    what = parser.add_argument_group("what (one of them)")
+    what.add_argument("--workdir", type=any_path, metavar="DIR", help="folder of a training run")
+    what.add_argument("--checkpoint", type=any_path, metavar="FILE", help="file of weights")
+    what.add_argument(
+        "--results", type=local_path, metavar="FILE", help="boxes, a COCO results file, of anybody"
     )
-    parser.add_argument("--data", metavar="FOLDER", help="data set, if not that of the run")
+    parser.add_argument(
+        "--data",
+        metavar="FOLDER",
+        help="data set, if not that of the run; with --results also annotations in COCO's format",
+    )
     parser.add_argument("--split", metavar="NAME", help="split, if not that of the run")
     parser.add_argument(
+        "--backend", metavar="NAME", help="faster-coco-eval (default), pycocotools or hotcoco"
+    )
+    scored = parser.add_argument_group("what is compared")
+    scored.add_argument(
+        "--classes", type=_names, default=(), metavar="A,B", help="only these classes"
+    )
+    scored.add_argument(
+        "--single-class", action="store_true", help="all classes count as one, NMS among all"
+    )
+    network = parser.add_argument_group("how the network looks (not with --results)")
+    add_step_argument(network)
+    network.add_argument("--folded", action="store_true", help="fold the network first")
+    network.add_argument(
         "--image-size",
         "--image_size",
         type=int,
         metavar="N",
         help="pixels, if not those of the run",
     )
-    parser.add_argument("--backend", metavar="NAME", help="faster-coco-eval or pycocotools")
-    add_step_argument(parser)
-    parser.add_argument("--folded", action="store_true", help="fold the network first")
+    network.add_argument(
+        "--rect",
+        action="store_true",
+        help="the original's rectangular batches, sorted by aspect ratio; a compilation for each "
+        "shape",
+    )
+    network.add_argument(
+        "--tta",
+        action="store_true",
+        help="test-time augmentation: three sizes, one of them mirrored, as the original",
+    )
+    network.add_argument(
+        "--class-agnostic", action="store_true", help="NMS among boxes of all classes"
+    )
+    network.add_argument(
+        "--max-detections", type=int, metavar="N", help="boxes of an image at most (300)"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     """Runs ``yolor eval`` and returns the exit code; see `launch.together`.
 
     Raises:
-        InputError: neither or both of workdir and checkpoint.
+        InputError: not just one of workdir, checkpoint and results.
     """
-    if (args.workdir is None) == (args.checkpoint is None):
-        raise InputError("expected one of --workdir=FOLDER and --checkpoint=FILE")
-    names = ("workdir", "checkpoint", "data", "split", "image_size", "backend", "step", "folded")
-    settings = {name: str(getattr(args, name)) for name in names}
+    given = [args.workdir, args.checkpoint, args.results]
+    if sum(one is not None for one in given) != 1:
+        raise InputError("expected one of --workdir=FOLDER, --checkpoint=FILE and --results=FILE")
+    if args.results is not None:
+        score(args)
+        return 0
+    settings = {
+        name: str(value)
+        for name, value in vars(args).items()
+        if not name.startswith("run_") and name != "command"
+    }
     return launch.together(lambda group: evaluate(args, group), settings)
 
 
+def score(args: argparse.Namespace) -> None:
+    """Compares a file of boxes with a ground truth, and prints the tables.
+
+    Raises:
+        InputError: the boxes or the data are of no use, or a setting is about a network.
+    """
+    from yolor_jax.evaluation.coco import format_table
+    from yolor_jax.runs import scores
+
+    mode = _mode(args)
+    of_a_network = {
+        "--step": args.step,
+        "--folded": args.folded,
+        "--image-size": args.image_size,
+        "--rect": mode.rectangular,
+        "--tta": mode.tta,
+        "--class-agnostic": mode.class_agnostic,
+        "--max-detections": mode.max_detections,
+    }
+    if wrong := [name for name, value in of_a_network.items() if value]:
+        raise InputError(f"{wrong[0]} says how a network looks, and --results needs none")
+    if args.data is None:
+        raise InputError("--results needs --data: the data set that the boxes are of")
+    backend = {} if args.backend is None else {"backend": args.backend}
+    scored = scores.score(args.results, args.data, args.split, mode=mode, **backend)
+    _report(args.results, scored, format_table({"boxes": scored.metrics}), len(scored.results))
+
+
 def evaluate(args: argparse.Namespace, group: "ProcessGroup") -> None:
-    """Evaluates, prints the table and writes the boxes.
+    """Evaluates, prints the tables and writes boxes and numbers.
 
     Raises:
         InputError: there is no such checkpoint, or the data does not fit it.
@@ -75,7 +148,6 @@ def evaluate(args: argparse.Namespace, group: "ProcessGroup") -> None:
     else:
         recipe = recipes.load(place)
         trained = load(place, args.step)
-    of_the_run = recipe.data
     recipe = evaluation.on(
         recipe,
         data=args.data,
@@ -85,30 +157,48 @@ def evaluate(args: argparse.Namespace, group: "ProcessGroup") -> None:
     )
     if args.folded and not trained.fused:
         trained = trained.folded()
-    evaluated = evaluation.evaluate(trained, recipe, group, progress=True)
+    evaluated = evaluation.evaluate(trained, recipe, group, mode=_mode(args), progress=True)
     kind = "folded" if trained.fused else "trained"
-    print(evaluation.table({kind: evaluated.metrics}, evaluated.module))
-    boxes = boxes_file(place, recipe.data, of_the_run)
-    replaced = ", in place of those that were there" if boxes.exists() else ""
+    table = evaluation.table({kind: evaluated.metrics}, evaluated.module)
     if group.is_first:
-        evaluation.write_detections(boxes, evaluated.evaluation)
-    source = evaluated.source
-    images = f"{len(source)} images of {recipe.data.path}, {source.split}"
-    print(f"{images}; boxes in {boxes}{replaced}")
+        _report(place, evaluated, table, len(evaluated.results))
 
 
-def boxes_file(place: "Path", data: "DataRecipe", of_the_run: "DataRecipe") -> "Path":
-    """Where the boxes go: each data set and split has a file of its own.
+def _mode(args: argparse.Namespace) -> "Mode":
+    from yolor_jax.runs.evaluation_mode import Mode
 
-    Args:
-        place: the workdir of a run, or a file of weights.
-        data: that was evaluated on.
-        of_the_run: that it was trained with; its boxes are in detections.json.
-    """
-    same = (data.path, data.eval_split) == (of_the_run.path, of_the_run.eval_split)
-    name = (
-        "detections"
-        if same
-        else f"detections_{pathlib.Path(data.path).absolute().name}_{data.eval_split}"
+    return Mode(
+        rectangular=args.rect,
+        tta=args.tta,
+        single_class=args.single_class,
+        class_agnostic=args.class_agnostic,
+        classes=args.classes,
+        max_detections=args.max_detections,
     )
-    return place.with_suffix(f".{name}.json") if place.is_file() else place / f"{name}.json"
+
+
+def _report(place: "Path", evaluated: "Evaluated | Scores", table: str, boxes: int) -> None:
+    """Prints the tables, writes the folder of the evaluation and says where it is."""
+    from yolor_jax.cli.evaluation_tables import analysis_text
+    from yolor_jax.runs import evaluation_folder
+
+    about = evaluated.about()
+    how = [f"{about['mode']['image_size']} pixels"] if "image_size" in about["mode"] else []
+    how += [*evaluated.mode.words(), f"by {about['mode']['backend']}"]
+    print(f"{about['images']:,} images of {about['data']}, {about['split']}; {', '.join(how)}")
+    print(table)
+    folder, analysis = evaluation_folder.write(evaluation_folder.root_of(place), evaluated)
+    if sum(one.objects for one in analysis.classes):
+        print(f"\n{analysis_text(analysis)}")
+    else:
+        print("the split has no objects: nothing was measured, the boxes are written")
+    print(f"\n{boxes:,} boxes and all numbers are in {folder}")
+    print(f"Look at it: yolor report {shlex.quote(str(folder))}")
+
+
+def _names(text: str) -> tuple[str, ...]:
+    """Names of classes, between commas."""
+    names = tuple(name.strip() for name in text.split(","))
+    if not all(names):
+        raise argparse.ArgumentTypeError(f"got {text!r}, expected names between commas")
+    return names

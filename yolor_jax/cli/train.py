@@ -130,6 +130,7 @@ def closing(run: "Run", outcome: "Outcome") -> str:
     made = {
         "pictures": workdir / "pictures" / "validation.png",
         "boxes": workdir / "detections.json",
+        "evaluations": workdir / "evaluations",
         "metrics": workdir / "metrics.jsonl",
         "curves": workdir / "curves.png",
         "checkpoints": workdir / "checkpoints",

@@ -20,7 +20,6 @@ from yolor_jax.data.example import Batch, Examples
 from yolor_jax.data.letterbox import BORDER, letterbox
 from yolor_jax.errors import InputError
 
-
 Fit = Callable[..., tuple[np.ndarray, np.ndarray]]
 """``(image, size, out=canvas) -> (canvas, (scale, pad_x, pad_y))``, such as `letterbox`."""
 

@@ -37,8 +37,10 @@ def flags(splits: Sequence[str]) -> list[str]:
 
 def require_name(split: str) -> None:
     """Raises an InputError if a split's name cannot be part of the names of files and flags."""
-    if not re.fullmatch(r"\w+", split):
-        raise InputError(f"got the split {split!r}; expected letters, digits and underscores")
+    if not re.fullmatch(r"\w[\w-]*", split):
+        raise InputError(
+            f"got the split {split!r}; expected letters, digits, underscores and hyphens"
+        )
 
 
 def no_such_split(where: object, split: str, splits: Sequence[str]) -> InputError:

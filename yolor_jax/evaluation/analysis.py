@@ -23,76 +23,15 @@ from yolor_jax.evaluation.calibration import (
     calibrate,
     histogram_of_scores,
 )
-from yolor_jax.evaluation.coco_curves import (
-    ALL,
-    IOU_50,
-    IOU_75,
-    LARGE,
-    MEDIUM,
-    SMALL,
-    CocoCurves,
-    coco_curves,
-)
+from yolor_jax.evaluation.class_numbers import ClassNumbers, class_numbers, none_for_nan
+from yolor_jax.evaluation.coco_curves import ALL, IOU_50, IOU_75, coco_curves
 from yolor_jax.evaluation.columns import read_detections, read_objects
 from yolor_jax.evaluation.confusion import confusion
 from yolor_jax.evaluation.error_kinds import ErrorKind, error_kinds
-from yolor_jax.evaluation.matching import BACKGROUND_IOU, IOU, Matches, match
+from yolor_jax.evaluation.image_numbers import ImageNumbers, image_numbers
+from yolor_jax.evaluation.matching import BACKGROUND_IOU, IOU, match
 from yolor_jax.evaluation.original_metrics import OriginalMetrics, original_metrics
-from yolor_jax.evaluation.score_curves import SCORES, ScoreCurves, score_curves
-
-
-@dataclasses.dataclass(frozen=True)
-class ClassNumbers:
-    """The numbers of one class; all but the counts are None where it has no objects.
-
-    Attributes:
-        name: of the category.
-        objects: how many there are, without crowds.
-        images: how many images have one.
-        ap: over IoU 0.50:0.95, by COCO's protocol, as the next six.
-        ap50: at IoU 0.5.
-        ap75: at IoU 0.75.
-        ar100: the recall with 100 detections per image, over IoU 0.50:0.95.
-        ap_small: of objects below 32^2 pixels; None where there are none, as the next two.
-        ap_medium: between the two.
-        ap_large: above 96^2 pixels.
-        precision: at the operating point, IoU 0.5; None too where there are no detections.
-        recall: at the operating point, IoU 0.5.
-        f1: at the operating point, IoU 0.5.
-    """
-
-    name: str
-    objects: int
-    images: int
-    ap: float | None
-    ap50: float | None
-    ap75: float | None
-    ar100: float | None
-    ap_small: float | None
-    ap_medium: float | None
-    ap_large: float | None
-    precision: float | None
-    recall: float | None
-    f1: float | None
-
-
-@dataclasses.dataclass(frozen=True)
-class ImageNumbers:
-    """What was found in an image at the operating point, IoU 0.5.
-
-    Attributes:
-        image_id: of the image.
-        f1: 2 matched / (2 matched + missed + false).
-        matched: how many objects were found.
-        missed: how many were not.
-        false: how many detections are of no object.
-    """
-
-    image_id: int
-    f1: float
-    matched: int
-    missed: int
-    false: int
+from yolor_jax.evaluation.score_curves import SCORES, score_curves
 
 
 @dataclasses.dataclass(frozen=True)
@@ -171,18 +110,23 @@ def analyse(
     by_score = score_curves(matches, SCORES, count)
     if score is None:
         score = float(SCORES[np.argmax(by_score.mean_f1)])
+    at_score = score_curves(matches, np.array([score]), count)
+    names = [category["name"] for category in ground_truth["categories"]]
     images = sorted(ground_truth["images"], key=lambda image: image["id"])
-    sizes = [(image.get("width", np.inf), image.get("height", np.inf)) for image in images]
+    sizes_wh = [(image.get("width", np.inf), image.get("height", np.inf)) for image in images]
     present = by_score.objects > 0
 
     def by_class(curves) -> list[list | None]:
-        return [_numbers(row) if some else None for row, some in zip(curves, present, strict=True)]
+        return [
+            [none_for_nan(value) for value in row] if some else None
+            for row, some in zip(curves, present, strict=True)
+        ]
 
     return Analysis(
         iou=IOU,
         background_iou=BACKGROUND_IOU,
         score=score,
-        classes=_classes(ground_truth, coco, matches, score_curves(matches, [score], count)),
+        classes=class_numbers(names, coco, matches, at_score),
         recalls=RECALLS.tolist(),
         precisions=by_class(coco.precision[IOU_50, :, :, ALL].T),
         mean_precisions=_mean_precisions(coco.precision[:, :, present, ALL]),
@@ -195,49 +139,11 @@ def analyse(
         errors=error_kinds(matches, count),
         calibration=calibrate(matches),
         score_histogram=histogram_of_scores(matches),
-        images=_images([image["id"] for image in images], matches, score),
-        original=original_metrics(objects, detections, np.array(sizes).reshape(-1, 2)),
+        images=image_numbers([image["id"] for image in images], matches, score),
+        original=original_metrics(
+            objects, detections, np.array(sizes_wh, np.float64).reshape(-1, 2)
+        ),
     )
-
-
-def _number(value: float) -> float | None:
-    """A Python number; None for NaN, which JSON does not have."""
-    return None if np.isnan(value) else float(value)
-
-
-def _numbers(values: np.ndarray) -> list[float | None]:
-    return [_number(value) for value in values]
-
-
-def _classes(
-    ground_truth: Mapping, coco: CocoCurves, matches: Matches, at_score: ScoreCurves
-) -> list[ClassNumbers]:
-    """The numbers of each class."""
-    objects, count = matches.objects, len(ground_truth["categories"])
-    pairs = np.unique(np.stack([objects.label, objects.image]), axis=1)  # class and image
-    images = np.bincount(pairs[0], minlength=count)
-    ap = coco.precision.mean(axis=1)  # [10, K, 4]
-    columns = {
-        "ap": ap[:, :, ALL].mean(axis=0),
-        "ap50": ap[IOU_50, :, ALL],
-        "ap75": ap[IOU_75, :, ALL],
-        "ar100": coco.recall[:, :, ALL].mean(axis=0),
-        "ap_small": ap[:, :, SMALL].mean(axis=0),
-        "ap_medium": ap[:, :, MEDIUM].mean(axis=0),
-        "ap_large": ap[:, :, LARGE].mean(axis=0),
-        "precision": np.where(at_score.objects > 0, at_score.precision[:, 0], np.nan),
-        "recall": at_score.recall[:, 0],
-        "f1": at_score.f1[:, 0],
-    }
-    return [
-        ClassNumbers(
-            name=category["name"],
-            objects=int(at_score.objects[k]),
-            images=int(images[k]),
-            **{name: _number(column[k]) for name, column in columns.items()},
-        )
-        for k, category in enumerate(ground_truth["categories"])
-    ]
 
 
 def _mean_precisions(precision: np.ndarray) -> dict[str, list[float] | None]:
@@ -248,22 +154,6 @@ def _mean_precisions(precision: np.ndarray) -> dict[str, list[float] | None]:
         name: precision[ious].mean(axis=(0, 2)).tolist() if some else None
         for name, ious in parts.items()
     }
-
-
-def _images(ids: list[int], matches: Matches, score: float) -> list[ImageNumbers]:
-    """The numbers of each image that has any, worst first."""
-    counts = matches.detections.score >= score
-    detected = np.bincount(matches.detections.image[counts], minlength=len(ids))
-    matched = np.bincount(matches.detections.image[counts & matches.right], minlength=len(ids))
-    objects = np.bincount(matches.objects.image, minlength=len(ids))
-    rows = [
-        ImageNumbers(image_id, 2 * m / (n + d), matched=m, missed=n - m, false=d - m)
-        for image_id, m, n, d in zip(
-            ids, matched.tolist(), objects.tolist(), detected.tolist(), strict=True
-        )
-        if n + d
-    ]
-    return sorted(rows, key=lambda row: (row.f1, -row.missed - row.false))
 
 
 def to_json(analysis: Analysis) -> dict[str, Any]:

@@ -38,11 +38,11 @@ def mean_average_precision(
     """
     by_class = np.split(
         right[np.argsort(label, kind="stable")],
-        np.cumsum(np.bincount(label, minlength=len(objects)))[:-1],
+        np.cumsum(np.bincount(label, minlength=len(objects))),
     )
     values = [
         average_precision(right, count)
-        for right, count in zip(by_class, objects.tolist(), strict=True)
+        for right, count in zip(by_class, objects.tolist(), strict=False)
         if count
     ]
     return float(np.mean(values)) if values else None

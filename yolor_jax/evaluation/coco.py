@@ -1,12 +1,12 @@
-"""The twelve numbers of the COCO detection protocol, by either of two libraries.
+"""The twelve numbers of the COCO detection protocol, by any of three libraries.
 
 AP is the mean over classes and over the IoU thresholds 0.50, 0.55 ... 0.95 of the precision at 101
 recalls; AR is the mean of the highest recalls with 1, 10 or 100 detections per image. Boxes of a
 crowd (``iscrowd``) are regions to ignore: what lies in them is neither right nor wrong. Small
 means an area (of the object's outline, where known) below 32^2 pixels, large one above 96^2.
 
-``faster-coco-eval`` and ``pycocotools`` give the same numbers; the first is about ten times
-faster, the second is the one that papers name.
+``faster-coco-eval``, ``pycocotools`` and ``hotcoco`` give the same numbers; the second is the one
+that papers name, and the slowest (``yolor bench metrics``).
 
 Example:
     >>> metrics = coco_metrics(source.ground_truth(), results)
@@ -59,7 +59,7 @@ def coco_metrics(
             0 or be missing. It is not changed.
         results: detections in COCO's format: image_id, category_id, bbox, score. All images of the
             ground truth count, also those without a detection. They are not changed.
-        backend: "faster-coco-eval" or "pycocotools".
+        backend: "faster-coco-eval", "pycocotools" or "hotcoco".
 
     Returns:
         The twelve numbers, 0..1, by the names in ``NUMBERS``. None where the ground truth has
@@ -88,7 +88,7 @@ def prepared(
         InputError: an image or category which the ground truth does not have.
     """
     images = [{"id": image["id"]} for image in ground_truth["images"]]
-    categories = [{"id": category["id"]} for category in ground_truth["categories"]]
+    categories = [{"id": c["id"], "name": str(c["id"])} for c in ground_truth["categories"]]
     _check_ids(images, categories, ground_truth["annotations"], "an annotation")
     _check_ids(images, categories, results, "a detection")
     frame = {"images": images, "categories": categories}
@@ -184,7 +184,43 @@ def by_pycocotools(true: dict, detected: dict) -> list[float]:
         return _twelve(COCOeval(indexed(true), indexed(detected), iouType="bbox"))
 
 
-BACKENDS = {"faster-coco-eval": by_faster_coco_eval, "pycocotools": by_pycocotools}
+def by_hotcoco(true: dict, detected: dict) -> list[float]:
+    """The twelve numbers by hotcoco; -1 where there is nothing to measure.
+
+    Args:
+        true: annotations in COCO's format.
+        detected: the same, of detections with their scores.
+
+    Raises:
+        ImportError: it is not installed; says what to do.
+    """
+    try:
+        from hotcoco import COCO, COCOeval
+    except ImportError as error:
+        raise ImportError(
+            "evaluation by hotcoco needs it: pip install yolor-jax[hotcoco], "
+            "or evaluate with backend='faster-coco-eval'"
+        ) from error
+
+    with contextlib.redirect_stdout(io.StringIO()):
+        return _twelve(COCOeval(COCO(true), COCO(detected), "bbox"))
+
+
+BACKENDS = {
+    "faster-coco-eval": by_faster_coco_eval,
+    "pycocotools": by_pycocotools,
+    "hotcoco": by_hotcoco,
+}
+
+
+def require_backend(backend: str) -> None:
+    """Has a library evaluate nothing, so that it is known before a long run that it is there.
+
+    Raises:
+        ImportError: it is not installed; says what to do.
+    """
+    nothing = {"images": [], "categories": [], "annotations": []}
+    BACKENDS[backend](nothing, nothing)
 
 
 def _twelve(evaluator) -> list[float]:

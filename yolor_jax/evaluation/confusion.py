@@ -11,7 +11,9 @@ from jaxtyping import Int
 from yolor_jax.evaluation.matching import IOU, Matches, greedy
 
 
-def confusion(matches: Matches, score: float, classes: int) -> Int[np.ndarray, "K+1 K+1"]:
+def confusion(
+    matches: Matches, score: float, classes: int
+) -> Int[np.ndarray, "{classes+1} {classes+1}"]:
     """Counts of objects and detections of at least that score.
 
     Args:
@@ -20,8 +22,8 @@ def confusion(matches: Matches, score: float, classes: int) -> Int[np.ndarray, "
         classes: K.
 
     Returns:
-        Rows are true classes, columns predicted ones, the last of each is background. A row sums to
-        the objects of a class, a column to its detections.
+        [K + 1, K + 1]: rows are true classes, columns predicted ones, the last of each is
+        background. A row sums to the objects of a class, a column to its detections.
     """
     objects, detections, pairs = matches.objects, matches.detections, matches.pairs
     counts = detections.score >= score

@@ -67,22 +67,22 @@ def error_kinds(matches: Matches, classes: int) -> dict[str, ErrorKind]:
         objects = np.bincount(matches.objects.label[counted], minlength=classes)
         return mean_average_precision(label[kept], right[kept], objects)
 
-    def kind(count: int, mended: float | None) -> ErrorKind:
+    def kind(which: Bool[np.ndarray, " n"], mended: float | None) -> ErrorKind:
         delta = None if mended is None or today is None else mended - today
-        return ErrorKind(int(count), delta, mended)
+        return ErrorKind(int(which.sum()), delta, mended)
 
     def corrected(errors, about) -> ErrorKind:
         mended = _best_about_free_objects(errors, about, found)
         new_label = label.copy()
         new_label[mended] = matches.objects.label[about[mended]]
         kept = right | mended | ~errors
-        return kind(errors.sum(), ap50(new_label, right | mended, kept, everything))
+        return kind(errors, ap50(new_label, right | mended, kept, everything))
 
     def removed(errors) -> ErrorKind:
-        return kind(errors.sum(), ap50(label, right, ~errors, everything))
+        return kind(errors, ap50(label, right, ~errors, everything))
 
     def uncounted(objects) -> ErrorKind:
-        return kind(objects.sum(), ap50(label, right, np.ones_like(right), ~objects))
+        return kind(objects, ap50(label, right, np.ones_like(right), ~objects))
 
     today = ap50(label, right, np.ones_like(right), everything)
     same = label[matches.pairs.detection] == matches.objects.label[matches.pairs.object]

@@ -19,7 +19,6 @@ from yolor_jax.evaluation.coco import Metrics, coco_metrics
 from yolor_jax.evaluation.each_image import Truth, each_image
 from yolor_jax.inference.predictor import Predict, Prediction, split_detections
 
-
 Results = list[dict[str, Any]]
 Scored = Callable[[dict, Results], tuple[dict, Results]]
 """What is compared of a ground truth and of the results; both in COCO's format."""

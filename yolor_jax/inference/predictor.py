@@ -10,8 +10,13 @@ Example:
     >>> prediction.boxes_xyxy, prediction.scores, prediction.labels
 """
 
+import collections
 import dataclasses
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+import functools
+import threading
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import jax
@@ -21,13 +26,18 @@ from jaxtyping import Array, Float, Float32, Int, Int32, UInt8
 
 from yolor_jax import boxes
 from yolor_jax.data.letterbox import letterbox as letterbox_image
+from yolor_jax.data.letterbox import smallest_letterbox
 from yolor_jax.detection.decode import Decoded, decode
 from yolor_jax.detection.nms import Detections, non_max_suppression
 from yolor_jax.errors import InputError
+from yolor_jax.inference.batching import batches_by_shape, in_order
 from yolor_jax.inference.views import AS_IT_IS, View, decode_views
 from yolor_jax.models.detector import Detector, normalise, require_multiple
 
 LEAST_SIDE = 0.1  # pixels of the original image that must be left of a box in its border
+
+MOST_WAITING = 8
+"""Batches' worth of images behind one that waits for others of its shape."""
 
 Predict = Callable[[Mapping, Array, Array, Array], Detections]
 
@@ -134,11 +144,32 @@ def make_predict(
     return predict
 
 
+class Prepared(NamedTuple):
+    """An image as the network takes it.
+
+    Attributes:
+        canvas: the letterboxed image.
+        letterbox: scale, pad_x, pad_y, in pixels of the canvas.
+        size_hw: of the image.
+    """
+
+    canvas: UInt8[np.ndarray, "H W 3"]
+    letterbox: Float32[np.ndarray, "3"]
+    size_hw: tuple[int, int]
+
+
 class Predictor:
-    """Images of any size in, boxes out; compiles once.
+    """Images of any size in, boxes out; compiles once, or once for each canvas.
 
     Images are letterboxed to one size and go through the network in batches of one size, the last
-    of which is padded. The host prepares a batch while the device computes the one before.
+    of which is padded. The host prepares a batch while the device computes the one before. All
+    methods may be called from several threads.
+
+    Attributes:
+        size: height and width of the network's input; with ``rect``, of the largest.
+        batch_size: how many images go through the network together.
+        compile_seconds: that compilation has taken until now.
+        busy_seconds: in which the device has worked on batches until now.
     """
 
     def __init__(
@@ -151,6 +182,7 @@ class Predictor:
         classes: Collection[int] | None = None,
         suppress: Callable[..., Detections] = non_max_suppression,
         views: Sequence[View] = AS_IT_IS,
+        rect: bool = False,
         batch_size: int = 1,
     ):
         """Places the variables on the device.
@@ -164,6 +196,8 @@ class Predictor:
             classes: numbers of the classes to look for; all if None.
             suppress: see `make_predict`.
             views: of each image, see `make_predict`.
+            rect: each image gets the smallest canvas on which its longer side has ``image_size``
+                pixels, the original's way; each shape of canvas is compiled once.
             batch_size: how many images go through the network together.
 
         Raises:
@@ -174,22 +208,37 @@ class Predictor:
         require_multiple(self.size, module.spec.strides[-1])
         if batch_size < 1:
             raise InputError(f"got batch_size={batch_size}; it must be positive")
+        if rect and self.size[0] != self.size[1]:
+            raise InputError(f"got rect with the size {self.size}; expected one side, in pixels")
         self.batch_size = batch_size
+        self.compile_seconds = self.busy_seconds = 0.0
+        self._letterbox = (
+            functools.partial(smallest_letterbox, size=self.size[0], grid=module.spec.strides[-1])
+            if rect
+            else functools.partial(letterbox_image, size=self.size)
+        )
         self._variables = jax.device_put(dict(variables))
         self._predict = jax.jit(
             make_predict(
                 module, nms or NmsConfig(), classes=classes, suppress=suppress, views=views
             )
         )
+        self._compiled: set[tuple[int, ...]] = set()
+        self._last_done = 0.0
+        self._lock = threading.Lock()
 
     def __call__(self, images: Iterable[UInt8[np.ndarray, "_ _ 3"]]) -> list[Prediction]:
-        """Finds the objects in images.
+        """Finds the objects in images; see `each`."""
+        return list(self.each(images))
+
+    def each(self, images: Iterable[UInt8[np.ndarray, "_ _ 3"]]) -> Iterator[Prediction]:
+        """Finds the objects in images, one after the other.
 
         Args:
-            images: RGB, uint8, [H, W, 3], any sizes. They are read one batch at a time, so a
-                generator of many will do.
+            images: RGB, uint8, [H, W, 3], any sizes. They are taken a few batches ahead of the
+                predictions that are asked for, so that an endless generator will do.
 
-        Returns:
+        Yields:
             One ``Prediction`` per image, in their order.
 
         Raises:
@@ -197,31 +246,67 @@ class Predictor:
             InputError: an image is not [H, W, 3] with at least one pixel. Nothing is guessed about
                 grey or transparent images: convert them first.
         """
-        results: list[Prediction] = []
-        batch: list[np.ndarray] = []
-        waiting: tuple[Detections, int] | None = None
-        for position, image in enumerate(images):
-            batch.append(check_image(image, f"image {position}"))
-            if len(batch) == self.batch_size:
-                started, batch = self._start(batch), []
-                results += _fetch(waiting)
-                waiting = started
-        started = self._start(batch) if batch else None
-        return results + _fetch(waiting) + _fetch(started)
+        checked = (check_image(image, f"image {i}") for i, image in enumerate(images))
+        return self.each_prepared(map(self.prepare, checked))
 
-    def _start(self, images: Sequence[np.ndarray]) -> tuple[Detections, int]:
-        """Sends a batch to the device; returns what will be its detections, and its real size."""
-        pairs = [letterbox_image(image, self.size) for image in images]
-        sizes = [image.shape[:2] for image in images]
-        missing = self.batch_size - len(images)
-        pairs += pairs[:1] * missing
-        sizes += sizes[:1] * missing
-        arrays = (
-            np.stack([canvas for canvas, _ in pairs]),
-            np.stack([letterbox for _, letterbox in pairs]),
-            np.array(sizes, np.int32),
+    def prepare(self, image: UInt8[np.ndarray, "_ _ 3"]) -> Prepared:
+        """The host's part, which threads may do beside the device.
+
+        Args:
+            image: RGB, any size.
+        """
+        canvas, letterbox = self._letterbox(image)
+        return Prepared(canvas, letterbox, image.shape[:2])
+
+    def each_prepared(self, prepared: Iterable[Prepared]) -> Iterator[Prediction]:
+        """As `each`, of images that went through `prepare`."""
+        batches = batches_by_shape(
+            prepared,
+            lambda one: one.canvas.shape,
+            batch_size=self.batch_size,
+            most_waiting=MOST_WAITING * self.batch_size,
         )
-        return self._predict(self._variables, *jax.device_put(arrays)), len(images)
+        return in_order(self._numbered(batches))
+
+    def _numbered(
+        self, batches: Iterable[list[tuple[int, Prepared]]]
+    ) -> Iterator[tuple[int, Prediction]]:
+        """Positions and predictions of each batch, while the device computes the next one."""
+        running = collections.deque()
+        with ThreadPoolExecutor(1) as fetching:  # notices at once when the device is done
+            for batch in batches:
+                positions, images = zip(*batch, strict=True)
+                detections, started = self._start(images)
+                fetched = fetching.submit(self._fetch, detections, started)
+                running.append((positions, fetched))
+                if len(running) > 1:
+                    positions, fetched = running.popleft()
+                    yield from zip(positions, fetched.result(), strict=False)  # without padding
+            for positions, fetched in running:
+                yield from zip(positions, fetched.result(), strict=False)
+
+    def _start(self, images: Sequence[Prepared]) -> tuple[Detections, float]:
+        """Sends a batch to the device; returns what will be its detections, and when."""
+        images = [*images, *images[:1] * (self.batch_size - len(images))]
+        canvases, letterboxes, sizes_hw = zip(*images, strict=True)
+        arrays = np.stack(canvases), np.stack(letterboxes), np.array(sizes_hw, np.int32)
+        with self._lock:  # two threads that come first would both compile
+            before = time.perf_counter()
+            detections = self._predict(self._variables, *jax.device_put(arrays))
+            if arrays[0].shape in self._compiled:
+                return detections, before
+            self._compiled.add(arrays[0].shape)
+            self.compile_seconds += time.perf_counter() - before
+            return detections, time.perf_counter()
+
+    def _fetch(self, detections: Detections, started: float) -> list[Prediction]:
+        """Waits for the predictions of a batch, padding included."""
+        jax.block_until_ready(detections)
+        with self._lock:
+            done = time.perf_counter()
+            self.busy_seconds += done - max(started, self._last_done)
+            self._last_done = done
+        return split_detections(detections)
 
 
 def check_image(image, name: str) -> np.ndarray:
@@ -251,10 +336,3 @@ def split_detections(detections: Detections) -> list[Prediction]:
         Prediction(boxes_xyxy[i, mask[i]], scores[i, mask[i]], labels[i, mask[i]])
         for i in range(len(mask))
     ]
-
-
-def _fetch(waiting: tuple[Detections, int] | None) -> list[Prediction]:
-    if waiting is None:
-        return []
-    detections, real = waiting
-    return split_detections(detections)[:real]

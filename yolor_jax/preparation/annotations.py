@@ -24,7 +24,7 @@ import numpy as np
 from jaxtyping import Float
 
 from yolor_jax.errors import InputError
-from yolor_jax.preparation.report import Report
+from yolor_jax.preparation.report import BROKEN, Report
 
 MIN_SIDE = 0.01
 """Pixels; COCO's coordinates are rounded to this."""
@@ -159,6 +159,34 @@ def by_image(coco: dict, images: list[dict], labels: dict[int, int], report: Rep
             report.add("crowd region", f"id {number}")
         grouped.setdefault(annotation["image_id"], []).append(entry)
     return Grouped(grouped, broken)
+
+
+def sound(data: bytes, where: str) -> dict:
+    """A file of annotations to compare with, every entry of which is sound.
+
+    Args:
+        data: its content.
+        where: it is, for messages.
+
+    Returns:
+        images, annotations (without outlines) and categories.
+
+    Raises:
+        InputError: an entry is broken; counts those and names the first.
+    """
+    coco, report = parse(data, where), Report()
+    known = categories(coco, where)
+    labels = {category["id"]: label for label, category in enumerate(known)}
+    images = unique_images(coco, report)
+    grouped, _ = by_image(coco, images, labels, report)
+    if report.broken:
+        kind = next(kind for kind in report.counts if kind in BROKEN)
+        raise InputError(
+            f"{where}: {report.broken} entries are broken, the first: {kind} "
+            f"({report.examples[kind][0]}); mend the file"
+        )
+    entries = [entry for image in images for entry in grouped.get(image["id"], [])]
+    return {"images": images, "annotations": entries, "categories": known}
 
 
 def require_pixels(boxes_xywh: Iterable[list[float]], where: str) -> None:

@@ -1,7 +1,8 @@
 """A split in COCO format as it lies on disk: in folders, or in the zip files that COCO publishes.
 
 The annotations are ``annotations/instances_{split}.json``, in the folder or in a zip file of it
-whose name begins with ``annotations``; the images are in ``{split}/``, ``images/{split}/`` or
+whose name begins with ``annotations``; of a test split, whose objects are not published, its
+``image_info_{split}.json`` names the images. These are in ``{split}/``, ``images/{split}/`` or
 ``{split}.zip``, or all in ``images/``, as CVAT exports them. What is in a zip file is read without
 unpacking it.
 
@@ -11,6 +12,7 @@ unpacking it.
 
 import dataclasses
 import functools
+import json
 import os
 import pathlib
 import re
@@ -115,22 +117,35 @@ def open_split(folder: pathlib.Path, split: str) -> Original:
     if place.is_dir():
         files = list_files(place)
         return Original(split, where, annotations, files, functools.partial(read_file, place))
-    files, read = _list_zip(place, split)
+    files, read = _list_zip(place, place.stem)
     return Original(split, where, annotations, files, read)
 
 
 def _annotated_splits(folder: pathlib.Path) -> list[str]:
     """Names of the splits of which there are annotations."""
     names = [path.name for path in folder.glob("annotations/instances_*.json")]
+    names += [path.name for path in folder.glob("annotations/image_info_*.json")]
     for path in folder.glob("annotations*.zip"):
         names += [pathlib.PurePosixPath(name).name for name in _open_zip(path).namelist()]
-    matches = (re.fullmatch(r"instances_(\w+)\.json", name) for name in names)
+    matches = (re.fullmatch(r"(?:instances|image_info)_([\w-]+)\.json", name) for name in names)
     return sorted({match[1] for match in matches if match})
 
 
 def _find_annotations(folder: pathlib.Path, split: str) -> tuple[str, Callable[[], bytes]]:
     """Where the annotations of a split are, and how to read them."""
-    name = f"instances_{split}.json"
+    if found := _find_file(folder, f"instances_{split}.json"):
+        return found
+    if found := _find_file(folder, f"image_info_{split}.json"):
+        where, read = found
+        return where, lambda: _without_objects(read(), where)
+    path = folder / "annotations" / f"instances_{split}.json"
+    if there := _annotated_splits(folder):
+        raise split_names.no_such_split(folder, split, there)
+    raise InputError(f"{path} is missing; expected {LOOKS_FOR}")
+
+
+def _find_file(folder: pathlib.Path, name: str) -> tuple[str, Callable[[], bytes]] | None:
+    """Where a file of annotations is, in the folder or in a zip file of it, and how to read it."""
     path = folder / "annotations" / name
     if path.is_file():
         return str(path), path.read_bytes
@@ -139,9 +154,15 @@ def _find_annotations(folder: pathlib.Path, split: str) -> tuple[str, Callable[[
         for member in archive.namelist():
             if pathlib.PurePosixPath(member).name == name:
                 return f"{zip_path}/{member}", functools.partial(_read_member, archive, member)
-    if there := _annotated_splits(folder):
-        raise split_names.no_such_split(folder, split, there)
-    raise InputError(f"{path} is missing; expected {LOOKS_FOR}")
+    return None
+
+
+def _without_objects(data: bytes, where: str) -> bytes:
+    """The names of the images of a test split, whose objects are not published, as annotations."""
+    try:
+        return json.dumps({**json.loads(data), "annotations": []}).encode()
+    except (ValueError, TypeError, RecursionError) as error:
+        raise InputError(f"{where} is no complete JSON: {error}") from error
 
 
 def _image_place(folder: pathlib.Path, split: str) -> pathlib.Path | None:
@@ -155,11 +176,14 @@ def _image_place(folder: pathlib.Path, split: str) -> pathlib.Path | None:
 
 
 def _own_place(folder: pathlib.Path, split: str) -> pathlib.Path | None:
-    for path in (folder / split, folder / "images" / split):
-        if path.is_dir():
+    for name in (split, split.replace("-dev", "")):  # test-dev2017 is a part of test2017
+        for path in (folder / name, folder / "images" / name):
+            if path.is_dir():
+                return path
+        path = folder / f"{name}.zip"
+        if path.is_file():
             return path
-    path = folder / f"{split}.zip"
-    return path if path.is_file() else None
+    return None
 
 
 def list_files(image_dir: pathlib.Path) -> dict[str, File]:

@@ -9,7 +9,7 @@ are prepared into a TFDS directory once.
 
 import pathlib
 
-from yolor_jax.data import stored
+from yolor_jax.data import split_names, stored
 from yolor_jax.data.sources import Path, Source, open_source
 from yolor_jax.paths import is_local, local_path, user_path
 from yolor_jax.preparation import annotations, fetched, formats, painting, prepare, shapes
@@ -71,6 +71,33 @@ def count_classes(path: Path, split: str) -> int:
         coco = annotations.parse(original.annotations(), original.where)
         return len(annotations.categories(coco, original.where))
     return len(open_source(path, split).class_names)
+
+
+def read_ground_truth(path: Path, split: str | None) -> tuple[dict, str]:
+    """What is in the images of a data set, which need not be there.
+
+    Args:
+        path: as `open_dataset` takes it, but local and not "shapes"; or a file of annotations in
+            COCO's format.
+        split: name of the split; of a folder the one for evaluation if None. A file has none.
+
+    Returns:
+        images, annotations and categories in COCO's format, and the name of the split (of a file,
+        its stem).
+
+    Raises:
+        InputError: there is no such data set or split, or an entry is broken.
+    """
+    path = local_path(path)
+    if _is_prepared(path):
+        split = split or split_names.for_evaluation(stored.find_splits(path))
+        return open_source(path, split).ground_truth(), split
+    if path.is_file():
+        return annotations.sound(path.read_bytes(), str(path)), path.stem
+    kind = formats.require(path)
+    split = split or split_names.for_evaluation(kind.find_splits(path))
+    original = kind.open_split(path, split)
+    return annotations.sound(original.annotations(), original.where), split
 
 
 def _is_prepared(path: pathlib.Path) -> bool:

@@ -17,14 +17,14 @@ from yolor_jax.data.example import Batch
 from yolor_jax.data.pipeline import eval_batches, rectangular_batches
 from yolor_jax.errors import InputError
 from yolor_jax.evaluation import evaluate as coco
-from yolor_jax.evaluation.coco import NUMBERS, Metrics, format_table
+from yolor_jax.evaluation.coco import NUMBERS, Metrics, format_table, require_backend
 from yolor_jax.evaluation.evaluate import Evaluation, Results
 from yolor_jax.evaluation.tasks import evaluate_tasks, task_numbers
 from yolor_jax.models.detector import Detector
 from yolor_jax.paths import Path
 from yolor_jax.runs import preflight, programs
 from yolor_jax.runs.batches import reading
-from yolor_jax.runs.evaluation_mode import Mode
+from yolor_jax.runs.evaluation_mode import PLAIN, Mode
 from yolor_jax.runs.recipe import Recipe
 from yolor_jax.runs.sources import Split
 from yolor_jax.runs.trained import Trained
@@ -69,8 +69,10 @@ class Evaluated(NamedTuple):
         """Of the evaluation, for a folder: data, split, step, form, size and mode."""
         step = "" if self.step is None else f"-step{self.step}"
         form = "-folded" if self.module.fused else ""
-        data = pathlib.PurePath(self.recipe.data.path).name
-        return f"{data}-{self.source.split}{step}{form}-{self.recipe.image_size}px{self.mode.suffix()}"
+        data = pathlib.Path(self.recipe.data.path).absolute().name
+        return (
+            f"{data}-{self.source.split}{step}{form}-{self.recipe.image_size}px{self.mode.suffix()}"
+        )
 
     def about(self) -> dict[str, Any]:
         """What was evaluated, and how, as JSON values."""
@@ -95,7 +97,7 @@ def make_evaluator(
     source: Split,
     mesh: Mesh,
     *,
-    mode: Mode = Mode(),
+    mode: Mode = PLAIN,
     progress: bool = False,
 ) -> Evaluator:
     """``evaluator(variables) -> Evaluation`` on all images of a split; compiles once.
@@ -113,8 +115,10 @@ def make_evaluator(
         progress: whether to show a bar.
 
     Raises:
+        ImportError: the library that compares detections with ground truth is not installed.
         InputError: a class of the mode that the split lacks.
     """
+    require_backend(recipe.eval.backend)
     mode.require_classes(source.class_names)
     predict = programs.make_prediction(recipe, module, mesh, mode, source.class_names)
     observe = programs.make_observation(module, mesh)
@@ -158,7 +162,7 @@ def evaluate(
     recipe: Recipe,
     group: ProcessGroup = ALONE,
     *,
-    mode: Mode = Mode(),
+    mode: Mode = PLAIN,
     progress: bool = False,
 ) -> Evaluated:
     """Evaluates a network by the COCO protocol.

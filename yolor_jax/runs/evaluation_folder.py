@@ -10,7 +10,7 @@ did it; detections.json has the boxes in COCO's results format.
 import itertools
 import json
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from yolor_jax import bucket
 from yolor_jax.errors import InputError
@@ -28,6 +28,7 @@ _FOUND_OUT = ("metrics", "analysis", "stamp")
 """What a record says beside which evaluation it is of."""
 
 
+@runtime_checkable
 class Evaluated(Protocol):
     """What there is to write: `runs.evaluation.Evaluated`, or `runs.scores.Scores`."""
 

@@ -106,3 +106,7 @@ class Mode:
         """Raises an InputError unless the mode's classes are among these."""
         if wrong := [name for name in self.classes if name not in names]:
             raise InputError(f"there is no class {wrong[0]!r}; expected some of {', '.join(names)}")
+
+
+PLAIN = Mode()
+"""COCO's protocol."""

@@ -23,7 +23,7 @@ from yolor_jax.evaluation.tasks import make_observe
 from yolor_jax.inference.predictor import make_predict
 from yolor_jax.models.detector import Detector
 from yolor_jax.models.implicits import sparsity_penalty, wants_sparsity
-from yolor_jax.runs.evaluation_mode import Mode
+from yolor_jax.runs.evaluation_mode import PLAIN, Mode
 from yolor_jax.runs.recipe import Recipe
 from yolor_jax.training import mesh as meshes
 from yolor_jax.training.multi_scale import make_multi_scale_step, steps_by_size
@@ -127,7 +127,11 @@ def step_flops(recipe: Recipe, module: Detector) -> float:
 
 
 def make_prediction(
-    recipe: Recipe, module: Detector, mesh: Mesh, mode: Mode = Mode(), class_names: Sequence[str] = ()
+    recipe: Recipe,
+    module: Detector,
+    mesh: Mesh,
+    mode: Mode = PLAIN,
+    class_names: Sequence[str] = (),
 ) -> Callable:
     """``predict(variables, images, letterbox, original_size)`` of a batch sharded over the devices.
 

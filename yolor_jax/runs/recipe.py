@@ -121,7 +121,7 @@ class EvalRecipe:
     Attributes:
         every_epochs: epochs between evaluations; the end is evaluated too.
         batch_size: images of a batch, over all devices.
-        backend: "faster-coco-eval" or "pycocotools".
+        backend: "faster-coco-eval", "pycocotools" or "hotcoco".
         nms: what counts as a detection.
     """
 

@@ -92,6 +92,7 @@ class Trained:
         class_agnostic: bool = False,
         max_detections: int = NmsConfig.max_detections,
         tta: bool = False,
+        rect: bool = False,
         image_size: int | None = None,
         dtype: Any = jnp.float32,
     ) -> "ObjectFinder":
@@ -107,6 +108,7 @@ class Trained:
             class_agnostic: boxes of different classes suppress each other too.
             max_detections: boxes of an image at most, best first.
             tta: test-time augmentation: three views of each image, see `inference.views`.
+            rect: canvases that follow the shapes of the images, see `Predictor`.
             image_size: side of the network input in pixels; that of the training if None.
             dtype: of the activations; boxes stay float32.
 
@@ -123,6 +125,7 @@ class Trained:
             classes=self.labels(classes),
             suppress=class_agnostic_nms if class_agnostic else non_max_suppression,
             views=THREE_VIEWS if tta else AS_IT_IS,
+            rect=rect,
             batch_size=batch_size,
         )
         return ObjectFinder(predictor, self.class_names)
@@ -169,7 +172,6 @@ class ObjectFinder:
         self._predictor = predictor
         self._class_names = class_names
         self._category_ids = category_ids(class_names)
-        self._lock = threading.Lock()
 
     @property
     def image_size(self) -> int:
@@ -181,10 +183,8 @@ class ObjectFinder:
         return list(self.each(images))
 
     def each(self, images: Any) -> Iterator[Found]:
-        """The same, one after the other."""
-        with self._lock:  # two threads that come first would both compile
-            predictions = self._predictor(as_images(images))
-        for boxes_xyxy, scores, labels in predictions:
+        """The same, one after the other; images are taken a few ahead of what is asked for."""
+        for boxes_xyxy, scores, labels in self._predictor.each(as_images(images)):
             yield Found(boxes_xyxy, scores, labels, self._class_names, self._category_ids)
 
 

@@ -1,7 +1,7 @@
 """One training run from data to pictures.
 
 data -> train (with checkpoints and evaluations) -> fold -> evaluate the folded network
-     -> detections.json, pictures
+     -> detections.json, evaluations, pictures
 
     outcome = train(recipe, "runs/quickstart")    # or goes on with the run that is there
     outcome.folded.metrics["AP50"]
@@ -22,12 +22,21 @@ from yolor_jax.evaluation.evaluate import Evaluation
 from yolor_jax.models.fold import fold
 from yolor_jax.models.implicits import distances
 from yolor_jax.paths import Path, user_path
-from yolor_jax.runs import augmented, preflight, programs, stamps, start, validation
+from yolor_jax.runs import (
+    augmented,
+    evaluation_folder,
+    preflight,
+    programs,
+    stamps,
+    start,
+    validation,
+)
 from yolor_jax.runs import recipe as recipes
 from yolor_jax.runs.batches import batch_reader
 from yolor_jax.runs.board import Board
 from yolor_jax.runs.curves import Curves
-from yolor_jax.runs.evaluation import Evaluator, make_evaluator, write_detections
+from yolor_jax.runs.evaluation import Evaluated, Evaluator, make_evaluator, write_detections
+from yolor_jax.runs.evaluation_mode import PLAIN
 from yolor_jax.runs.preemption import Preemption, preemption, shared_preemption
 from yolor_jax.runs.recipe import Recipe
 from yolor_jax.runs.run import Run, open_run
@@ -127,8 +136,10 @@ def _finish(run: Run, state: TrainState, progress: bool) -> tuple[Evaluation, OS
     folded = make_evaluator(run.recipe, fused, source, run.mesh, progress=progress)(variables)
     if run.group.is_first:
         pictures, on_host = run.workdir / "pictures", jax.device_get(variables)
+        evaluated = Evaluated(folded, fused, source, run.recipe, PLAIN, int(state.step))
         try:
             write_detections(run.workdir / "detections.json", folded)
+            evaluation_folder.write(evaluation_folder.root_of(run.workdir), evaluated)
             validation.draw_validation(pictures, fused, on_host, source, run.recipe.image_size)
         except OSError as error:
             return folded, error
