@@ -11,7 +11,6 @@ first, and error bars where recipes differ by their seed alone.
 
 import argparse
 import pathlib
-import webbrowser
 
 from yolor_jax.cli.arguments import any_path
 from yolor_jax.errors import InputError
@@ -32,7 +31,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="where to (report.html in the folder; of several comparison.html in this one)",
     )
-    parser.add_argument("--open", action="store_true", help="show it in a browser")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -54,7 +52,5 @@ def run(args: argparse.Namespace) -> int:
     written = write_report(args.folders, args.output)
     for doubt in written.doubts:
         print(doubt)
-    print(f"{written.path} ({written.size / 1e6:.1f} MB)")
-    if args.open:
-        webbrowser.open(pathlib.Path(written.path).absolute().as_uri())
+    print(f"{written.path} ({written.size / 1e6:.1f} MB): open it in a browser")
     return 1 if written.doubts else 0

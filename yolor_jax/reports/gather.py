@@ -93,7 +93,7 @@ class Left:
         facts += [f"{given['image_size']} pixels"] if given.get("image_size") else []
         facts += ["folded"] if given.get("folded") else []
         facts += self.mode.words()
-        facts += [str(given["backend"])] if given.get("backend") else []
+        facts += [given["backend"]] if given.get("backend") else []
         return " · ".join(facts)
 
 

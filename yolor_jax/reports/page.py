@@ -9,7 +9,7 @@ import datetime
 import pathlib
 from collections.abc import Sequence
 from importlib import metadata
-from typing import Any
+from typing import Any, NamedTuple
 
 import jinja2
 from markupsafe import Markup
@@ -26,16 +26,27 @@ FILE = "report.html"
 SEVERAL = "comparison.html"
 
 
-def write_report(paths: Sequence[Path], output: Path | None = None) -> Path:
+class Written(NamedTuple):
+    """A page that was written.
+
+    Attributes:
+        path: the file.
+        size: of it in bytes.
+        doubts: a sentence for each thing that could not be read, which the page has too.
+    """
+
+    path: Path
+    size: int
+    doubts: Sequence[str]
+
+
+def write_report(paths: Sequence[Path], output: Path | None = None) -> Written:
     """Writes the report of a run or an evaluation, or of several side by side.
 
     Args:
         paths: workdirs of runs, or folders of evaluations.
         output: the file; if None, ``report.html`` in the one folder, or ``comparison.html`` in the
             current one.
-
-    Returns:
-        The file.
 
     Raises:
         InputError: a folder holds neither, or is named twice.
@@ -50,10 +61,10 @@ def write_report(paths: Sequence[Path], output: Path | None = None) -> Path:
     else:
         template, contents = "comparison.html", comparison.contents(subjects)
         output = output or pathlib.Path(SEVERAL)
-    text = render(template, contents)
+    text = render(template, contents).encode()
     with whole_file(output) as file:
-        file.write_text(text, encoding="utf-8")
-    return output
+        file.write_bytes(text)
+    return Written(output, len(text), contents["doubts"])
 
 
 def render(template: str, contents: dict[str, Any]) -> str:
