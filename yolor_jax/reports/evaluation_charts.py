@@ -142,17 +142,20 @@ def confusions(analysis: Analysis, most: int = 8) -> list[tuple[str, str, int]]:
 
 
 def _errors(analysis: Analysis) -> Chart | None:
-    deltas = {kind: analysis.errors[kind].delta_ap50 for kind in KINDS}
-    if any(delta is None for delta in deltas.values()):
+    names = [*reversed(KINDS)]
+    deltas = [analysis.errors[name].delta_ap50 for name in names]
+    if not any(delta is not None for delta in deltas):
         return None
     title = "What errors cost"
     with page_chart("errors", title, height=HIGH) as drawn:
         axes = drawn.axes
-        names = [*reversed(KINDS)]
-        widths = [100 * deltas[name] for name in names]
+        widths = [100 * (delta or 0) for delta in deltas]
         bars = axes.barh(names, widths, height=0.7)
-        counts = [f"{deltas[n] * 100:.1f}  ({analysis.errors[n].count:,})" for n in names]
-        axes.bar_label(bars, counts, fontsize=9.5, color=MUTED, padding=3)
+        labels = [
+            f"{'-' if delta is None else f'{100 * delta:.1f}'}  ({analysis.errors[name].count:,})"
+            for name, delta in zip(names, deltas, strict=True)
+        ]
+        axes.bar_label(bars, labels, fontsize=9.5, color=MUTED, padding=3)
         axes.grid(axis="x")
         axes.grid(visible=False, axis="y")
         axes.set_xlim(0, max(1.0, *widths) * 1.45)

@@ -90,7 +90,7 @@ def _element(figure: Figure, name: str, label: str) -> str:
     # A style element within an SVG of a page is one of the whole page.
     text = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>", "", text, flags=re.S)
     text = re.sub(r'(id="|url\(#|href="#)', rf"\g<1>{name}-", text)
-    text = re.sub(r"(font: [^';]*)'[^;\"]*", r"\1var(--font)", text)
+    text = re.sub(r"(font(?:-family)?: [^';]*)'[^;\"]*", r"\1var(--font)", text)
     for color, variable in VARIABLES.items():
         text = text.replace(color, f"var({variable})")
     size = re.search(r'viewBox="([^"]*)"', text)[1]
