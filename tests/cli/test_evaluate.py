@@ -138,6 +138,21 @@ def test_a_split_without_objects_still_gives_its_boxes(here, capsys):
     assert set(written["metrics"].values()) == {None}
 
 
+def test_a_test_split_whose_objects_nobody_knows(here, capsys):
+    """As COCO publishes it: the names of its images, which are a part of test2017."""
+    folder = coco_folder.write(here / "coco", images=2, split="test2017", edit=without_objects)
+    written = folder / "annotations" / "instances_test2017.json"
+    coco = json.loads(written.read_text())
+    del coco["annotations"]
+    written.unlink()
+    (folder / "annotations" / "image_info_test-dev2017.json").write_text(json.dumps(coco))
+    words = ["eval", "--checkpoint", "grid.safetensors", "--data", "coco"]
+    assert main([*words, "--split", "test-dev2017"]) == 0
+    assert "the split has no objects" in capsys.readouterr().out
+    boxes = here / "grid.evaluations" / "coco-test-dev2017-64px" / "detections.json"
+    assert len(json.loads(boxes.read_text())) == 2 * CELLS
+
+
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
