@@ -1,6 +1,10 @@
 """``yolor detect`` from the terminal: what it writes, says and returns."""
 
 import json
+import os
+import re
+import shlex
+import signal
 import subprocess
 import sys
 
@@ -11,8 +15,9 @@ from PIL import Image
 
 from tests.support.grid_detector import CLASS, SCORE, grid_detector
 from tests.support.saved_run import META, save_run
-from yolor_jax.cli import detect
 from yolor_jax.cli.main import main
+from yolor_jax.inference import stream
+from yolor_jax.inference.frame import read_picture
 
 NAMES = META["class_names"]
 
@@ -55,13 +60,16 @@ def test_files_folders_and_globs(here, capsys):
     arguments = ["detect", "photos", "more/*", "more/../photos/a.jpg", "--checkpoint", "run"]
     assert main(arguments) == 0
     out, err = capsys.readouterr()
-    assert out.splitlines() == [
+    *lines, speed, _, next_ = out.splitlines()
+    assert lines == [
         "photos/a.jpg: 64 dog",
         "photos/b.PNG: 32 dog",
         "more/a.jpg: 64 dog",
         "more/c.bmp: 64 dog",
         "4 annotated and their boxes listed in detections/detections.json",
     ]
+    assert re.fullmatch(r"[\d.]+ pictures/s, the network at work \d+% of the .*", speed)
+    assert next_ == f"  yolor {shlex.join(arguments)} --resume"
     [said] = err.splitlines()
     assert "photos: passed over 1 file" in said and "notes.txt" in said
     written = ["a-2.jpg", "a.jpg", "b.PNG", "c.jpg", "detections.json"]
@@ -85,7 +93,7 @@ def test_files_folders_and_globs(here, capsys):
     assert main([*arguments, "--score", "0.9", "--no-fold"]) == 0, "again, nothing is overwritten"
     out = capsys.readouterr().out.splitlines()
     assert out[0] == "photos/a.jpg: nothing found"
-    assert out[-1].endswith("detections/detections-2.json")
+    assert out[4].endswith("detections/detections-2.json")
     assert len(tree(here / "detections")) == 10
     after = {name: (here / name).read_bytes() for name in before}
     assert after == before
@@ -153,25 +161,35 @@ def test_pictures_are_turned_upright(tmp_path):
     exif = b"Exif\x00\x00MM\x00\x2a\x00\x00\x00\x08\x00\x01" + tag + b"\x00\x00\x00\x00"
     segment = b"\xff\xe1" + (len(exif) + 2).to_bytes(2, "big") + exif
     (tmp_path / "turned.jpg").write_bytes(data[:2] + segment + data[2:])
-    upright = detect.read_picture(tmp_path / "turned.jpg").image
+    upright = read_picture(tmp_path / "turned.jpg").image
     assert upright.shape == (30, 20, 3)
     assert upright[5].mean() > 250 and upright[25].mean() < 5
 
 
 def test_what_was_found_stays_whatever_ends_the_command(here, capsys, monkeypatch):
-    for name in ("a.jpg", "b.jpg", "c.jpg"):
-        write(here / "photos" / name)
-    read = detect.read_picture
+    for name in "abcdefghijk":
+        write(here / "photos" / f"{name}.jpg")
 
     def interrupted(path):
-        if path.name == "c.jpg":
-            raise KeyboardInterrupt
-        return read(path)
+        if path.name == "b.jpg":
+            os.kill(os.getpid(), signal.SIGINT)
+        return read_picture(path)
 
-    monkeypatch.setattr(detect, "read_picture", interrupted)
-    assert main(["detect", "photos", "--checkpoint", "run"]) == 130
+    monkeypatch.setattr(stream, "read_picture", interrupted)
+    arguments = ["detect", "photos", "gone.jpg", "--checkpoint", "run", "--threads", "1"]
+    before = signal.getsignal(signal.SIGINT)
+    assert main(arguments) == 130
+    assert signal.getsignal(signal.SIGINT) is before
+    out, err = capsys.readouterr()
+    assert "listed in detections/detections.json" in out and "--resume" in out
+    assert err.splitlines() == [
+        "yolor detect: left out: gone.jpg: no such file",
+        "yolor detect: interrupted",
+    ]
     report = json.loads((here / "detections" / "detections.json").read_text())
-    assert [image["file"] for image in report["images"]] == ["photos/a.jpg", "photos/b.jpg"]
+    found = [image["file"] for image in report["images"]]
+    assert 2 <= len(found) < 11, "what was begun is done, and no more"
+    assert found == [f"photos/{name}.jpg" for name in "abcdefghijk"][: len(found)]
     assert all(len(image["detections"]) == 64 for image in report["images"])
 
 
@@ -208,7 +226,7 @@ def test_red_is_red(tmp_path):
     red = np.zeros((8, 8, 3), np.uint8)
     red[..., 2] = 255  # OpenCV writes BGR
     cv2.imwrite(str(tmp_path / "red.png"), red)
-    assert detect.read_picture(tmp_path / "red.png").image[0, 0].tolist() == [255, 0, 0]
+    assert read_picture(tmp_path / "red.png").image[0, 0].tolist() == [255, 0, 0]
 
 
 def test_help_is_fast():

@@ -96,9 +96,9 @@ def test_a_file_of_boxes_gives_the_same_numbers(here, capsys):
         ),
         (["--single-class", "--folded"], "folded-64px-single-class", "all classes as one"),
         (
-            ["--class-agnostic", "--max-detections", "3", "--backend", "pycocotools"],
-            "64px-agnostic-max3",
-            "class-agnostic NMS, at most 3 boxes an image, by pycocotools",
+            ["--class-agnostic", "--max-detections", "11", "--backend", "pycocotools"],
+            "64px-agnostic-max11",
+            "class-agnostic NMS, at most 11 boxes an image, by pycocotools",
         ),
         (["--classes", "dog,cat"], "64px-2-classes", "only dog, cat"),
     ],
@@ -115,7 +115,8 @@ def test_modes_are_said_and_stay_apart(here, capsys, words, name, said):
         assert written["metrics"]["AR100"] == pytest.approx(0.5)
     elif "--max-detections" in words:
         folder = here / "grid.evaluations" / f"pets-val-{name}"
-        assert len(json.loads((folder / "detections.json").read_text())) == 4 * 3
+        boxes = json.loads((folder / "detections.json").read_text())
+        assert len(boxes) == 4 * (11 - 8)  # those of the first row lie in the grey border
     else:
         assert classes[1]["recall"] > 0
 
@@ -135,6 +136,21 @@ def test_a_split_without_objects_still_gives_its_boxes(here, capsys):
     assert "the split has no objects" in capsys.readouterr().out
     written = record(here, "empty-val-64px")
     assert set(written["metrics"].values()) == {None}
+
+
+def test_a_test_split_whose_objects_nobody_knows(here, capsys):
+    """As COCO publishes it: the names of its images, which are a part of test2017."""
+    folder = coco_folder.write(here / "coco", images=2, split="test2017", edit=without_objects)
+    written = folder / "annotations" / "instances_test2017.json"
+    coco = json.loads(written.read_text())
+    del coco["annotations"]
+    written.unlink()
+    (folder / "annotations" / "image_info_test-dev2017.json").write_text(json.dumps(coco))
+    words = ["eval", "--checkpoint", "grid.safetensors", "--data", "coco"]
+    assert main([*words, "--split", "test-dev2017"]) == 0
+    assert "the split has no objects" in capsys.readouterr().out
+    boxes = here / "grid.evaluations" / "coco-test-dev2017-64px" / "detections.json"
+    assert len(json.loads(boxes.read_text())) == 2 * CELLS
 
 
 @pytest.mark.parametrize(

@@ -61,6 +61,8 @@ def test_everything_is_of_the_same_matches(real):
     step = analysis.scores.index(analysis.score)
     for k, row in enumerate(analysis.classes):
         assert row.objects == objects[k]
+        own = [a for a in real_ones if a["category_id"] == ground_truth["categories"][k]["id"]]
+        assert row.images == len({a["image_id"] for a in own})
         if not objects[k]:
             assert row.recall is row.f1 is row.precision is analysis.f1_by_score[k] is None
             continue

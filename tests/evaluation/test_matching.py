@@ -49,14 +49,14 @@ def test_it_makes_no_difference_how_many_pairs_are_looked_at_at_once(monkeypatch
 
 
 def test_crowds_and_what_they_excuse_are_gone():
-    """Two in the crowd; a third belongs to the object there; a fourth is of another class."""
+    """Two in the crowd; a third has an object there, with a lower IoU; a fourth another class."""
     ground_truth = truth(
         box(7, [0, 0, 100, 100], iscrowd=1), box(7, [10, 10, 40, 40]), box(7, [300, 0, 10, 10], 3)
     )
     results = [
         box(7, [50, 50, 20, 20], score=0.9),
         box(7, [60, 60, 20, 20], score=0.8),
-        box(7, [10, 10, 40, 40], score=0.7),
+        box(7, [10, 10, 40, 30], score=0.7),
         box(7, [50, 50, 20, 20], 3, score=0.6),
     ]
     matches = matches_of(ground_truth, results)
@@ -65,7 +65,7 @@ def test_crowds_and_what_they_excuse_are_gone():
     assert matches.objects.boxes_xywh.tolist() == [[10, 10, 40, 40], [300, 0, 10, 10]]
     assert matches.right.tolist() == [True, False]
     assert matches.found.tolist() == [True, False]
-    assert [column.tolist() for column in matches.pairs] == [[0], [0], [1.0]]
+    assert [column.tolist() for column in matches.pairs] == [[0], [0], [0.75]]
 
 
 def test_the_best_free_object_and_of_equals_the_later_one():

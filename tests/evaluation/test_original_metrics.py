@@ -97,6 +97,15 @@ def test_hand_worked():
     assert uncut.map < uncut.map50
 
 
+def test_an_iou_of_a_half_is_not_enough_and_claims_nothing():
+    ground_truth = truth(box(7, [0, 0, 10, 10]))
+    half = box(7, [0, 0, 10, 5], score=0.9)
+    more = box(7, [0, 0, 10, 5.1], score=0.8)
+    assert numbers_of(ground_truth, [half]).map50 == 0
+    assert numbers_of(ground_truth, [more]).map50 > 0.9
+    assert numbers_of(ground_truth, [half, more]).map50 > 0.4
+
+
 def test_crowds_are_no_objects():
     there = [0, 0, 10, 10]
     ground_truth = truth(box(7, there), box(7, [50, 50, 10, 10], iscrowd=1))

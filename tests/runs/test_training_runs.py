@@ -213,7 +213,8 @@ def test_a_file_of_weights_has_the_numbers_of_its_run(finished, data, tmp_path, 
     got = capsys.readouterr().out.partition("AP ")[2]
     numbers = re.compile(r"[0-9.]+\n|-\n")
     assert numbers.findall(got) == numbers.findall(want) and len(numbers.findall(got)) > 10
-    assert (tmp_path / f"folded.detections_{data.name}_validation.json").is_file()
+    [evaluation] = (tmp_path / "folded.evaluations").iterdir()
+    assert (evaluation / "detections.json").is_file()
 
 
 def test_a_run_from_before_a_setting_existed_still_opens(finished, tmp_path):

@@ -31,7 +31,7 @@ def local_path(text: str) -> pathlib.Path:
         raise argparse.ArgumentTypeError(str(error)) from error
 
 
-def add_step_argument(parser: argparse._ActionsContainer) -> None:
+def add_step_argument(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
     """Declares ``--step``, as `yolor_jax.load` takes it."""
     parser.add_argument(
         "--step",

@@ -1,325 +1,275 @@
-"""Find objects in pictures with a trained checkpoint.
+"""Find objects in pictures, films, cameras and streams with a trained checkpoint.
 
-Writes a copy of each picture with boxes drawn on it, and one detections.json with the boxes in
-pixels of the pictures (turned upright where a camera says so). Both grow picture by picture: what
-was found stays, whatever ends the command. Nothing that exists is overwritten: a.jpg becomes
-a-2.jpg where a.jpg is taken.
+A SOURCE is an image, a folder, a glob, a list of files (.txt, one a line; - reads it from standard
+input), a film, the number of a camera, or the URL of a stream.
+
+Writes what was found to one file (detections.json by default), with boxes in pixels of the pictures
+(turned upright where a camera says so), and a copy of each picture or film with boxes drawn on it.
+The file grows as pictures are done: what was found stays, whatever ends the command, and --resume
+goes on. Nothing that exists is overwritten: a.jpg becomes a-2.jpg where a.jpg is taken.
 
     yolor detect photos/ "more/*.png" --checkpoint runs/first --output found
+    yolor detect film.mp4 --checkpoint runs/first
+    find /data -name "*.jpg" | yolor detect - --checkpoint runs/first --pictures none
 """
 
 import argparse
-import collections
-import glob
-import itertools
-import json
+import contextlib
 import os
 import pathlib
-import sys
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+import re
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
-from yolor_jax import paths
 from yolor_jax.cli.arguments import add_step_argument, any_path, local_path
-from yolor_jax.errors import InputError, sentence
+from yolor_jax.cli.detection_words import Words
+from yolor_jax.errors import InputError
 
 if TYPE_CHECKING:
-    import numpy as np
+    from yolor_jax.inference.sources import Sources
+    from yolor_jax.runs.trained import ObjectFinder, Trained
 
-    from yolor_jax.inference.predictor import Prediction, Predictor
-
-KEPT_ENDINGS = {".jpg", ".jpeg", ".png"}  # others are drawn as .jpg
-
-
-class Inputs(NamedTuple):
-    """The files that were asked for.
-
-    Attributes:
-        files: each once.
-        problems: a sentence for each argument that names none.
-        passed_over: a sentence for each folder that holds others.
-    """
-
-    files: list[pathlib.Path]
-    problems: list[str]
-    passed_over: list[str]
+BATCH_SIZE = 8
+"""Pictures that go through the network together, if there are so many and nobody says."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the arguments of ``yolor detect``."""
-    parser.add_argument("images", nargs="+", metavar="IMAGE", help="file, folder or glob")
+    parser.add_argument("sources", nargs="+", metavar="SOURCE", help="what to look at")
     parser.add_argument(
-        "--checkpoint",
-        type=any_path,
-        required=True,
-        metavar="PATH",
-        help="folder of a training run, or a file of weights",
+        "--recursive", action="store_true", help="look through the folders in folders too"
     )
-    add_step_argument(parser)
     parser.add_argument(
-        "--output",
-        type=local_path,
-        default=pathlib.Path("detections"),
-        metavar="DIR",
+        "--shard", type=_shard, metavar="I/N",
+        help="do the I-th of N shares of the pictures, in a folder of its own below --output",
+    )  # fmt: skip
+    _add_network_arguments(parser)
+    output = parser.add_argument_group("what is written")
+    output.add_argument(
+        "--output", type=local_path, default=pathlib.Path("detections"), metavar="DIR",
         help="where to write (%(default)s)",
-    )
-    parser.add_argument(
+    )  # fmt: skip
+    output.add_argument(
+        "--format", choices=("json", "jsonl", "coco", "yolo", "csv"), default="json",
+        help="of what was found (%(default)s)",
+    )  # fmt: skip
+    output.add_argument(
+        "--pictures", choices=("none", "drawn", "crops"), default="drawn",
+        help="copies with boxes drawn on them, or each object alone (%(default)s)",
+    )  # fmt: skip
+    output.add_argument(
+        "--resume", action="store_true",
+        help="go on with the file of before, and pass over what it lists",
+    )  # fmt: skip
+
+
+def _add_network_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares which network, and how it looks."""
+    network = parser.add_argument_group("network")
+    network.add_argument(
+        "--checkpoint", type=any_path, required=True, metavar="PATH",
+        help="folder of a training run, or a file of weights",
+    )  # fmt: skip
+    add_step_argument(network)
+    network.add_argument(
         "--score", type=_fraction, default=0.25, help="least score of a box, 0..1 (%(default)s)"
     )
-    parser.add_argument(
-        "--iou",
-        type=_fraction,
-        default=0.45,
+    network.add_argument(
+        "--iou", type=_fraction, default=0.45,
         help="a box goes if a better one of its class overlaps it by more, 0..1 (%(default)s)",
+    )  # fmt: skip
+    network.add_argument(
+        "--class-agnostic", action="store_true", help="... if a better one of any class does"
     )
-    parser.add_argument(
-        "--image-size",
-        type=int,
-        metavar="N",
+    network.add_argument(
+        "--classes", nargs="+", metavar="CLASS", help="names or numbers of those to look for (all)"
+    )
+    network.add_argument(
+        "--max", type=_positive, default=300, metavar="N",
+        help="boxes of a picture at most, best first (%(default)s)",
+    )  # fmt: skip
+    network.add_argument(
+        "--image-size", type=int, metavar="N",
         help="side of the network's input in pixels (that of the training)",
-    )
-    parser.add_argument(
-        "--fold",
-        action=argparse.BooleanOptionalAction,
-        default=True,
+    )  # fmt: skip
+    network.add_argument(
+        "--rect", action="store_true",
+        help="canvases that follow the shapes of the pictures: faster, each shape is compiled once",
+    )  # fmt: skip
+    network.add_argument(
+        "--tta", action="store_true",
+        help="test-time augmentation: look at three views of each picture",
+    )  # fmt: skip
+    network.add_argument(
+        "--dtype", choices=("float32", "bfloat16"), default="float32",
+        help="of activations (%(default)s)",
+    )  # fmt: skip
+    network.add_argument(
+        "--batch-size", type=_positive, metavar="N",
+        help=f"pictures that go through the network together ({BATCH_SIZE}; of a camera 1)",
+    )  # fmt: skip
+    network.add_argument(
+        "--threads", type=_positive, metavar="N",
+        help="that read pictures, and as many that draw (one a core)",
+    )  # fmt: skip
+    network.add_argument(
+        "--fold", action=argparse.BooleanOptionalAction, default=True,
         help="merge implicit knowledge and batch norm into the convolutions: same boxes, faster",
-    )
+    )  # fmt: skip
 
 
 def run(args: argparse.Namespace) -> int:
     """Runs ``yolor detect``.
 
     Returns:
-        0; or 1 if some of the inputs could not be read.
+        0; 1 if some of the sources could not be read; 130 if it was interrupted.
 
     Raises:
-        InputError: nothing could be read, or the checkpoint is of no use.
+        InputError: there is nothing to look at, none of the pictures can be read, or the checkpoint
+            is of no use.
     """
-    files, problems, passed_over = find_files(args.images)
-    if not files:
-        raise InputError("; ".join(problems))
-    predictor, meta = _load(args)
+    from yolor_jax.inference.sources import find
+
+    found = find(args.sources, recursive=args.recursive)
+    if not found.sources:
+        raise InputError("; ".join(found.problems))
+    if args.shard:
+        found = found.share(*args.shard)
+        args.output = args.output / "shard-{}-of-{}".format(*args.shard)
+    trained, finder = _load(args, found)
     try:
         args.output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"cannot write to {args.output}: {error.strerror}") from error
-
-    report = None
-    for file in files:
-        try:
-            picture = read_picture(file)
-        except ValueError as error:
-            problems.append(str(error))
-            continue
-        [prediction] = predictor([picture.image])
-        record = _save(file, picture.image, prediction, meta["class_names"], args.output)
-        report = report or GrowingReport(
-            unused(args.output / "detections.json"), _settings(args, meta, predictor)
-        )
-        report.add(record)
-        note = f" (the first of {picture.frames} frames)" if picture.frames > 1 else ""
-        print(f"{file}{note}: {_counts(record['detections'])}", flush=True)
-    if report is None:
-        raise InputError("; ".join(problems))
-    print(f"{report.length} annotated and their boxes listed in {report.path}")
-    for said in [*passed_over, *(f"left out: {problem}" for problem in problems)]:
-        print(f"yolor detect: {said}", file=sys.stderr)
-    return 1 if problems else 0
+    with _interruption() as interrupted:
+        return _detect(args, found, trained, finder, interrupted)
 
 
-class GrowingReport:
-    """A JSON file of settings and a list of images, whole after each image that is added."""
-
-    END = b"\n]}\n"
-
-    def __init__(self, path: pathlib.Path, settings: Mapping[str, Any]):
-        """Begins the file.
-
-        Args:
-            path: where nothing is yet.
-            settings: stand before the images.
-        """
-        self.path = path
-        self.length = 0
-        start = f'{json.dumps(settings)[:-1]}, "images": ['
-        path.write_bytes(start.encode() + self.END)
-
-    def add(self, record: Mapping[str, Any]) -> None:
-        """Adds one image, on a line of its own."""
-        line = ("," if self.length else "") + "\n" + json.dumps(record)
-        with open(self.path, "r+b") as file:
-            file.seek(-len(self.END), os.SEEK_END)
-            file.write(line.encode() + self.END)
-        self.length += 1
-
-
-def _settings(
-    args: argparse.Namespace, meta: Mapping[str, Any], predictor: "Predictor"
-) -> dict[str, Any]:
-    """What detections.json says before the images."""
-    return {
-        "checkpoint": str(args.checkpoint),
-        "model": meta["model"],
-        "image_size": predictor.size[0],
-        "score_threshold": args.score,
-        "iou_threshold": args.iou,
-        "class_names": meta["class_names"],
-    }
-
-
-def find_files(arguments: list[str]) -> Inputs:
-    """The image files that arguments stand for, each once, in order.
-
-    Args:
-        arguments: files (of any name), folders (the images directly in them) or globs.
-
-    Returns:
-        ``Inputs``.
-    """
-    from yolor_jax.data.encoded import SUFFIXES
-
-    files: dict[pathlib.Path, pathlib.Path] = {}
-    problems, passed_over = [], []
-    for argument in arguments:
-        found, others = [], []
-        try:
-            found, others = _matches(argument)
-        except (OSError, ValueError) as error:
-            problems.append(f"{argument}: {error}")
-        for file in found:
-            files.setdefault(file.resolve(), file)
-        if others:
-            names = ", ".join(path.name for path in others[:3]) + ", ..." * (len(others) > 3)
-            passed_over.append(
-                f"{argument}: passed over {len(others)} files that are no images of a known kind "
-                f"({names}); expected {', '.join(SUFFIXES)}"
-            )
-    return Inputs(list(files.values()), problems, passed_over)
-
-
-def _matches(argument: str) -> tuple[list[pathlib.Path], list[pathlib.Path]]:
-    """The files that one argument stands for, and the others of a folder.
-
-    Raises:
-        InputError: there are none.
-    """
-    from yolor_jax.data.encoded import SUFFIXES
-
-    path = paths.local_path(argument)
-    if path.is_file():
-        return [path], []
-    if path.is_dir():
-        files = sorted(p for p in path.iterdir() if p.is_file() and not p.name.startswith("."))
-        found = [file for file in files if file.suffix.lower() in SUFFIXES]
-        if not found:
-            raise InputError(f"no image in this folder (endings: {', '.join(SUFFIXES)})")
-        return found, [file for file in files if file.suffix.lower() not in SUFFIXES]
-    matches = map(pathlib.Path, sorted(glob.glob(str(path), recursive=True)))
-    found = [match for match in matches if match.is_file()]
-    if not found:
-        raise InputError("no such file")
-    return found, []
-
-
-class Picture(NamedTuple):
-    """An image and the number of its frames, of which it is the first."""
-
-    image: "np.ndarray"
-    frames: int
-
-
-def read_picture(path: pathlib.Path) -> Picture:
-    """Reads a picture as RGB uint8 [H, W, 3], upright.
-
-    Raises:
-        InputError: it is not a complete image; the message has the path.
-    """
-    from yolor_jax.data import encoded
-
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise InputError(sentence(error)) from error
-    try:
-        return Picture(encoded.upright(data), encoded.read_header(data).frames)
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from error
-
-
-def unused(path: pathlib.Path) -> pathlib.Path:
-    """The path itself if nothing is there, else the first free one of name-2, name-3 and so on."""
-    return next(candidate for candidate in _candidates(path) if not candidate.exists())
-
-
-def _candidates(path: pathlib.Path) -> Iterator[pathlib.Path]:
-    yield path
-    for number in itertools.count(2):
-        yield path.with_stem(f"{path.stem}-{number}")
-
-
-def _load(args: argparse.Namespace) -> tuple["Predictor", Mapping[str, Any]]:
-    """The network of the checkpoint, ready to predict, and what the checkpoint says of it."""
+def _load(args: argparse.Namespace, found: "Sources") -> tuple["Trained", "ObjectFinder"]:
+    """The network of the checkpoint, and it ready to find objects."""
     from yolor_jax.cli.launch import quiet_libraries, use_compilation_cache
-    from yolor_jax.inference.predictor import NmsConfig, Predictor
     from yolor_jax.runs.trained import load
 
     quiet_libraries()
     use_compilation_cache()
-    checkpoint = load(args.checkpoint, args.step)
-    if args.fold and not checkpoint.fused:
-        checkpoint = checkpoint.folded()
-    meta = checkpoint.meta
-    predictor = Predictor(
-        checkpoint.module,
-        checkpoint.variables,
-        image_size=meta["image_size"] if args.image_size is None else args.image_size,
-        nms=NmsConfig(score_threshold=args.score, iou_threshold=args.iou),
+    trained = load(args.checkpoint, args.step)
+    finder = trained.predictor(
+        batch_size=args.batch_size or _batch_size(found),
+        score=args.score,
+        iou=args.iou,
+        classes=args.classes and [_class(name, trained.class_names) for name in args.classes],
+        class_agnostic=args.class_agnostic,
+        max_detections=args.max,
+        tta=args.tta,
+        rect=args.rect,
+        fold=args.fold,
+        image_size=args.image_size,
+        dtype=args.dtype,
     )
-    return predictor, meta
+    return trained, finder
 
 
-def _save(
-    file: pathlib.Path,
-    image: "np.ndarray",
-    prediction: "Prediction",
-    class_names: Sequence[str],
-    output: pathlib.Path,
-) -> dict[str, Any]:
-    """Writes the annotated copy; returns what detections.json says of the picture."""
-    from yolor_jax.pictures.drawing import draw_boxes, save_image
+def _batch_size(found: "Sources") -> int:
+    """No more than there are pictures; one where pictures come as somebody waits for them."""
+    from yolor_jax.inference.film import Film
 
-    boxes_xyxy, scores, labels = prediction
-    ending = file.suffix if file.suffix.lower() in KEPT_ENDINGS else ".jpg"
-    copy = unused(output / (file.stem + ending))
+    films = [source for source in found.sources if isinstance(source, Film)]
+    if any(film.is_live for film in films):
+        return 1
+    return BATCH_SIZE if films else min(BATCH_SIZE, max(found.pictures, 1))
+
+
+def _class(name: str, class_names: Sequence[str]) -> str | int:
+    """A class by its name; by its number if none has that name."""
+    return int(name) if name.isdecimal() and name not in class_names else name
+
+
+def _detect(
+    args: argparse.Namespace,
+    found: "Sources",
+    trained: "Trained",
+    finder: "ObjectFinder",
+    interrupted: Callable[[], bool],
+) -> int:
+    """Looks at everything, and says what was found and what was left out; the exit code."""
+    from yolor_jax.inference.frame import Unread
+    from yolor_jax.inference.sources import Pictures
+    from yolor_jax.inference.writers import open_writer
+    from yolor_jax.runs.detection import Detection
+
+    writer = open_writer(
+        args.format, args.output, _settings(args, trained, finder), resume=args.resume
+    )
+    work = Detection(
+        finder.predictor,
+        trained.class_names,
+        writer,
+        args.output,
+        pictures=args.pictures,
+        threads=args.threads or len(os.sched_getaffinity(0)),
+        stop=interrupted,
+    )
+    left_out = list(found.problems)
+    left_out = list(found.problems)
+    words = Words(found, writer.path, args)
     try:
-        save_image(copy, draw_boxes(image, boxes_xyxy, labels, scores, class_names=class_names))
-    except OSError as error:
-        raise InputError(str(error)) from error
-    height, width = image.shape[:2]
-    detections = [
-        {
-            "name": class_names[label],
-            "label": label,
-            "score": round(score, 4),
-            "box_xyxy": [round(v, 2) for v in box_xyxy],
-        }
-        for label, score, box_xyxy in zip(
-            labels.tolist(), scores.tolist(), boxes_xyxy.tolist(), strict=True
-        )
-    ]
+        for one in work.each(found.sources):
+            if isinstance(one, Unread):
+                left_out.append(one.reason)
+            else:
+                words.say(one)
+    except (KeyboardInterrupt, OSError):
+        words.end(work.speed(), left_out)
+        raise
+    pictures_only = all(isinstance(source, Pictures) for source in found.sources)
+    if left_out and pictures_only and not words.frames and not writer.done and not interrupted():
+        raise InputError("; ".join(left_out))
+    words.end(work.speed(), left_out)
+    if interrupted():
+        raise KeyboardInterrupt
+    return 1 if left_out else 0
+
+
+def _settings(
+    args: argparse.Namespace, trained: "Trained", finder: "ObjectFinder"
+) -> dict[str, Any]:
+    """What the file of detections says before the pictures."""
+    asked = {
+        "classes": args.classes,
+        "class_agnostic": args.class_agnostic,
+        "max_detections": args.max,
+        "rect": args.rect,
+        "tta": args.tta,
+        "dtype": args.dtype,
+    }
     return {
-        "file": str(file),
-        "annotated": copy.name,
-        "height": height,
-        "width": width,
-        "detections": detections,
+        "checkpoint": str(args.checkpoint),
+        "step": trained.meta.get("step"),
+        "model": trained.meta["model"],
+        "image_size": finder.image_size,
+        "score_threshold": args.score,
+        "iou_threshold": args.iou,
+        **asked,
+        "class_names": list(trained.class_names),
     }
 
 
-def _counts(detections: list[dict]) -> str:
-    """For the terminal, for instance ``2 person, 1 dog``."""
-    names = collections.Counter(detection["name"] for detection in detections)
-    return ", ".join(f"{number} {name}" for name, number in names.most_common()) or "nothing found"
+@contextlib.contextmanager
+def _interruption() -> Iterator[Callable[[], bool]]:
+    """Makes Ctrl-C a question, so that what was begun is finished; a second one ends at once."""
+    arrived = False
+
+    def arrive(*_) -> None:
+        nonlocal arrived
+        arrived = True
+        signal.signal(signal.SIGINT, before)
+
+    before = signal.signal(signal.SIGINT, arrive)
+    try:
+        yield lambda: arrived
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _fraction(text: str) -> float:
@@ -327,3 +277,16 @@ def _fraction(text: str) -> float:
     if not 0 <= value <= 1:
         raise argparse.ArgumentTypeError(f"got {text}, expected a number from 0 to 1")
     return value
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"got {text}, expected a whole number from 1 on")
+    return int(text)
+
+
+def _shard(text: str) -> tuple[int, int]:
+    match = re.fullmatch(r"([0-9]+)/([0-9]+)", text)
+    if not match or not 1 <= int(match[1]) <= int(match[2]):
+        raise argparse.ArgumentTypeError(f"got {text}, expected I/N, such as 1/8")
+    return int(match[1]), int(match[2])

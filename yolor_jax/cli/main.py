@@ -61,11 +61,15 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    """The arguments; settings of a recipe, where a command takes them, as ``settings``."""
-    settings, rest = _without_settings(sys.argv[1:] if argv is None else argv)
+    """The arguments; settings of a recipe, where a command takes them, as ``settings``.
+
+    ``words`` are all of them as they were typed.
+    """
+    words = [*(sys.argv[1:] if argv is None else argv)]
+    settings, rest = _without_settings(words)
     parser = _parser()
     args, unknown = parser.parse_known_args(rest)
-    args.settings = [*settings, *unknown]
+    args.words, args.settings = words, [*settings, *unknown]
     if args.settings and not getattr(args, "takes_settings", False):
         parser.error(f"unrecognized arguments: {' '.join(args.settings)}")
     return args

@@ -26,6 +26,7 @@ References:
 """
 
 import dataclasses
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Int
@@ -60,7 +61,7 @@ def error_kinds(matches: Matches, classes: int) -> dict[str, ErrorKind]:
         classes: K.
     """
     label, right = matches.detections.label, matches.right
-    wrong, found = ~right, matches.found
+    found = matches.found
     everything = np.ones_like(found)
 
     def ap50(label, right, kept, counted) -> float | None:
@@ -85,28 +86,51 @@ def error_kinds(matches: Matches, classes: int) -> dict[str, ErrorKind]:
         return kind(objects, ap50(label, right, np.ones_like(right), ~objects))
 
     today = ap50(label, right, np.ones_like(right), everything)
-    same = label[matches.pairs.detection] == matches.objects.label[matches.pairs.object]
-    iou_own, about_own = nearest(matches.pairs.where(same), len(label))
-    iou_other, about_other = nearest(matches.pairs.where(~same), len(label))
-    localisation = wrong & (BACKGROUND_IOU <= iou_own) & (iou_own < IOU)
-    classification = wrong & ~localisation & (IOU <= iou_other)
-    rest = wrong & ~localisation & ~classification
-    duplicate = rest & (IOU <= iou_own)
-    both = rest & ~duplicate & (BACKGROUND_IOU <= iou_other)
-    background = rest & ~duplicate & ~both
+    errors = _sorted_out(matches)
     covered = np.zeros_like(found)
-    covered[about_own[localisation]] = True
-    covered[about_other[classification]] = True
+    covered[errors.about_own[errors.localisation]] = True
+    covered[errors.about_other[errors.classification]] = True
     return {
-        "classification": corrected(classification, about_other),
-        "localisation": corrected(localisation, about_own),
-        "both": removed(both),
-        "duplicate": removed(duplicate),
-        "background": removed(background),
+        "classification": corrected(errors.classification, errors.about_other),
+        "localisation": corrected(errors.localisation, errors.about_own),
+        "both": removed(errors.both),
+        "duplicate": removed(errors.duplicate),
+        "background": removed(errors.background),
         "missed": uncounted(~found & ~covered),
-        "false_positive": removed(wrong),
+        "false_positive": removed(~right),
         "false_negative": uncounted(~found),
     }
+
+
+class _Errors(NamedTuple):
+    """Which detections are of which kind, and about which object of its class and of another."""
+
+    localisation: Bool[np.ndarray, " D"]
+    classification: Bool[np.ndarray, " D"]
+    duplicate: Bool[np.ndarray, " D"]
+    both: Bool[np.ndarray, " D"]
+    background: Bool[np.ndarray, " D"]
+    about_own: Int[np.ndarray, " D"]
+    about_other: Int[np.ndarray, " D"]
+
+
+def _sorted_out(matches: Matches) -> _Errors:
+    """Wrong detections by the first kind that fits."""
+    pairs, label = matches.pairs, matches.detections.label
+    same = label[pairs.detection] == matches.objects.label[pairs.object]
+    iou_own, about_own = nearest(pairs.where(same), len(label))
+    iou_other, about_other = nearest(pairs.where(~same), len(label))
+    rest = ~matches.right
+    kinds = []
+    for fits in (
+        (BACKGROUND_IOU <= iou_own) & (iou_own < IOU),
+        IOU <= iou_other,
+        IOU <= iou_own,
+        BACKGROUND_IOU <= iou_other,
+    ):
+        kinds.append(rest & fits)
+        rest = rest & ~fits
+    return _Errors(*kinds, rest, about_own, about_other)
 
 
 def _best_about_free_objects(

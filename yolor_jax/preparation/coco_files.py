@@ -80,7 +80,8 @@ LOOKS_FOR = (
 
 def recognises(folder: pathlib.Path) -> str | None:
     """The first file of annotations, in a folder or a zip file."""
-    found = [*folder.glob("annotations/instances_*.json"), *folder.glob("annotations*.zip")]
+    places = "annotations/instances_*.json", "annotations/image_info_*.json", "annotations*.zip"
+    found = [path for place in places for path in folder.glob(place)]
     return min(found).relative_to(folder).as_posix() if found else None
 
 

@@ -4,6 +4,7 @@ page = contents(gather(path))
 page["cards"], page["evaluation"]["charts"]
 """
 
+import pathlib
 import re
 import shlex
 from collections.abc import Mapping, Sequence
@@ -89,8 +90,10 @@ def title(subject: Subject) -> str:
     """Which network, on what."""
     left = subject.evaluation
     if subject.recipe is not None:
-        return f"{subject.recipe.model.name} on {subject.recipe.data.path}"
-    return f"{left.record.get('model') or 'detections'} on {left.record['data']}"
+        model, data = subject.recipe.model.name, subject.recipe.data.path
+    else:
+        model, data = left.record.get("model") or "detections", left.record["data"]
+    return f"{model} on {pathlib.PurePath(data).name}"
 
 
 def numbers(left: Left) -> list[tuple[str, str, float | None]]:
@@ -205,7 +208,8 @@ def _photos(subject: Subject, left: Left, doubts: list[str]) -> dict[str, list[t
 def _next(subject: Subject) -> list[tuple[str, str]]:
     """What to type next: commands, and what each does."""
     if subject.workdir is None:
-        return [("yolor eval --help", "what an evaluation can do")]
+        folder = shlex.quote(str(subject.path))
+        return [(f"yolor report {folder} OTHER", "this evaluation beside another")]
     run = shlex.quote(str(subject.workdir))
     commands = [
         (f"yolor detect IMAGE... --checkpoint {run}", "find objects in images of your own"),

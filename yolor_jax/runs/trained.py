@@ -93,12 +93,11 @@ class Trained:
         max_detections: int = NmsConfig.max_detections,
         tta: bool = False,
         rect: bool = False,
+        fold: bool = True,
         image_size: int | None = None,
         dtype: Any = jnp.float32,
     ) -> "ObjectFinder":
         """What finds objects in many images; compiles at the first one.
-
-        The network is folded, which changes nothing but the time it takes.
 
         Args:
             batch_size: images that go through the network together.
@@ -109,17 +108,18 @@ class Trained:
             max_detections: boxes of an image at most, best first.
             tta: test-time augmentation: three views of each image, see `inference.views`.
             rect: canvases that follow the shapes of the images, see `Predictor`.
+            fold: whether implicit knowledge and batch norm are merged into the convolutions, which
+                changes nothing but the time it takes.
             image_size: side of the network input in pixels; that of the training if None.
             dtype: of the activations; boxes stay float32.
 
         Raises:
             InputError: an unknown class, or a size or threshold that does not fit.
         """
-        folded = self if self.fused else self.folded()
-        module = folded.module.clone(dtype=dtype)
+        network = self.folded() if fold and not self.fused else self
         predictor = Predictor(
-            module,
-            folded.variables,
+            network.module.clone(dtype=jnp.dtype(dtype)),
+            network.variables,
             image_size=self.image_size if image_size is None else image_size,
             nms=NmsConfig(score, iou, max_detections=max_detections),
             classes=self.labels(classes),
@@ -165,18 +165,22 @@ class Trained:
 
 
 class ObjectFinder:
-    """Images of any kind in, `Found` out; safe to call from several threads."""
+    """Images of any kind in, `Found` out; safe to call from several threads.
+
+    Attributes:
+        predictor: of arrays.
+    """
 
     def __init__(self, predictor: Predictor, class_names: tuple[str, ...]):
         """See `Trained.predictor`."""
-        self._predictor = predictor
+        self.predictor = predictor
         self._class_names = class_names
         self._category_ids = category_ids(class_names)
 
     @property
     def image_size(self) -> int:
         """Side of the network input in pixels."""
-        return self._predictor.size[0]
+        return self.predictor.size[0]
 
     def __call__(self, images: Any) -> list[Found]:
         """One result for each image, in their order; see `Trained.predict`."""
@@ -184,7 +188,7 @@ class ObjectFinder:
 
     def each(self, images: Any) -> Iterator[Found]:
         """The same, one after the other; images are taken a few ahead of what is asked for."""
-        for boxes_xyxy, scores, labels in self._predictor.each(as_images(images)):
+        for boxes_xyxy, scores, labels in self.predictor.each(as_images(images)):
             yield Found(boxes_xyxy, scores, labels, self._class_names, self._category_ids)
 
 

@@ -2,6 +2,7 @@
 
 yolor bench model yolor_nano --image-size 128 --batch-size 32 --classes 6
 yolor bench data data/coco
+yolor bench metrics
 yolor bench train --config configs/quickstart.py
 """
 
@@ -12,6 +13,7 @@ from yolor_jax.cli.commands import add_commands
 COMMANDS = {
     "model": "yolor_jax.cli.bench.model",
     "data": "yolor_jax.cli.bench.data",
+    "metrics": "yolor_jax.cli.bench.metrics",
     "train": "yolor_jax.cli.bench.train",
 }
 

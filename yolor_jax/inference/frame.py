@@ -1,0 +1,63 @@
+"""One picture that a network is to look at, and where it is from.
+
+frame = read_picture(pathlib.Path("photo.jpg"))
+frame.source, frame.image.shape
+"""
+
+import dataclasses
+import pathlib
+
+import numpy as np
+from jaxtyping import UInt8
+
+from yolor_jax.data import encoded
+from yolor_jax.errors import InputError, sentence
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Frame:
+    """A picture, or a frame of a film.
+
+    Attributes:
+        source: the path of a file, or the name of a camera or a stream.
+        image: RGB, upright.
+        number: of a film, from 0; None for a picture.
+        seconds: since the film began; None for a picture.
+        frames: of an animated picture, of which this is the first; 1 as a rule.
+        rate: frames per second of the film.
+    """
+
+    source: str
+    image: UInt8[np.ndarray, "h w 3"]
+    number: int | None = None
+    seconds: float | None = None
+    frames: int = 1
+    rate: float | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Unread:
+    """What could not be read.
+
+    Attributes:
+        reason: a sentence with the name of the file, camera or stream.
+    """
+
+    reason: str
+
+
+def read_picture(path: pathlib.Path) -> Frame:
+    """Reads a picture, upright.
+
+    Raises:
+        InputError: it is not a complete image; the message has the path.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise InputError(sentence(error)) from error
+    try:
+        image, header = encoded.upright(data), encoded.read_header(data)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+    return Frame(str(path), image, frames=header.frames)

@@ -1,0 +1,86 @@
+"""Files that grow by a row at a time, and are whole after each: what was written stays.
+
+    rows = GrowingList(path, '{"images": [', "]}")
+    rows.add({"file": "a.jpg"})
+
+Both kinds go on where a file of theirs was cut off, by a kill or a full disk: half a row is left
+out.
+"""
+
+import json
+import os
+import pathlib
+from collections.abc import Sequence
+from typing import Any
+
+from yolor_jax.whole_file import whole_file
+
+
+class GrowingLines:
+    """Lines of text."""
+
+    def __init__(self, path: pathlib.Path, first: str = ""):
+        """Opens the file; one that is there is gone on with.
+
+        Args:
+            path: of the file.
+            first: its first line, such as the names of columns; none if empty.
+        """
+        self.path = path
+        self.before: list[str] = []
+        if path.exists():
+            *self.before, cut_off = path.read_text(errors="surrogateescape").split("\n")
+            if cut_off:
+                os.truncate(path, path.stat().st_size - len(os.fsencode(cut_off)))
+        elif first:
+            self.add(first)
+
+    def add(self, *lines: str) -> None:
+        """Adds lines, all of them or none."""
+        with open(self.path, "ab") as file:
+            file.write("".join(f"{line}\n" for line in lines).encode(errors="surrogateescape"))
+
+
+class GrowingList:
+    """A JSON document that ends in a list, each item of which has a line of its own."""
+
+    def __init__(self, path: pathlib.Path, start: str = "[", end: str = "]"):
+        """Opens the file; one that is there is gone on with.
+
+        Args:
+            path: of the file.
+            start: what stands before the items.
+            end: what stands behind them.
+        """
+        self.path = path
+        self._end = f"\n{end}\n".encode()
+        start, self.before = _items(path) if path.exists() else (start, [])
+        self._length = len(self.before)
+        with whole_file(path) as file:  # what was cut off is mended
+            file.write_bytes(start.encode() + self._lines(self.before) + self._end)
+
+    def add(self, *items: Any) -> None:
+        """Adds items, all of them or none."""
+        if not items:
+            return
+        comma = b"," if self._length else b""
+        with open(self.path, "r+b") as file:
+            file.seek(-len(self._end), os.SEEK_END)
+            file.write(comma + self._lines(items) + self._end)
+        self._length += len(items)
+
+    @staticmethod
+    def _lines(items: Sequence[Any]) -> bytes:
+        return ",".join(f"\n{json.dumps(item)}" for item in items).encode()
+
+
+def _items(path: pathlib.Path) -> tuple[str, list[Any]]:
+    """The first line of such a file, and its items, as far as they are whole."""
+    start, *lines = path.read_text().split("\n")
+    items = []
+    for line in lines:
+        try:
+            items.append(json.loads(line.removesuffix(",")))
+        except ValueError:  # the end, or an item that was cut off
+            break
+    return start, items

@@ -1,0 +1,70 @@
+"""Pictures to predictions, in order: threads read, the device computes, and nothing waits for it.
+
+    for seen in stream(paths, predictor, threads=4):
+        if isinstance(seen, Unread): print(seen.reason)
+        else: print(seen.frame.source, len(seen.prediction.scores))
+
+What cannot be read is a sentence in its place; the rest goes on.
+"""
+
+import collections
+import pathlib
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from yolor_jax.errors import InputError
+from yolor_jax.inference.batching import in_threads
+from yolor_jax.inference.frame import Frame, Unread, read_picture
+from yolor_jax.inference.predictor import Prediction, Predictor, Prepared
+
+
+class Seen(NamedTuple):
+    """A frame, and what is on it."""
+
+    frame: Frame
+    prediction: Prediction
+
+
+class _Ready(NamedTuple):
+    """A frame as it was read, and as the network takes it."""
+
+    frame: Frame
+    prepared: Prepared
+
+
+def stream(
+    items: Iterable[pathlib.Path | Frame | Unread], predictor: Predictor, *, threads: int
+) -> Iterator[Seen | Unread]:
+    """Finds the objects in pictures and frames.
+
+    Args:
+        items: files of pictures, or what a film gives; any number.
+        predictor: the network.
+        threads: that read and letterbox.
+
+    Yields:
+        For each item, in order, what is on it or why it could not be read.
+    """
+
+    def read(item: pathlib.Path | Frame | Unread) -> _Ready | Unread:
+        try:
+            frame = read_picture(item) if isinstance(item, pathlib.Path) else item
+        except InputError as error:
+            return Unread(str(error))
+        if isinstance(frame, Unread):
+            return frame
+        return _Ready(frame, predictor.prepare(frame.image))
+
+    waiting: collections.deque[_Ready | Unread] = collections.deque()
+
+    def prepared() -> Iterator[Prepared]:
+        for ready in in_threads(read, items, threads=threads):
+            waiting.append(ready)
+            if isinstance(ready, _Ready):
+                yield ready.prepared
+
+    for prediction in predictor.each_prepared(prepared()):
+        while isinstance(waiting[0], Unread):
+            yield waiting.popleft()
+        yield Seen(waiting.popleft().frame, prediction)
+    yield from waiting
