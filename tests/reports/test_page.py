@@ -111,7 +111,7 @@ def test_several_side_by_side(several, tmp_path):
     for other in (second, third):
         difference = f"{100 * (other - first):+.1f}".replace("-", "\N{MINUS SIGN}")
         cells += [f"{100 * other:.1f}", difference]
-    assert f"AP50 IoU 0.50, all, 100 per image {' '.join(cells)}" in said
+    assert f"AP50 {' '.join(cells)} IoU 0.50, all, 100 per image" in said
     mean, half = (first + second) / 2, abs(first - second) / 2
     assert f"{100 * mean:.1f} ± {100 * half * 2**0.5:.1f}" in said
     assert "first (2 seeds)" in said

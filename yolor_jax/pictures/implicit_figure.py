@@ -24,7 +24,7 @@ from yolor_jax.whole_file import whole_file
 
 OUTPUTS = ("x", "y", "w", "h", "obj")
 MOST_NAMES = 30  # outputs whose names can be read under the bars
-LETTER = 9  # pixels of a letter of a name, with its share of the space between names
+LETTER = 7  # pixels of a letter of a name
 WIDTH, HEIGHT = 960, 160  # pixels of a row
 
 
@@ -98,7 +98,8 @@ def _draw_outputs(axes: Axes, value: np.ndarray, neutral: float, names: Sequence
         middles = np.arange(outputs) + (anchor - (anchors - 1) / 2) * width
         axes.bar(middles, row - neutral, bottom=neutral, width=width, label=f"anchor {anchor}")
     if len(names) <= MOST_NAMES:
-        crowded = LETTER * sum(map(len, names)) > DOTS * axes.figure.get_figwidth()
+        space = DOTS * axes.figure.get_figwidth() / outputs
+        crowded = LETTER * max(map(len, names)) > space
         axes.set_xticks(range(outputs), names, rotation=90 if crowded else 0)
     else:
         boxes, classes = (len(OUTPUTS) - 1) / 2, (len(OUTPUTS) + outputs - 1) / 2

@@ -71,7 +71,7 @@ def drift_charts(drift: Mapping[str, Line]) -> list[Chart]:
         with page_chart(chart_id("drift", place), place) as drawn:
             draw_lines(drawn.axes, lines)
             drawn.axes.set_xlabel("steps")
-            drawn.axes.set_ylim(bottom=0)
+            drawn.axes.set_ylim(0, 1.1 * max(max(moved) for _, moved in lines.values()))
         note = "Root mean squared distance of g(z) from the operator's neutral element."
         shown.append(Chart(place, note, drawn.svg))
     return shown
