@@ -50,13 +50,15 @@ def test_commands(place, data, tmp_path, monkeypatch, capsys):
     assert main(["train", "quickstart", "--workdir", f"{place}/run", *run]) == 0
     names = {name for name in bucket.objects(place / "run") if "checkpoints" not in name}
     assert {
-        "config.json", "metrics.jsonl", "curves.png", "detections.json",
+        "config.json", "metrics.jsonl", "curves.png", "detections.json", "report.html",
         "pictures/augmented.png", "pictures/validation.png",
     } <= names  # fmt: skip
     rows = read_json_lines(place / "run" / "metrics.jsonl")
     assert [row["step"] for row in rows] == [1, 2, 3, 4]
     assert [row["step"] for row in rows if "eval/AP" in row] == [2, 4]
     assert main(["eval", "--workdir", f"{place}/run"]) == 0
+    assert main(["report", f"{place}/run", "--output", "here.html"]) == 0
+    assert (tmp_path / "here.html").read_text().count("<svg class=") > 10
     picture = tmp_path / "grey.png"
     cv2.imwrite(str(picture), np.full((64, 64, 3), 99, np.uint8))
     for step in ("best", "3"):

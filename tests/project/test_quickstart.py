@@ -31,3 +31,4 @@ def test_quickstart_learns_and_folds(tmp_path):
     rows = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
     assert json.loads(rows[-1])["eval/AP50"] >= 0.6
     assert (tmp_path / "run" / "pictures" / "validation.png").stat().st_size > 0
+    assert 1e5 < (tmp_path / "run" / "report.html").stat().st_size < 6e6

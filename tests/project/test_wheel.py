@@ -47,6 +47,8 @@ def test_the_wheel_holds_the_recipes_once_and_no_tests(wheel):
     files = {f"yolor_jax/configs/{path.name}" for path in (ROOT / "configs").glob("*.py")}
     assert recipes == files
     assert "yolor_jax/py.typed" in names
+    templates = {path.name for path in (ROOT / "yolor_jax/reports/templates").iterdir()}
+    assert templates <= {name.removeprefix("yolor_jax/reports/templates/") for name in names}
     assert {name.partition("/")[0] for name in names} == {
         "yolor_jax", next(n for n in names if ".dist-info" in n).partition("/")[0]
     }  # fmt: skip
@@ -69,6 +71,7 @@ def test_every_step_of_the_quickstart_runs_from_the_wheel(wheel, tmp_path):
     assert "--config.optim.learning_rate=0.01" in yolor("train", "--help")
     said = yolor("train", "quickstart", "--workdir", "run", *SMALL)
     assert "yolor_test is trained" in said and (home / "run" / "curves.png").is_file()
+    assert "All of it on one page" in said and (home / "run" / "report.html").is_file()
     assert "AP50" in yolor("eval", "--workdir", "run", "--folded")
     picture = home / "run" / "pictures" / "validation.png"
     yolor("detect", picture, "--checkpoint", "run")
