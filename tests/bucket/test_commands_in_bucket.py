@@ -124,7 +124,8 @@ def test_data_that_come_otherwise_than_the_store_says(data, tmp_path, monkeypatc
 def start(place, data, prepared, *, processes=1):
     command = [
         str(launching.ROOT / "train_main.py"), f"--workdir={place}", f"--config.data.path={data}",
-        f"--config.data.prepared={prepared}", *SETTINGS, "--config.epochs=6",
+        f"--config.data.prepared={prepared}", *SETTINGS, "--config.epochs=4",
+        "--config.eval.every_epochs=2", "--config.checkpoint_every=3",
     ]  # fmt: skip
     return launching.start([command] * processes, devices=[1] if processes == 1 else [1, 1])
 
@@ -150,7 +151,7 @@ def test_sigterm(place, data, tmp_path):
     process.send_signal(signal.SIGTERM)
     [(code, said, errors)] = launching.finish([process])
     assert code == 0 and "stopped by SIGTERM" in said, errors
-    assert len(rows(place / "parts")) < 12
+    assert 3 <= len(rows(place / "parts")) < 8
     finish(start(place / "parts", data, tmp_path))
     require_equal(place)
 
@@ -164,7 +165,7 @@ def test_two_processes(place, data, tmp_path):
     for process in started:
         process.kill()
     launching.finish(started)
-    assert len(rows(place / "parts")) < 12
+    assert 3 <= len(rows(place / "parts")) < 8
     finish(start(place / "parts", data, tmp_path, processes=2))
     require_equal(place)
 
