@@ -7,5 +7,5 @@ RECIPES = "yolor_jax.configs"
 setup(
     packages=[*find_packages(include=["yolor_jax*"], exclude=[RECIPES]), RECIPES],
     package_dir={RECIPES: "configs"},
-    package_data={"yolor_jax": ["py.typed"]},
+    package_data={"yolor_jax": ["py.typed"], "yolor_jax.reports": ["templates/*"]},
 )

@@ -26,6 +26,7 @@ FLOORS = (
     ("measure", ("evaluation",)),
     ("training", ("training",)),
     ("runs", ("runs", "configs")),
+    ("reports", ("reports",)),
     ("commands", ("cli",)),
 )
 LAYERS = {room: floor for floor, (_, rooms) in enumerate(FLOORS) for room in rooms}

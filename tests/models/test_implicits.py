@@ -10,7 +10,13 @@ import pytest
 from tests.support.leaves import random_leaves
 from yolor_jax import trees
 from yolor_jax.models.detector import build, variable_shapes
-from yolor_jax.models.implicits import find, representations, sparsity_penalty, wants_sparsity
+from yolor_jax.models.implicits import (
+    distances,
+    find,
+    representations,
+    sparsity_penalty,
+    wants_sparsity,
+)
 from yolor_jax.models.spec import TYPES, with_implicit
 from yolor_jax.models.zoo import MODELS
 from yolor_jax.nn.implicit import MODELLINGS, Network
@@ -56,6 +62,24 @@ def test_representations():
     assert size.shape == (3, 8)
     np.testing.assert_array_equal(size[:, 2:4], params["head"]["level0"]["implicit_after"]["z"])
     assert np.all(np.delete(size, [2, 3], axis=1) == 1)
+
+
+def test_distances_from_the_neutral_element():
+    """3, 4 and zeros away; of the scope "size" what does not act is not counted."""
+    spec, params = network({"alignment": "add", "refinement": EVERYWHERE["refinement"]})
+    found = find(params)
+    z = np.zeros_like(found["head/level0/implicit_before"]["z"])
+    z[:2] = 3, 4
+    size = np.ones_like(found["head/level1/implicit_after"]["z"])
+    size[0, 0] += 3
+    params = trees.replace(
+        params, {"head/level0/implicit_before/z": z, "head/level1/implicit_after/z": size}
+    )
+    moved = distances(spec, params)
+    assert list(moved) == list(found)
+    assert moved["head/level0/implicit_before"] == pytest.approx(5 / np.sqrt(z.size))
+    assert moved["head/level1/implicit_after"] == pytest.approx(3 / np.sqrt(size.size))
+    assert distances(*network({})) == {}
 
 
 def test_a_replaced_implicit_is_in_a_new_tree():

@@ -27,9 +27,11 @@ from yolor_jax.data.image_weights import WeightedOrder, image_weights
 from yolor_jax.data.objects import all_objects
 from yolor_jax.data.pipeline import train_batches
 from yolor_jax.errors import MENDABLE, InputError
+from yolor_jax.models.implicits import distances, find
 from yolor_jax.preparation import shapes
 from yolor_jax.runs import batches, programs, recipe, training
 from yolor_jax.runs.sources import open_sources
+from yolor_jax.runs.trained import load
 from yolor_jax.training import bad_batch
 from yolor_jax.training.checkpoints.checkpoint import Checkpoints
 from yolor_jax.training.checkpoints.loading import load_meta, load_variables
@@ -74,6 +76,11 @@ def test_a_run_leaves_what_it_says(finished, data):
     assert [row["step"] for row in written] == [1, 2, 3, 4]  # 20 // 8 steps an epoch, two epochs
     assert all(np.isfinite(row["loss/total"]) for row in written)
     assert [row["step"] for row in written if "eval/AP50" in row] == [2, 4]
+    moved = [row for row in written if "implicit/head/level2/implicit_after" in row]
+    assert [row["step"] for row in moved] == [2, 4]
+    trained = load(finished)
+    last = {name: moved[-1][f"implicit/{name}"] for name in find(trained.variables["params"])}
+    assert last == distances(trained.spec, trained.variables["params"])
     sheet = cv2.imread(str(finished / "pictures" / "validation.png"))
     assert sheet is not None
     assert (

@@ -19,17 +19,25 @@ META = {
 }
 
 
-def save_run(workdir: str | os.PathLike, variables: Mapping[str, Any]) -> None:
-    """Saves variables as the moving average of a run of `META`; all else of it is zero.
+def save_run(
+    workdir: str | os.PathLike,
+    variables: Mapping[str, Any],
+    *,
+    step: int = 1,
+    meta: Mapping[str, Any] = META,
+) -> None:
+    """Saves variables as the moving average of a run; all else of it is zero.
 
     Args:
         workdir: of the run.
-        variables: of ``yolor_test`` with three classes.
+        variables: of the network that ``meta`` tells of.
+        step: of the checkpoint.
+        meta: of the run; that of ``yolor_test`` with three classes by default.
     """
     zeros = jax.tree.map(np.zeros_like, variables)
     state = TrainState(
-        step=np.int32(1),
-        updates=np.int32(1),
+        step=np.int32(step),
+        updates=np.int32(step),
         params=zeros["params"],
         batch_stats=zeros["batch_stats"],
         ema_params=variables["params"],
@@ -37,5 +45,5 @@ def save_run(workdir: str | os.PathLike, variables: Mapping[str, Any]) -> None:
         opt_state={},
         gradients={},
     )
-    with Checkpoints(workdir, META) as checkpoints:
-        checkpoints.save(1, state, position=0)
+    with Checkpoints(workdir, dict(meta)) as checkpoints:
+        checkpoints.save(step, state, position=0)

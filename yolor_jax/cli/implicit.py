@@ -65,10 +65,7 @@ def table(spec: "ModelSpec", params: Mapping) -> str:
     Raises:
         InputError: there is no implicit knowledge in it.
     """
-    import numpy as np
-
-    from yolor_jax.models.implicits import find, representations
-    from yolor_jax.nn.implicit import NEUTRAL
+    from yolor_jax.models.implicits import distances, find, representations
     from yolor_jax.nn.knowledge import SIZE
 
     found = find(params)
@@ -76,12 +73,11 @@ def table(spec: "ModelSpec", params: Mapping) -> str:
         raise InputError(
             "there is no implicit knowledge in this network: it is folded, or its model has none"
         )
-    lines = [HEADING]
+    lines, moved = [HEADING], distances(spec, params)
     for path, g in representations(spec, params).items():
         knowledge = spec.knowledge_at(path)
         if knowledge.scope == "size":
             g = g[:, slice(*SIZE)]
-        moved = np.sqrt(np.mean(np.square(g - NEUTRAL[knowledge.operator])))
         lines.append(
             (
                 path,
@@ -91,7 +87,7 @@ def table(spec: "ModelSpec", params: Mapping) -> str:
                 f"{sum(leaf.size for leaf in found[path].values()):,}",
                 f"{g.mean():.4f}",
                 f"{g.std():.4f}",
-                f"{moved:.4f}",
+                f"{moved[path]:.4f}",
             )
         )
     return text_table(lines, left=range(len(HEADING)))

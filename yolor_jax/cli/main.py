@@ -22,6 +22,7 @@ COMMANDS = {
     "fold": "yolor_jax.cli.fold",
     "implicit": "yolor_jax.cli.implicit",
     "summary": "yolor_jax.cli.summary",
+    "report": "yolor_jax.cli.report",
     "prepare": "yolor_jax.cli.prepare",
     "doctor": "yolor_jax.cli.doctor",
     "bench": "yolor_jax.cli.bench",

@@ -11,11 +11,12 @@ shipped recipe or a Python file (yolor_jax.configs has the shipped ones to impor
 import argparse
 import pathlib
 import shlex
+import sys
 from typing import TYPE_CHECKING
 
 from yolor_jax.cli import launch, recipes
 from yolor_jax.cli.arguments import any_path
-from yolor_jax.errors import InputError
+from yolor_jax.errors import MENDABLE, InputError, sentence
 from yolor_jax.stamp import command
 
 if TYPE_CHECKING:
@@ -65,11 +66,35 @@ def run(args: argparse.Namespace) -> int:
     name, _, row = config.partition(":")
     workdir = args.workdir or pathlib.Path("runs", pathlib.Path(name).stem, row)
     settings = {"config": recipe.to_dict(), "workdir": str(workdir)}
-    return launch.together(lambda group: train(recipe, workdir, group), settings)
+    return launch.together(lambda group: train_and_report(recipe, workdir, group), settings)
 
 
-def train(recipe: "Recipe", workdir: "Path", group: "ProcessGroup") -> None:
-    """Trains, and tells of it; on SIGTERM it says how to continue."""
+def train_and_report(recipe: "Recipe", workdir: "Path", group: "ProcessGroup") -> None:
+    """Trains, tells of it, and writes the page on the run when it is at its end."""
+    if train(recipe, workdir, group) and group.is_first:
+        report(workdir)
+
+
+def report(workdir: "Path") -> None:
+    """Writes the page on a run; what hinders that is said, and takes no number away."""
+    from yolor_jax.reports.page import write_report
+
+    try:
+        written = write_report([workdir])
+    except MENDABLE as error:
+        print(f"the report could not be written: {sentence(error)}", file=sys.stderr)
+        return
+    for doubt in written.doubts:
+        print(f"not in the report: {doubt}", file=sys.stderr)
+    print(f"All of it on one page:\n  {written.path}")
+
+
+def train(recipe: "Recipe", workdir: "Path", group: "ProcessGroup") -> bool:
+    """Trains, and tells of it; on SIGTERM it says how to continue.
+
+    Returns:
+        Whether the run is at its end.
+    """
     import tqdm
 
     from yolor_jax.runs.evaluation import table
@@ -83,12 +108,13 @@ def train(recipe: "Recipe", workdir: "Path", group: "ProcessGroup") -> None:
     outcome = train_run(run, say=tqdm.tqdm.write, progress=True)
     if outcome.preempted:
         print(preempted(outcome))
-        return
+        return False
     columns = {"trained": outcome.trained.metrics, "folded": outcome.folded.metrics}
     print(table(columns, run.module))
     if outcome.unwritten:
         raise outcome.unwritten
     print(closing(run, outcome))
+    return True
 
 
 def opening(run: "Run") -> str:

@@ -2,6 +2,7 @@
 
     found = find(params)                       # {"head/level0/implicit_before": {"z": ...}, ...}
     g = representations(spec, params)          # {"head/level0/implicit_before": g(z), ...}
+    distances(spec, params)                    # {"head/level0/implicit_before": 0.13, ...}
     params = trees.replace(params, {"head/level0/implicit_before/z": z})
 
 To freeze it, or all but it, is a matter of paths: ``--config.optim.freeze=implicit`` in a recipe,
@@ -13,11 +14,13 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from yolor_jax.errors import InputError
 from yolor_jax.models.spec import ModelSpec
-from yolor_jax.nn.implicit import Factorization
+from yolor_jax.nn.implicit import NEUTRAL, Factorization
+from yolor_jax.nn.knowledge import SIZE
 
 
 def find(params: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
@@ -69,6 +72,26 @@ def representations(spec: ModelSpec, params: Mapping[str, Any]) -> dict[str, Flo
         else:
             g[path] = knowledge.constant(leaves, 0)
     return g
+
+
+def distances(spec: ModelSpec, params: Mapping[str, Any]) -> dict[str, float]:
+    """How far each g(z) has moved from its operator's neutral element, where it changes nothing.
+
+    Args:
+        spec: the model.
+        params: not folded; NumPy or JAX, on the host or one device.
+
+    Returns:
+        By path the root of the mean squared distance of the entries; before training that is about
+        the ``std`` of the knowledge.
+    """
+    found = {}
+    for path, g in representations(spec, params).items():
+        knowledge = spec.knowledge_at(path)
+        acting = g[:, slice(*SIZE)] if knowledge.scope == "size" else g
+        away = np.asarray(acting, np.float64) - NEUTRAL[knowledge.operator]
+        found[path] = float(np.sqrt(np.mean(away**2)))
+    return found
 
 
 def wants_sparsity(spec: ModelSpec) -> bool:

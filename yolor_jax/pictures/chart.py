@@ -1,150 +1,127 @@
-"""Line charts, drawn by OpenCV, so that every user gets them without an extra.
+"""Charts in one style, by matplotlib's objects, without pyplot and its global state.
 
-    picture = line_chart({"AP": (steps, values)}, title="eval/AP", x_name="steps")
-    save_image("curves.png", contact_sheet([picture, ...], cell=None))
+    with chart(640, 360) as figure:
+        axes = figure.subplots()
+        draw_lines(axes, {"AP": (steps, values)})
+        figure.savefig("curves.png", dpi=SHARP)
 
-Everything is drawn twice as large and then made smaller, which smooths lines and letters.
+Sizes are pixels of a page: a figure of 640 x 360 is that large as SVG, and twice that as a PNG of
+`SHARP` dots per inch. Colours are those of `PALETTE`; whoever draws for light and dark puts others
+in their place (`reports.svg`).
 """
 
-import math
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
 
-import cv2
+import matplotlib
 import numpy as np
-from jaxtyping import UInt8
-
-from yolor_jax.pictures.drawing import FONT, INK, WHITE, class_color
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 Numbers = Sequence[float | int] | np.ndarray
 
-WIDTH, HEIGHT = 640, 360  # pixels of a chart
-SHARP = 2  # times as large while it is drawn
-LEFT, RIGHT, TOP, BOTTOM = 68, 18, 40, 46  # around the axes
-GRID, MUTED = (228, 228, 231), (113, 113, 122)
-TICKS = 5  # about so many on an axis
+INK, MUTED, GRID, PAPER = "#1c232d", "#69737f", "#dfe3e8", "#fdfdfe"
+PALETTE = (
+    "#2f6fde", "#e06c2b", "#1f9d74", "#b8479b", "#7d63d8", "#b98a12", "#1d9ab0", "#d64550",
+)  # fmt: skip
+DOTS = 72  # per inch, so that a point of matplotlib is a pixel of a page
+SHARP = 2 * DOTS
+STYLE = {
+    "axes.axisbelow": True,
+    "axes.edgecolor": GRID,
+    "axes.facecolor": "none",
+    "axes.formatter.limits": (-4, 6),
+    "axes.grid": True,
+    "axes.grid.axis": "y",
+    "axes.labelcolor": MUTED,
+    "axes.labelsize": 11,
+    "axes.prop_cycle": matplotlib.cycler(color=PALETTE),
+    "axes.spines.left": False,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "axes.titlecolor": INK,
+    "axes.titlelocation": "left",
+    "axes.titlesize": 12,
+    "figure.constrained_layout.use": True,
+    "figure.dpi": DOTS,
+    "figure.facecolor": PAPER,
+    "font.family": "sans-serif",
+    "font.size": 11,
+    "grid.color": GRID,
+    "grid.linewidth": 1,
+    "legend.fontsize": 10.5,
+    "legend.frameon": False,
+    "legend.labelcolor": INK,
+    "lines.linewidth": 1.8,
+    "lines.solid_capstyle": "round",
+    "savefig.facecolor": "auto",
+    "svg.fonttype": "none",
+    "svg.hashsalt": "yolor",
+    "text.color": INK,
+    "xtick.color": GRID,
+    "xtick.labelcolor": MUTED,
+    "xtick.labelsize": 10.5,
+    "ytick.color": GRID,
+    "ytick.labelcolor": MUTED,
+    "ytick.labelsize": 10.5,
+    "ytick.major.size": 0,
+    "ytick.minor.size": 0,
+}
 NOISY = 4  # times its range that a line goes up and down
 
 
-class _Axes(NamedTuple):
-    """From data to pixels of the large picture."""
-
-    low: tuple[float, float]
-    high: tuple[float, float]
-
-    def pixels(self, x, y) -> np.ndarray:
-        """[n, 2] int32."""
-        across = (np.asarray(x, float) - self.low[0]) / (self.high[0] - self.low[0])
-        up = (np.asarray(y, float) - self.low[1]) / (self.high[1] - self.low[1])
-        left = LEFT + across * (WIDTH - LEFT - RIGHT)
-        top = HEIGHT - BOTTOM - up * (HEIGHT - TOP - BOTTOM)
-        return np.rint(SHARP * np.stack([left, top], -1)).astype(np.int32)
-
-
-def line_chart(
-    lines: Mapping[str, tuple[Numbers, Numbers]], *, title: str, x_name: str
-) -> UInt8[np.ndarray, "h w 3"]:
-    """A chart with a line for each name, from x = 0; a noisy line has its moving mean over it.
+@contextlib.contextmanager
+def chart(width: int, height: int) -> Iterator[Figure]:
+    """A figure in our style, which holds while it is drawn on and saved.
 
     Args:
-        lines: by name, x ascending from 0 or more, and y; values that are not finite are left out.
-        title: stands above, and beside it the last value of each line.
-        x_name: stands below the horizontal axis.
-
-    Returns:
-        RGB, ``[HEIGHT, WIDTH, 3]``.
+        width: in pixels of a page.
+        height: likewise.
     """
-    canvas = np.full((SHARP * HEIGHT, SHARP * WIDTH, 3), WHITE, np.uint8)
-    kept = {name: _finite(*line) for name, line in lines.items()}
-    kept = {name: line for name, line in kept.items() if len(line[0])}
-    _write(canvas, title, (LEFT, 22), INK, 0.5)
-    if not kept:
-        _write(canvas, "no values yet", (LEFT, HEIGHT // 2), MUTED, 0.5)
-        return _smaller(canvas)
-    axes = _axes(kept)
-    _grid(canvas, axes)
-    middle = (LEFT + WIDTH - RIGHT - _width(x_name, 0.4)) // 2
-    _write(canvas, x_name, (middle, HEIGHT - 8), MUTED, 0.4)
-    right = WIDTH - RIGHT
-    for number, (name, (x, y)) in reversed(list(enumerate(kept.items()))):
-        color = class_color(number)
-        _line(canvas, axes, x, y, color)
-        text = f"{name if len(kept) > 1 else 'last'} {_number(y[-1])}"
-        right -= _width(text, 0.42)
-        _write(canvas, text, (right, 22), color, 0.42)
-        right -= 14
-    return _smaller(canvas)
+    with matplotlib.rc_context(STYLE):
+        yield Figure(figsize=(width / DOTS, height / DOTS))
 
 
-def _finite(x, y) -> tuple[np.ndarray, np.ndarray]:
+def draw_lines(axes: Axes, lines: Mapping[str, tuple[Numbers, Numbers]]) -> None:
+    """A line for each name, which the legend shows with its last value.
+
+    A noisy line is pale, with its moving mean over it.
+
+    Args:
+        axes: where to; its title and names of axes are the caller's.
+        lines: by name, x ascending, and y; values that are not finite are left out, and so is a
+            line without values.
+    """
+    drawn = False
+    for number, (name, (x, y)) in enumerate(lines.items()):
+        x, y = _finite(x, y)
+        if not len(x):
+            continue
+        drawn = True
+        color, label = PALETTE[number % len(PALETTE)], f"{name} {y[-1]:.4g}"
+        mean = _moving_mean(y)
+        if mean is not None:
+            axes.plot(x, y, color=color, alpha=0.3, linewidth=1)
+            y = mean
+        marker = "o" if len(x) <= 40 else ""
+        axes.plot(x, y, color=color, marker=marker, markersize=3.5, label=label)
+    if drawn:
+        axes.legend()
+    else:
+        axes.text(0.5, 0.5, "no values yet", color=MUTED, ha="center", transform=axes.transAxes)
+    axes.margins(x=0.02)
+
+
+def _finite(x: Numbers, y: Numbers) -> tuple[np.ndarray, np.ndarray]:
     x, y = np.asarray(x, float), np.asarray(y, float)
     good = np.isfinite(x) & np.isfinite(y)
     return x[good], y[good]
 
 
-def _axes(lines) -> _Axes:
-    """Room for all points; a constant lies in the middle."""
-    x, y = (np.concatenate([line[i] for line in lines.values()]) for i in (0, 1))
-    low, high = float(y.min()), float(y.max())
-    margin = (high - low) * 0.06 or abs(high) * 0.1 or 1.0
-    bottom = max(low - margin, 0.0) if low >= 0 else low - margin
-    return _Axes((0.0, bottom), (max(float(x.max()), 1.0), high + margin))
-
-
-def _ticks(low: float | int, high: float | int) -> list[float | int]:
-    """Round numbers between two others: 1, 2 or 5 times a power of ten apart."""
-    rough = (high - low) / TICKS
-    power = 10.0 ** math.floor(math.log10(rough))
-    gap = next(power * factor for factor in (1, 2, 5, 10) if power * factor >= rough)
-    return [gap * i for i in range(math.ceil(low / gap), math.floor(high / gap) + 1)]
-
-
-def _grid(canvas, axes: _Axes) -> None:
-    (x_low, y_low), (x_high, y_high) = axes
-    for value in _ticks(y_low, y_high):
-        start, end = axes.pixels([x_low, x_high], [value, value])
-        cv2.line(canvas, start.tolist(), end.tolist(), GRID, SHARP)
-        text = _number(value)
-        spot = (LEFT - 8 - _width(text, 0.4), int(start[1]) // SHARP + 4)
-        _write(canvas, text, spot, MUTED, 0.4)
-    for value in _ticks(x_low, x_high):
-        [spot] = axes.pixels([value], [y_low])
-        text = _number(value)
-        spot = (int(spot[0]) // SHARP - _width(text, 0.4) // 2, HEIGHT - BOTTOM + 18)
-        _write(canvas, text, spot, MUTED, 0.4)
-
-
-def _line(canvas, axes: _Axes, x, y, color) -> None:
-    """The values; where they are noisy, pale and with their moving mean over them."""
+def _moving_mean(y: np.ndarray) -> np.ndarray | None:
+    """The mean over a twelfth of the line around each point; None of a line that is smooth."""
     window = len(y) // 25
-    if window >= 3 and np.abs(np.diff(y)).sum() > NOISY * np.ptp(y):
-        pale = tuple(255 - (255 - part) // 3 for part in color)
-        cv2.polylines(canvas, [axes.pixels(x, y)], False, pale, SHARP, cv2.LINE_AA)
-        ones = np.ones(2 * window + 1)
-        y = np.convolve(y, ones, "same") / np.convolve(np.ones_like(y), ones, "same")
-    points = axes.pixels(x, y)
-    cv2.polylines(canvas, [points], False, color, 2 * SHARP, cv2.LINE_AA)
-    if len(points) <= 40:
-        for point in points.tolist():
-            cv2.circle(canvas, point, 3 * SHARP, color, -1, cv2.LINE_AA)
-
-
-def _number(value: float | int) -> str:
-    """At most four digits that matter; thousands and millions by their letters."""
-    for size, letter in ((1e6, "M"), (1e3, "k")):
-        if abs(value) >= 10 * size or (abs(value) >= size and value % size == 0):
-            return f"{value / size:.4g}{letter}"
-    return f"{value:.3g}" if abs(value) < 1 else f"{value:.4g}"
-
-
-def _width(text: str, letters: float) -> int:
-    return math.ceil(cv2.getTextSize(text, FONT, SHARP * letters, SHARP)[0][0] / SHARP)
-
-
-def _write(canvas, text: str, spot: tuple[int, int], color, letters: float) -> None:
-    place = (SHARP * spot[0], SHARP * spot[1])
-    cv2.putText(canvas, text, place, FONT, SHARP * letters, color, SHARP, cv2.LINE_AA)
-
-
-def _smaller(canvas) -> np.ndarray:
-    return cv2.resize(canvas, (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA)
+    if window < 3 or np.abs(np.diff(y)).sum() <= NOISY * np.ptp(y):
+        return None
+    ones = np.ones(2 * window + 1)
+    return np.convolve(y, ones, "same") / np.convolve(np.ones_like(y), ones, "same")

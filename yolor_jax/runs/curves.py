@@ -11,7 +11,6 @@ from collections.abc import Mapping
 
 from yolor_jax.paths import Path
 from yolor_jax.pictures.curves import draw_curves
-from yolor_jax.pictures.drawing import save_image
 from yolor_jax.training.metrics import JsonLines
 
 
@@ -31,7 +30,7 @@ class Curves(contextlib.AbstractContextManager):
     def write(self, step: int, values: Mapping[str, float]) -> None:
         """Draw, if these are the values of an evaluation."""
         if any(name.startswith("eval/") for name in values):
-            save_image(self._picture, draw_curves(self._rows.rows()))
+            draw_curves(self._picture, self._rows.rows())
 
     def flush(self) -> None:
         """What was drawn is there."""

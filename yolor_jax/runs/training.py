@@ -12,7 +12,7 @@ import dataclasses
 import functools
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -20,6 +20,7 @@ import jax
 from yolor_jax.data.example import Batch
 from yolor_jax.evaluation.evaluate import Evaluation
 from yolor_jax.models.fold import fold
+from yolor_jax.models.implicits import distances
 from yolor_jax.paths import Path, user_path
 from yolor_jax.runs import (
     augmented,
@@ -44,7 +45,7 @@ from yolor_jax.training import loop
 from yolor_jax.training import mesh as meshes
 from yolor_jax.training.bad_batch import keep_in
 from yolor_jax.training.checkpoints.checkpoint import Checkpoints
-from yolor_jax.training.metrics import JsonLines, TensorBoard
+from yolor_jax.training.metrics import JsonLines, TensorBoard, Writer
 from yolor_jax.training.processes.group import ALONE
 from yolor_jax.training.programs.compile_log import CompileLog
 from yolor_jax.training.state import TrainState
@@ -192,7 +193,7 @@ def _train(
             ),
             checkpoints=checkpoints,
             writers=writers,
-            evaluate=_scores(run, evaluator, evaluations, preempted, board),
+            evaluate=_scores(run, evaluator, evaluations, preempted, writers, board),
             keep=keep_in(
                 run.workdir,
                 key=key,
@@ -241,9 +242,10 @@ def _scores(
     evaluator: Evaluator,
     evaluations: list[Evaluation],
     preempted: Preemption,
+    writers: Sequence[Writer],
     board: Board | None,
 ) -> Callable[[TrainState], dict[str, float] | None]:
-    """What the loop calls; appends to ``evaluations``.
+    """What the loop calls; appends to ``evaluations``, and writes how far g(z) has moved.
 
     Numbers for which the split has no object of that size are left out. SIGTERM cuts it short.
     """
@@ -254,11 +256,20 @@ def _scores(
             return None
         evaluations.append(evaluation)
         params = meshes.replicate(run.mesh, state.ema_params)  # by all processes, for the first
-        if board:
-            board.show_evaluation(int(state.step), jax.device_get(params), evaluation.results)
+        if run.group.is_first:
+            step, params = int(state.step), jax.device_get(params)
+            _write_distances(writers, step, distances(run.module.spec, params))
+            if board:
+                board.show_evaluation(step, params, evaluation.results)
         return {name: value for name, value in evaluation.metrics.items() if value is not None}
 
     return scores
+
+
+def _write_distances(writers: Sequence[Writer], step: int, moved: Mapping[str, float]) -> None:
+    """A row of how far each g(z) has moved; none where there is nothing implicit."""
+    for writer in writers if moved else ():
+        writer.write(step, {f"implicit/{path}": distance for path, distance in moved.items()})
 
 
 def _meta(run: Run) -> dict[str, Any]:

@@ -1,0 +1,1 @@
+"""One page from what runs left: numbers, curves, charts, pictures, implicit knowledge."""
