@@ -29,4 +29,4 @@ def test_killed_in_training_and_in_a_checkpoint(runs):
 @pytest.mark.long
 def test_killed_at_ten_random_moments(runs):
     """Five of them at a request for something in a checkpoint."""
-    kill_at_ten_random_moments(runs, runs.kill_at_request, numbers=(20, 160), seconds=0.5)
+    kill_at_ten_random_moments(runs, runs.kill_at_request, numbers=(20, 160), seconds=0.3)

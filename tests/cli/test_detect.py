@@ -72,14 +72,14 @@ def test_files_folders_and_globs(here, capsys):
     assert next_ == f"  yolor {shlex.join(arguments)} --resume"
     [said] = err.splitlines()
     assert "photos: passed over 1 file" in said and "notes.txt" in said
-    written = ["a-2.jpg", "a.jpg", "b.PNG", "c.jpg", "detections.json"]
+    written = ["a-2.jpg", "a.jpg", "b.jpg", "c.jpg", "detections.json"]
     assert tree(here / "detections") == written
 
     report = json.loads((here / "detections" / "detections.json").read_text())
     assert report["model"] == "yolor_test" and report["class_names"] == NAMES
     assert [image["annotated"] for image in report["images"]] == [
         "a.jpg",
-        "b.PNG",
+        "b.jpg",
         "a-2.jpg",
         "c.jpg",
     ]

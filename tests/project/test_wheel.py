@@ -9,6 +9,8 @@ import zipfile
 
 import pytest
 
+from tests.support import compiling
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 SMALL = ("--config.model.name=yolor_test", "--config.image_size=64", "--config.epochs=0.01")
 LOAD = """
@@ -62,10 +64,13 @@ def test_every_step_of_the_quickstart_runs_from_the_wheel(wheel, tmp_path):
     run(commands / "pip", "install", "--quiet", wheel, cwd=tmp_path)
     home = tmp_path / "elsewhere"
     home.mkdir()
-    cache = {"JAX_COMPILATION_CACHE_DIR": str(tmp_path / "compiled")}
+    compiled = {
+        "JAX_COMPILATION_CACHE_DIR": str(tmp_path / "compiled"),
+        "XLA_FLAGS": compiling.QUICKLY,
+    }
 
     def yolor(*words):
-        return run(commands / "yolor", *words, cwd=home, **cache)
+        return run(commands / "yolor", *words, cwd=home, **compiled)
 
     assert yolor("--version").startswith("yolor ")
     assert "--config.optim.learning_rate=0.01" in yolor("train", "--help")
@@ -81,5 +86,5 @@ def test_every_step_of_the_quickstart_runs_from_the_wheel(wheel, tmp_path):
         "    return quickstart.get_config()\n"
     )
     assert "ok    batch" in yolor("doctor", "--config", "mine.py", *SMALL)
-    where, _, four = run(commands / "python", "-c", LOAD, picture, cwd=home, **cache).split()
+    where, _, four = run(commands / "python", "-c", LOAD, picture, cwd=home, **compiled).split()
     assert where.startswith(str(environment)) and four == "4"

@@ -17,11 +17,10 @@ import time
 import jax
 import numpy as np
 
+from tests.support import tiny_run
 from yolor_jax.augment.batch import augment
 from yolor_jax.augment.config import AugmentConfig
 from yolor_jax.data.pipeline import Reading, train_batches
-from yolor_jax.detection.losses import LossConfig
-from yolor_jax.models import detector
 from yolor_jax.paths import Path, user_path
 from yolor_jax.preparation.dataset import open_dataset
 from yolor_jax.training import loop, metrics, optim, state, step
@@ -89,20 +88,18 @@ def main(folder: pathlib.Path, workdir: Path) -> None:
         "shapes", "train", folder, shapes_sizes={"train": 24, "validation": 4}, progress=False
     )
     mesh = meshes.make_mesh()
-    module = detector.build("yolor_test", len(source.class_names))
+    module = tiny_run.Tiny()
     abstract = state.abstract_state(module, CONFIG, RUN, image_size=(SIZE, SIZE), mesh=mesh)
     train_step = step.make_train_step(
         module,
         augment=lambda key, batch, step: augment(key, batch, AugmentConfig(group=4)),
-        loss=step.make_detection_loss(
-            anchors=module.spec.anchors, strides=module.spec.strides, config=LossConfig()
-        ),
+        loss=tiny_run.square_loss,
         config=CONFIG,
         run=RUN,
         mesh=mesh,
         shardings=meshes.state_sharding(mesh, abstract),
     )
-    with Deadly(workdir, {"model": {"name": "yolor_test"}}) as checkpoints:
+    with Deadly(workdir, {"model": "tiny"}) as checkpoints:
         restored = checkpoints.latest_step
         if restored is None:
             now = state.init_state(

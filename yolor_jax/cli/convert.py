@@ -52,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "input", type=any_path, metavar="INPUT", help="file of weights, or workdir of a run"
     )
     parser.add_argument(
-        "output", type=local_path, metavar="OUTPUT", help="file to write, .safetensors"
+        "output", type=any_path, metavar="OUTPUT", help="file to write, .safetensors"
     )
     parser.add_argument(
         "--model", metavar="NAME", help="a name of the zoo (the only one that fits the input)"

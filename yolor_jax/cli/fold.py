@@ -15,7 +15,7 @@ import shlex
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
-from yolor_jax.cli.arguments import add_step_argument, any_path, local_path
+from yolor_jax.cli.arguments import add_step_argument, any_path
 from yolor_jax.cli.output import weights_file
 from yolor_jax.errors import InputError
 from yolor_jax.table import text_table
@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "checkpoint", type=any_path, metavar="CHECKPOINT", help="workdir of a run, or a file"
     )
     parser.add_argument(
-        "output", type=local_path, metavar="OUTPUT", help="the file to write, .safetensors"
+        "output", type=any_path, metavar="OUTPUT", help="the file to write, .safetensors"
     )
     add_step_argument(parser)
     parser.add_argument("--explain", action="store_true", help="list every rule that was applied")

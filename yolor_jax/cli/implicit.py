@@ -10,7 +10,7 @@ import argparse
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from yolor_jax.cli.arguments import add_step_argument, any_path, local_path
+from yolor_jax.cli.arguments import add_step_argument, any_path
 from yolor_jax.errors import InputError
 from yolor_jax.table import text_table
 
@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_step_argument(parser)
     parser.add_argument(
-        "--figure", type=local_path, metavar="FILE", help="draw them there, such as implicit.png"
+        "--figure", type=any_path, metavar="FILE", help="draw them there, such as implicit.png"
     )
 
 

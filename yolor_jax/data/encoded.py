@@ -68,9 +68,7 @@ def read_header(data: bytes) -> Header:
     if data.startswith(_JPEG):
         return _read_jpeg(data)
     with _open(data) as image:
-        # Pillow turns TIFF upright as it decodes.
-        orientation = 1 if image.format == "TIFF" else _orientation(image.getexif())
-        return Header(image.height, image.width, orientation, getattr(image, "n_frames", 1))
+        return _header_of(image)
 
 
 def decode(data: bytes) -> UInt8[np.ndarray, "h w 3"]:
@@ -83,11 +81,7 @@ def decode(data: bytes) -> UInt8[np.ndarray, "h w 3"]:
         read_header(data)
         return _decode_jpeg(data, cv2.IMREAD_COLOR_RGB)
     with _open(data) as image:
-        if kind := {"F": "floating-point", "I": "32-bit"}.get(image.mode):
-            raise InputError(f"{kind} pixels, which say no range; store 8 or 16 bits a channel")
-        if image.mode.startswith("I;16"):
-            return _grey_to_8_bits(np.asarray(image, np.uint16), _largest(image))
-        return np.array(image.convert("RGB"))
+        return _pixels_of(image)
 
 
 def upright(data: bytes) -> UInt8[np.ndarray, "h w 3"]:
@@ -96,7 +90,21 @@ def upright(data: bytes) -> UInt8[np.ndarray, "h w 3"]:
     Raises:
         InputError: as `decode`.
     """
-    return turned(decode(data), read_header(data).orientation)
+    return upright_with_header(data)[0]
+
+
+def upright_with_header(data: bytes) -> tuple[UInt8[np.ndarray, "h w 3"], Header]:
+    """`upright` and `read_header` at once; to open a PNG twice costs as much as to decode it.
+
+    Raises:
+        InputError: as `decode`.
+    """
+    if data.startswith(_JPEG):
+        header = _read_jpeg(data)
+        return turned(_decode_jpeg(data, cv2.IMREAD_COLOR_RGB), header.orientation), header
+    with _open(data) as image:
+        stored, header = _pixels_of(image), _header_of(image)
+    return turned(stored, header.orientation), header
 
 
 def read_image(source: str | os.PathLike | bytes) -> UInt8[np.ndarray, "h w 3"]:
@@ -175,6 +183,20 @@ def _open(data: bytes) -> Iterator[Image.Image]:
         ) from error
     except Exception as error:  # its decoders of damaged data raise nearly everything
         raise InputError(f"truncated or damaged: {error}") from error
+
+
+def _header_of(image: Image.Image) -> Header:
+    # Pillow turns TIFF upright as it decodes.
+    orientation = 1 if image.format == "TIFF" else _orientation(image.getexif())
+    return Header(image.height, image.width, orientation, getattr(image, "n_frames", 1))
+
+
+def _pixels_of(image: Image.Image) -> UInt8[np.ndarray, "h w 3"]:
+    if kind := {"F": "floating-point", "I": "32-bit"}.get(image.mode):
+        raise InputError(f"{kind} pixels, which say no range; store 8 or 16 bits a channel")
+    if image.mode.startswith("I;16"):
+        return _grey_to_8_bits(np.asarray(image, np.uint16), _largest(image))
+    return np.array(image.convert("RGB"))
 
 
 def _decode_jpeg(data: bytes, flags: int) -> np.ndarray:

@@ -90,6 +90,8 @@ class Film:
             return "there is no such camera, or another program has it"
         if self.is_live:
             return "no such stream, or it does not answer"
+        if not os.path.exists(self.place):
+            return "no such file"
         if os.path.getsize(self.place) == 0:
             return "empty: it has no bytes"
         return "damaged, cut off, or no film of a known kind"

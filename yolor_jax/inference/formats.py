@@ -210,7 +210,8 @@ class YoloWriter(_WithSettings):
 
     def add(self, row: Row) -> None:
         """Writes the text of a picture."""
-        stem = pathlib.PurePath(row["file"]).stem + f"-{row['frame']}" * ("frame" in row)
+        frame = f"-{row['frame']}" if "frame" in row else ""
+        stem = pathlib.PurePath(row["file"]).stem + frame
         place = self._places.take(f"{stem}.txt")
         height, width = row["height"], row["width"]
         lines = []

@@ -57,7 +57,7 @@ def read_picture(path: pathlib.Path) -> Frame:
     except OSError as error:
         raise InputError(sentence(error)) from error
     try:
-        image, header = encoded.upright(data), encoded.read_header(data)
+        image, header = encoded.upright_with_header(data)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
     return Frame(str(path), image, frames=header.frames)
