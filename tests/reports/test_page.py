@@ -8,12 +8,15 @@ import shutil
 
 import pytest
 
-from tests.support.left_run import leave_evaluation, leave_run
+from tests.support.left_run import Results, found, leave_evaluation, leave_run
 from yolor_jax.cli.main import main
 from yolor_jax.errors import InputError
+from yolor_jax.evaluation.coco import NUMBERS
+from yolor_jax.preparation.dataset import open_dataset
 from yolor_jax.reports import comparison, page
 from yolor_jax.reports.gather import gather
-from yolor_jax.runs.evaluation_mode import Mode
+from yolor_jax.runs import evaluation_folder
+from yolor_jax.runs.evaluation_mode import PLAIN, Mode
 
 LARGEST = 6e6  # bytes
 
@@ -78,6 +81,20 @@ def test_a_page_of_one_evaluation_and_of_what_is_missing(data, tmp_path):
     said, markup = text_of(tmp_path / "other.html")
     assert doubt.startswith("the images cannot be shown: ") and " ".join(doubt.split()) in said
     assert "data:image/jpeg" not in markup and "AP50" in said
+
+
+def test_a_split_without_objects_has_a_page(data, tmp_path):
+    source = open_dataset(str(data), "validation", data)
+    truth = source.ground_truth() | {"annotations": []}
+    boxes = found(source.ground_truth(), seed=0)
+    metrics = dict.fromkeys((name for name, _ in NUMBERS), None)
+    nothing = Results(metrics, boxes, truth, str(data), "validation", None, PLAIN)
+    folder = evaluation_folder.write(tmp_path, nothing)[0]
+    written = page.write_report([folder])
+    said, _ = text_of(written.path)
+    assert not written.doubts and "AP50 - IoU 0.50" in said and "F1 over score" not in said
+    both = page.write_report([folder, leave_evaluation(tmp_path, data)], tmp_path / "both.html")
+    assert not both.doubts
 
 
 def test_names_are_text_and_no_markup(data, tmp_path):

@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from yolor_jax.evaluation.error_kinds import KINDS
-from yolor_jax.pictures.chart import INK
+from yolor_jax.pictures.chart import INK, PALETTE
 from yolor_jax.pictures.curves import line
 from yolor_jax.reports.gather import Subject
 from yolor_jax.reports.run_charts import steps_chart
@@ -17,6 +17,7 @@ NUMBERS = ("AP", "AP50", "AP75")
 COURSES = {"AP": "eval/AP", "AP50": "eval/AP50", "loss/total": "loss/total",
            "learning rate": "learning_rate"}  # fmt: skip
 """Metrics that are drawn over the steps, by the title of the chart."""
+HEIGHT = 280  # pixels
 ROOM = 0.8  # of the distance between two sets of bars
 
 
@@ -32,7 +33,7 @@ def numbers_and_errors(
     """
     if not any(one.evaluation for one in subjects):
         return []
-    return [_numbers(groups), _errors(subjects, names)]
+    return [_numbers(subjects, groups), _errors(subjects, names)]
 
 
 def courses(subjects: Sequence[Subject], names: Sequence[str]) -> list[Chart]:
@@ -46,11 +47,11 @@ def courses(subjects: Sequence[Subject], names: Sequence[str]) -> list[Chart]:
     return charts
 
 
-def _numbers(groups: Sequence[Group]) -> Chart:
+def _numbers(subjects: Sequence[Subject], groups: Sequence[Group]) -> Chart:
     """A bar for each group and number; of several seeds the mean, its deviation, and each seed."""
     title = "AP by COCO's protocol"
     several = any(len(group.subjects) > 1 for group in groups)
-    with page_chart("numbers", title) as drawn:
+    with page_chart("numbers", title, height=HEIGHT) as drawn:
         axes = drawn.axes
         width = ROOM / len(groups)
         for number, group in enumerate(groups):
@@ -59,7 +60,8 @@ def _numbers(groups: Sequence[Group]) -> Chart:
             values = [[one[name] for one in metrics] for name in NUMBERS]
             spreads = [spread(some) for some in values]
             means = [100 * one.mean if one else 0 for one in spreads]
-            axes.bar(at, means, width=0.9 * width, label=group.name)
+            color = _color(subjects.index(group.subjects[0]))
+            axes.bar(at, means, width=0.9 * width, color=color, label=group.name)
             if len(group.subjects) > 1:
                 deviations = [100 * (one.deviation or 0) if one else 0 for one in spreads]
                 axes.errorbar(at, means, deviations, color=INK, linestyle="", capsize=4)
@@ -76,7 +78,7 @@ def _numbers(groups: Sequence[Group]) -> Chart:
 
 def _errors(subjects: Sequence[Subject], names: Sequence[str]) -> Chart:
     title = "What errors cost"
-    with page_chart("errors", title) as drawn:
+    with page_chart("errors", title, height=HEIGHT) as drawn:
         axes = drawn.axes
         for number, (name, one) in enumerate(zip(names, subjects, strict=True)):
             if one.evaluation is None:
@@ -84,7 +86,8 @@ def _errors(subjects: Sequence[Subject], names: Sequence[str]) -> Chart:
             errors = one.evaluation.analysis.errors
             costs = [100 * (errors[kind].delta_ap50 or 0) for kind in KINDS]
             at = _places(number, len(subjects), len(KINDS))
-            axes.bar(at, costs, width=0.9 * ROOM / len(subjects), label=name)
+            width = 0.9 * ROOM / len(subjects)
+            axes.bar(at, costs, width=width, color=_color(number), label=name)
         kinds = [kind[:9] + "." if len(kind) > 10 else kind for kind in KINDS]
         _finish(axes, kinds, "points of AP50")
     note = "The AP50 that mending a kind of error gives, in the manner of TIDE; over all scores."
@@ -99,4 +102,9 @@ def _places(number: int, of: int, sets: int) -> np.ndarray:
 def _finish(axes: Axes, names: Sequence[str], unit: str) -> None:
     axes.set_xticks(range(len(names)), names, fontsize=9)
     axes.set_ylabel(unit)
-    axes.legend(fontsize=9)
+    axes.figure.legend(loc="outside lower center", ncols=2, fontsize=9.5, borderpad=0)
+
+
+def _color(number: int) -> str:
+    """Of a subject; a group has that of its first."""
+    return PALETTE[number % len(PALETTE)]
