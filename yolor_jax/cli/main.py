@@ -18,6 +18,7 @@ COMMANDS = {
     "train": "yolor_jax.cli.train",
     "eval": "yolor_jax.cli.evaluate",
     "detect": "yolor_jax.cli.detect",
+    "demo": "yolor_jax.cli.demo",
     "convert": "yolor_jax.cli.convert",
     "fold": "yolor_jax.cli.fold",
     "implicit": "yolor_jax.cli.implicit",

@@ -131,17 +131,34 @@ def make_predict(
             allowed_classes=None if allowed is None else jnp.asarray(allowed),
             **dataclasses.asdict(nms),
         )  # [B, D, ...]
-        boxes_xyxy = boxes.letterbox_to_original(found.boxes_xyxy, letterbox, original_size)
-        sides = boxes_xyxy[..., 2:] - boxes_xyxy[..., :2]  # [B, D, 2]
-        mask = found.mask & (sides.min(axis=-1) > LEAST_SIDE)
-        return Detections(
-            boxes_xyxy=jnp.where(mask[..., None], boxes_xyxy, 0),
-            scores=jnp.where(mask, found.scores, 0),
-            labels=jnp.where(mask, found.labels, 0),
-            mask=mask,
-        )
+        return to_original(found, letterbox, original_size)
 
     return predict
+
+
+def to_original(
+    found: Detections, letterbox: Float[Array, "B 3"], original_size: Int[Array, "B 2"]
+) -> Detections:
+    """Detections in network inputs as those in the original images.
+
+    Args:
+        found: [B, D, ...], boxes in pixels of the network inputs.
+        letterbox: (scale, pad_x, pad_y) of each image.
+        original_size: (height, width) of each in pixels.
+
+    Returns:
+        Boxes in pixels of the images, clipped to them; those of which nothing is left are masked
+        out.
+    """
+    boxes_xyxy = boxes.letterbox_to_original(found.boxes_xyxy, letterbox, original_size)
+    sides = boxes_xyxy[..., 2:] - boxes_xyxy[..., :2]  # [B, D, 2]
+    mask = found.mask & (sides.min(axis=-1) > LEAST_SIDE)
+    return Detections(
+        boxes_xyxy=jnp.where(mask[..., None], boxes_xyxy, 0),
+        scores=jnp.where(mask, found.scores, 0),
+        labels=jnp.where(mask, found.labels, 0),
+        mask=mask,
+    )
 
 
 class Prepared(NamedTuple):
