@@ -102,6 +102,10 @@ def _add_network_arguments(parser: argparse.ArgumentParser) -> None:
         help="test-time augmentation: look at three views of each picture",
     )  # fmt: skip
     network.add_argument(
+        "--embed", action="store_true",
+        help="give each box a vector by which its object is known again (json and jsonl)",
+    )  # fmt: skip
+    network.add_argument(
         "--dtype", choices=("float32", "bfloat16"), default="float32",
         help="of activations (%(default)s)",
     )  # fmt: skip
@@ -131,6 +135,8 @@ def run(args: argparse.Namespace) -> int:
     """
     from yolor_jax.inference.sources import find
 
+    if args.embed and args.format not in ("json", "jsonl"):
+        raise InputError(f"--format {args.format} has no place for vectors; expected json or jsonl")
     found = find(args.sources, recursive=args.recursive)
     if not found.sources:
         raise InputError("; ".join(found.problems))
@@ -163,6 +169,7 @@ def _load(args: argparse.Namespace, found: "Sources") -> tuple["Trained", "Objec
         max_detections=args.max,
         tta=args.tta,
         rect=args.rect,
+        embed=args.embed,
         fold=args.fold,
         image_size=args.image_size,
         dtype=args.dtype,
@@ -241,6 +248,7 @@ def _settings(
         "max_detections": args.max,
         "rect": args.rect,
         "tta": args.tta,
+        "embed": args.embed,
         "dtype": args.dtype,
     }
     return {

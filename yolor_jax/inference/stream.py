@@ -15,7 +15,8 @@ from typing import NamedTuple
 from yolor_jax.errors import InputError
 from yolor_jax.inference.batching import in_threads
 from yolor_jax.inference.frame import Frame, Unread, read_picture
-from yolor_jax.inference.predictor import Prediction, Predictor, Prepared
+from yolor_jax.inference.prediction import Prediction
+from yolor_jax.inference.predictor import Predictor, Prepared
 
 
 class Seen(NamedTuple):
