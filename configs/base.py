@@ -10,7 +10,7 @@ from ml_collections.config_dict import placeholder
 
 from yolor_jax.augment.config import AugmentConfig
 from yolor_jax.detection.losses import LossConfig
-from yolor_jax.inference.predictor import EVALUATION
+from yolor_jax.inference.prediction import EVALUATION
 from yolor_jax.models.zoo import MODELS
 from yolor_jax.training.optim import OptimConfig
 from yolor_jax.training.task_losses import TaskLossConfig

@@ -23,7 +23,8 @@ from yolor_jax.data.letterbox import letterbox as letterbox_image
 from yolor_jax.detection.decode import Decoded, decode
 from yolor_jax.detection.nms import Detections, non_max_suppression
 from yolor_jax.errors import InputError
-from yolor_jax.inference.predictor import NmsConfig, check_image, split_detections, to_original
+from yolor_jax.inference.prediction import NmsConfig, split_detections, to_original
+from yolor_jax.inference.predictor import check_image
 from yolor_jax.models.detector import normalise
 from yolor_jax.models.fold import fold
 from yolor_jax.models.implicits import find, without_effect

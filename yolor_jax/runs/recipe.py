@@ -25,7 +25,7 @@ from yolor_jax.augment.config import AugmentConfig
 from yolor_jax.detection.losses import LossConfig
 from yolor_jax.errors import InputError
 from yolor_jax.evaluation.coco import BACKENDS
-from yolor_jax.inference.predictor import NmsConfig
+from yolor_jax.inference.prediction import NmsConfig
 from yolor_jax.models.anchors import with_anchors
 from yolor_jax.models.detector import Detector, build, find_spec, require_multiple
 from yolor_jax.models.spec import ModelSpec, with_implicit, with_tasks
