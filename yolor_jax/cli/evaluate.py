@@ -97,7 +97,7 @@ def run(args: argparse.Namespace) -> int:
         for name, value in vars(args).items()
         if not name.startswith("run_") and name != "command"
     }
-    return launch.together(lambda group: evaluate(args, group), settings)
+    return launch.together("eval", lambda group: evaluate(args, group), settings)
 
 
 def score(args: argparse.Namespace) -> None:
