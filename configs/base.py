@@ -59,6 +59,7 @@ def get_config() -> ConfigDict:
     config.eval.every_epochs = 1.0
     config.eval.batch_size = 32
     config.eval.backend = "faster-coco-eval"  # or "pycocotools", "hotcoco"
+    config.eval.recalibrate = 0  # images to take batch norm's statistics from anew; 0: running ones
     config.eval.nms = ConfigDict(dataclasses.asdict(EVALUATION))
 
     config.log_every = 20  # steps

@@ -22,6 +22,7 @@ COMMANDS = {
     "convert": "yolor_jax.cli.convert",
     "fold": "yolor_jax.cli.fold",
     "implicit": "yolor_jax.cli.implicit",
+    "recalibrate": "yolor_jax.cli.recalibrate",
     "summary": "yolor_jax.cli.summary",
     "report": "yolor_jax.cli.report",
     "prepare": "yolor_jax.cli.prepare",

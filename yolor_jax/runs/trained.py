@@ -31,6 +31,7 @@ from yolor_jax.paths import Path, user_path
 from yolor_jax.runs.found import Found, as_images
 from yolor_jax.training.checkpoints import folder as folders
 from yolor_jax.training.checkpoints import loading
+from yolor_jax.training.checkpoints.statistics import EXACT_STATISTICS
 from yolor_jax.trees import require_finite
 from yolor_jax.weights import store
 
@@ -46,8 +47,9 @@ class Trained:
         variables: for ``module.apply``, as NumPy arrays; of a run, the moving average.
         meta: model, implicit, num_classes, class_names, image_size; tasks, if it has any beyond
             detection; anchors, if they are not the model's own; step, of a checkpoint; of a file
-            also fused; and stamps, of who made it (`stamp`), oldest first, unless it is older than
-            these.
+            also fused; exact_statistics, the images that batch norm's were taken from, if they are
+            not the running ones; and stamps, of who made it (`stamp`), oldest first, unless it is
+            older than these.
     """
 
     spec: ModelSpec
@@ -82,6 +84,16 @@ class Trained:
         """
         variables = fold(self.spec, self.variables)
         return Trained(self.spec, variables, {**self.meta, "fused": True})
+
+    def with_statistics(self, batch_stats: Mapping[str, Any], images: int) -> "Trained":
+        """The same network with other statistics of batch norm.
+
+        Args:
+            batch_stats: exact ones (`training.exact_statistics`).
+            images: that they were taken from.
+        """
+        variables = {**self.variables, "batch_stats": batch_stats}
+        return Trained(self.spec, variables, {**self.meta, EXACT_STATISTICS: images})
 
     def predictor(
         self,
