@@ -59,7 +59,12 @@ def load_variables(
 
 def load_meta(directory: str | os.PathLike, step: int | str | None = None) -> dict:
     """The run's ``meta`` alone; its weights may be damaged. All else as `load_variables`."""
-    return folders.read_json(*find(directory, step), "config")
+    folder, step = find(directory, step)
+    return _meta(folder, step)
+
+
+def _meta(folder: epath.Path, step: int) -> dict:
+    return {**folders.read_json(folder, step, "config"), "step": step}
 
 
 def load_trained(
@@ -74,7 +79,7 @@ def _load(
 ) -> tuple[dict[str, PyTree], dict]:
     folder, step = find(directory, step)
     try:
-        meta = {**folders.read_json(folder, step, "config"), "step": step}
+        meta = _meta(folder, step)
         variables = _variables(folder, step, prefix)
         exact = statistics.read(folder, step) if prefix else None
     except DamagedError as error:
