@@ -10,7 +10,7 @@ from ml_collections.config_dict import placeholder
 
 from yolor_jax.augment.config import AugmentConfig
 from yolor_jax.detection.losses import LossConfig
-from yolor_jax.inference.predictor import EVALUATION
+from yolor_jax.inference.prediction import EVALUATION
 from yolor_jax.models.zoo import MODELS
 from yolor_jax.training.optim import OptimConfig
 from yolor_jax.training.task_losses import TaskLossConfig
@@ -59,6 +59,7 @@ def get_config() -> ConfigDict:
     config.eval.every_epochs = 1.0
     config.eval.batch_size = 32
     config.eval.backend = "faster-coco-eval"  # or "pycocotools", "hotcoco"
+    config.eval.recalibrate = 0  # images to take batch norm's statistics from anew; 0: running ones
     config.eval.nms = ConfigDict(dataclasses.asdict(EVALUATION))
 
     config.log_every = 20  # steps

@@ -26,7 +26,7 @@ FLOORS = (
     ("measure", ("evaluation",)),
     ("training", ("training",)),
     ("runs", ("runs", "configs")),
-    ("reports", ("reports",)),
+    ("pages", ("reports", "demo")),
     ("commands", ("cli",)),
 )
 LAYERS = {room: floor for floor, (_, rooms) in enumerate(FLOORS) for room in rooms}

@@ -49,7 +49,10 @@ def test_fold_writes_a_network_with_the_same_outputs(trained, tmp_path, capsys):
     assert f"yolor detect IMAGE... --checkpoint {output}" in printed
 
     before, after = load(trained), load(output)
-    assert after.fused and after.meta == {**before.meta, "fused": True}
+    *of_before, of_the_fold = after.meta["stamps"]
+    assert of_before == before.meta["stamps"] and of_the_fold["version"]
+    known = {**before.meta, "stamps": [*of_before, of_the_fold]}
+    assert after.fused and after.meta == {**known, "fused": True}
     images = np.random.default_rng(0).random((1, 64, 64, 3), np.float32)
     want = jax.jit(before.module.apply)(before.variables, images).detect
     got = jax.jit(after.module.apply)(after.variables, images).detect

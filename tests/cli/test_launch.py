@@ -16,7 +16,7 @@ from yolor_jax.cli import launch
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 def work(group):
     print(jax.jit(lambda x: x * 2.0)(21.0))
-raise SystemExit(launch.together(work, {}))
+raise SystemExit(launch.together("train", work, {}))
 """
 
 

@@ -14,7 +14,7 @@ from yolor_jax.data.example import Batch
 from yolor_jax.data.pipeline import eval_batches
 from yolor_jax.detection.nms import Detections
 from yolor_jax.evaluation.evaluate import coco_results, evaluate
-from yolor_jax.inference.predictor import NmsConfig, Prediction, make_predict, split_detections
+from yolor_jax.inference.prediction import NmsConfig, Prediction, make_predict, split_detections
 from yolor_jax.preparation.dataset import open_dataset
 
 CATEGORY_IDS = (3, 10, 90)

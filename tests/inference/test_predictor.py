@@ -16,15 +16,11 @@ from yolor_jax.data.letterbox import letterbox
 from yolor_jax.detection.decode import decode
 from yolor_jax.detection.nms import Detections, non_max_suppression
 from yolor_jax.errors import InputError
-from yolor_jax.inference.predictor import (
-    EVALUATION,
-    NmsConfig,
-    Predictor,
-    make_predict,
-    split_detections,
-)
-from yolor_jax.models.detector import build, variable_shapes
+from yolor_jax.inference.prediction import EVALUATION, NmsConfig, make_predict, split_detections
+from yolor_jax.inference.predictor import Predictor
+from yolor_jax.models.detector import build, find_spec, variable_shapes
 from yolor_jax.models.fold import fold
+from yolor_jax.models.spec import with_tasks
 
 NMS = NmsConfig(score_threshold=0.1, iou_threshold=0.5, max_candidates=200, max_detections=40)
 
@@ -36,6 +32,12 @@ def picture(height, width, seed=0):
 @pytest.fixture(scope="module")
 def detector():
     module = build("yolor_test", 3)
+    return module, random_leaves(variable_shapes(module))
+
+
+@pytest.fixture(scope="module")
+def embedder():
+    module = build(with_tasks(find_spec("yolor_test"), ("embed",)), 3)
     return module, random_leaves(variable_shapes(module))
 
 
@@ -154,8 +156,8 @@ def test_split_detections():
     mask = jnp.array([[True, True], [False, False]])
     found = Detections(jnp.ones((2, 2, 4)), jnp.ones((2, 2)), jnp.ones((2, 2), jnp.int32), mask)
     two, none = split_detections(found)
-    assert [array.shape for array in two] == [(2, 4), (2,), (2,)]
-    assert [array.shape for array in none] == [(0, 4), (0,), (0,)]
+    assert [array.shape for array in two[:3]] == [(2, 4), (2,), (2,)]
+    assert none.vectors is None and [array.shape for array in none[:3]] == [(0, 4), (0,), (0,)]
 
 
 def test_boxes_are_float32_for_a_bfloat16_network(detector):
@@ -244,3 +246,43 @@ def test_rectangles_follow_the_images(detector):
         np.testing.assert_allclose(one.boxes_xyxy, other.boxes_xyxy, atol=1e-3)
     with pytest.raises(InputError, match="expected one side"):
         Predictor(*detector, image_size=(64, 96), rect=True)
+
+
+def test_vectors_of_what_is_found(embedder):
+    """At the cell of the centre of each box, mean over levels, length 1."""
+    module, variables = embedder
+    spec = module.spec
+    predictor = Predictor(module, variables, image_size=(64, 96), nms=NMS, embed=True, batch_size=2)
+    image = picture(48, 90)
+    [found] = predictor([image])
+    assert len(found.vectors) == len(found.scores) > 5
+
+    canvas, (scale, pad_x, pad_y) = letterbox(image, (64, 96))
+    embed = jax.jit(module.apply)(variables, np.float32(canvas[None]) / np.float32(255)).embed
+    corners = found.boxes_xyxy.reshape(-1, 2, 2)
+    for i, centre in enumerate(corners.mean(axis=1) * scale + [pad_x, pad_y]):
+        levels = []
+        for level, stride in zip(embed, spec.strides, strict=True):
+            x, y = (centre / stride).astype(int)
+            vector = np.asarray(level[0, min(y, level.shape[1] - 1), min(x, level.shape[2] - 1)])
+            levels.append(vector / np.linalg.norm(vector))
+        mean = np.mean(levels, axis=0)
+        np.testing.assert_allclose(found.vectors[i], mean / np.linalg.norm(mean), atol=1e-4)
+
+
+@pytest.mark.long
+def test_boxes_and_vectors_are_of_one_run_of_the_network(embedder):
+    module, variables = embedder
+    predictor = Predictor(module, variables, image_size=64, nms=NMS, embed=True)
+    shapes, dtypes = [(1, 64, 64, 3), (1, 3), (1, 2)], [jnp.uint8, jnp.float32, jnp.int32]
+    arrays = [jax.ShapeDtypeStruct(s, d) for s, d in zip(shapes, dtypes, strict=True)]
+    convolutions = [
+        jax.jit(function).lower(variables, *arrays).compile().as_text().count(" convolution(")
+        for function in (predictor._predict, make_predict(module, NMS))
+    ]
+    assert convolutions[0] < 1.5 * convolutions[1], convolutions
+
+
+def test_a_network_without_embedding_gives_no_vectors(detector):
+    with pytest.raises(InputError, match="gives objects no vectors; train one with the task embed"):
+        Predictor(*detector, image_size=64, embed=True)

@@ -7,7 +7,7 @@ import pytest
 
 from tests.support.grid_detector import grid_boxes, grid_detector
 from yolor_jax.detection.decode import Decoded
-from yolor_jax.inference.predictor import NmsConfig, make_predict
+from yolor_jax.inference.prediction import NmsConfig, make_predict
 from yolor_jax.inference.views import PADDING, THREE_VIEWS, View, decode_views
 
 SIZE = 64, 96

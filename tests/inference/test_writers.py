@@ -8,7 +8,7 @@ import pytest
 from pycocotools.coco import COCO
 
 from yolor_jax.errors import InputError
-from yolor_jax.inference.predictor import Prediction
+from yolor_jax.inference.prediction import Prediction
 from yolor_jax.inference.rows import row_of
 from yolor_jax.inference.writers import WRITERS, open_writer
 

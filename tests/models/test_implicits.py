@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import flax.traverse_util
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 
 from tests.support.leaves import random_leaves
 from yolor_jax import trees
+from yolor_jax.errors import InputError
 from yolor_jax.models.detector import build, variable_shapes
 from yolor_jax.models.implicits import (
     distances,
@@ -16,6 +18,7 @@ from yolor_jax.models.implicits import (
     representations,
     sparsity_penalty,
     wants_sparsity,
+    without_effect,
 )
 from yolor_jax.models.spec import TYPES, with_implicit
 from yolor_jax.models.zoo import MODELS
@@ -80,6 +83,34 @@ def test_distances_from_the_neutral_element():
     assert moved["head/level0/implicit_before"] == pytest.approx(5 / np.sqrt(z.size))
     assert moved["head/level1/implicit_after"] == pytest.approx(3 / np.sqrt(size.size))
     assert distances(*network({})) == {}
+
+
+def test_without_effect_is_the_network_that_has_none():
+    spec, params = network({place: EVERYWHERE[place] for place in EVERYWHERE if place != "branch"})
+    statistics = random_leaves(variable_shapes(build(spec, num_classes=3)))["batch_stats"]
+    neutral, without = without_effect(spec, params)
+    none = with_implicit(spec, {})
+    kept = {k: v for k, v in trees.flatten_by_path(params).items() if "/implicit_" not in k}
+    stripped = flax.traverse_util.unflatten_dict(kept, sep="/")
+    image = jnp.asarray(np.random.default_rng(0).random((1, 32, 32, 3), np.float32))
+
+    def logits(spec, params):
+        variables = jax.device_put({"params": params, "batch_stats": statistics})
+        return jax.jit(build(spec, num_classes=3).apply)(variables, image).detect
+
+    got, expected = logits(neutral, without), logits(none, stripped)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), got, expected)
+
+
+def test_what_was_concatenated_is_zero_without_effect():
+    spec, params = network(EVERYWHERE | {"refinement": {"operator": "add", "modelling": SPARSE}})
+    given, neutral = representations(spec, params), representations(*without_effect(spec, params))
+    assert {path: g.shape for path, g in neutral.items()} == {p: g.shape for p, g in given.items()}
+    assert np.all(neutral["neck/output1/implicit_before"] == 0)
+    assert np.all(neutral["head/level1/implicit_before"] == 1)
+    assert np.all(neutral["head/level1/implicit_after"] == 0)
+    with pytest.raises(InputError, match="there is no implicit knowledge in this network"):
+        without_effect(with_implicit(spec, {}), {"head": {"conv": {"kernel": np.zeros(1)}}})
 
 
 def test_a_replaced_implicit_is_in_a_new_tree():

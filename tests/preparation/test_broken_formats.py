@@ -321,9 +321,9 @@ def test_a_size_that_is_not_that_of_the_image(tmp_path, size):
 def test_a_split_needs_a_name_for_files(tmp_path):
     folder = voc(tmp_path / "JPEGImages", "<annotation/>").parent
     write_text(folder / "Annotations" / "a.xml", f"<annotation>{voc_object()}</annotation>")
-    write_text(folder / "ImageSets" / "Main" / "train-1.txt", "a\n")
-    with pytest.raises(InputError, match=r"the split 'train-1'; expected letters, digits"):
-        report_of(folder, tmp_path, "train-1")
+    write_text(folder / "ImageSets" / "Main" / "train+1.txt", "a\n")
+    with pytest.raises(InputError, match=r"the split 'train\+1'; expected letters, digits"):
+        report_of(folder, tmp_path, "train+1")
 
 
 def test_lists_of_voc(tmp_path):

@@ -74,7 +74,7 @@ def require_refused(ended, *sentences):
     for code, _, errors in ended:
         assert code == 2, errors
         assert "Traceback" not in errors
-        assert errors.count("error:") == 1
+        assert errors.count("yolor train: ") == 1
         for sentence in sentences:
             assert sentence in errors
 
@@ -86,7 +86,7 @@ def test_different_recipes(tmp_path):
     ]
     require_refused(
         launching.finish(launching.start(commands)),
-        "error: the processes of this run differ in command:\n"
+        "yolor train: the processes of this run differ in command:\n"
         "  config.optim.learning_rate: 0.01 in process 0; 0.02 in process 1\n"
         "Give every process the same command and recipe.",
     )
@@ -137,8 +137,8 @@ def test_data_that_one_host_lacks(tmp_path, folders):
     shutil.rmtree(folders[1] / "data")
     commands = [train(tmp_path / "run", "data")] * 2
     ended = launching.finish(launching.start(commands, folders=folders))
-    require_refused(ended[:1], "error: process 1 gave up: ")
-    require_refused(ended[1:], "error: ")
+    require_refused(ended[:1], "yolor train: process 1 gave up: ")
+    require_refused(ended[1:])
 
 
 @pytest.mark.long

@@ -300,7 +300,7 @@ def test_what_ends_a_run_is_a_sentence(finished, tmp_path, monkeypatch, capsys, 
 
     monkeypatch.setattr(command, "train", end)
     assert main(["train", "--workdir", str(tmp_path)]) == 2
-    assert capsys.readouterr().err == "error: training stopped at step 3\n"
+    assert capsys.readouterr().err == "yolor train: training stopped at step 3\n"
 
 
 def test_a_last_checkpoint_that_fails_while_it_is_awaited_is_heard_of(

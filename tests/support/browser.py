@@ -4,6 +4,7 @@ import contextlib
 import os
 import shutil
 from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -36,3 +37,50 @@ def chromium() -> Iterator:
             pytest.skip(f"no Chromium (install it, or: playwright install chromium): {error}")
         yield browser
         browser.close()
+
+
+class Visit(NamedTuple):
+    """A page in a browser and what went on behind it.
+
+    Attributes:
+        page: playwright's.
+        complaints: errors of its console and of its scripts.
+        outside: addresses that it asked for beyond its own.
+    """
+
+    page: Any
+    complaints: list[str]
+    outside: list[str]
+
+
+@contextlib.contextmanager
+def visiting(
+    url: str, *, width: int = 1280, height: int = 900, scheme: str = "light"
+) -> Iterator[Visit]:
+    """Opens a page of a server.
+
+    Args:
+        url: of the page.
+        width: of the window in pixels.
+        height: of it.
+        scheme: "light" or "dark", as the page is told that its reader likes it.
+    """
+    own = "/".join(url.split("/")[:3])
+    with chromium() as browser:
+        size = {"width": width, "height": height}
+        page = browser.new_context(viewport=size, color_scheme=scheme).new_page()
+        visit = Visit(page, [], [])
+
+        def hear(message):
+            if message.type == "error":
+                visit.complaints.append(message.text)
+
+        def see(request):
+            if not request.url.startswith((own, "data:", "blob:")):
+                visit.outside.append(request.url)
+
+        page.on("console", hear)
+        page.on("pageerror", lambda error: visit.complaints.append(str(error)))
+        page.on("request", see)
+        page.goto(url)
+        yield visit

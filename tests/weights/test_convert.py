@@ -88,6 +88,8 @@ def there_and_back(folder, spec, tensors, state_dict):
     """From a file of the original to ours and out again."""
     assert convert(tensors, folder / "ours.safetensors") == 0
     variables, meta = store.load_variables(folder / "ours.safetensors")
+    [made_by] = meta.pop("stamps")
+    assert made_by["version"] == "0.1.0"
     assert meta == {
         "model": spec.name,
         "implicit": None,

@@ -107,7 +107,10 @@ def _counted(names: collections.Counter[str]) -> str:
 
 
 def _speed(speed: "Speed") -> str:
+    rate = f"{speed.frames_per_second:.1f} pictures/s"
+    if speed.busy is None:
+        return f"{rate} in {speed.seconds:.1f} s, the start of all machines included"
     return (
-        f"{speed.frames_per_second:.1f} pictures/s, the network at work {speed.busy:.0%} of the "
-        f"{speed.seconds:.1f} s; compiled in {speed.compile_seconds:.1f} s before"
+        f"{rate}, the network at work {speed.busy:.0%} of the {speed.seconds:.1f} s; compiled in "
+        f"{speed.compile_seconds:.1f} s before"
     )

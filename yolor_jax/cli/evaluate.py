@@ -97,7 +97,7 @@ def run(args: argparse.Namespace) -> int:
         for name, value in vars(args).items()
         if not name.startswith("run_") and name != "command"
     }
-    return launch.together(lambda group: evaluate(args, group), settings)
+    return launch.together("eval", lambda group: evaluate(args, group), settings)
 
 
 def score(args: argparse.Namespace) -> None:
@@ -184,6 +184,8 @@ def _report(place: "Path", evaluated: "Evaluated | Scores", table: str, boxes: i
 
     about = evaluated.about()
     how = [f"{about['mode']['image_size']} pixels"] if "image_size" in about["mode"] else []
+    if images := about["mode"].get("exact_statistics"):
+        how.append(f"exact statistics of {images} training images")
     how += [*evaluated.mode.words(), f"by {about['mode']['backend']}"]
     print(f"{about['images']:,} images of {about['data']}, {about['split']}; {', '.join(how)}")
     print(table)

@@ -34,11 +34,14 @@ def keep_freed_memory() -> None:
         libc.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
 
 
-def together(work: Callable[["ProcessGroup"], object], settings: Mapping[str, Any]) -> int:
+def together(
+    command: str, work: Callable[["ProcessGroup"], object], settings: Mapping[str, Any]
+) -> int:
     """Runs a command in one process or as one of several, with the compilation cache.
 
     Args:
-        work: the command, of the processes of its run.
+        command: its name, for messages.
+        work: what it does, of the processes of its run.
         settings: what it was asked for; must be the same in all processes of a run.
 
     Returns:
@@ -50,7 +53,7 @@ def together(work: Callable[["ProcessGroup"], object], settings: Mapping[str, An
 
     use_compilation_cache()
     quiet_libraries()
-    group = ALONE
+    group, name = ALONE, f"yolor {command}: "
     try:
         group = preflight.meet(settings)
         preflight.connect(group)
@@ -61,16 +64,16 @@ def together(work: Callable[["ProcessGroup"], object], settings: Mapping[str, An
     except (*MENDABLE, FloatingPointError) as error:
         if isinstance(error, BrokenPipeError):
             raise
-        code, message = 2, f"error: {sentence(error)}"
+        code, message = 2, name + sentence(error)
     except KeyboardInterrupt:
-        code, message = 130, "interrupted"
+        code, message = 130, f"{name}interrupted"
     except Exception:
         # The traceback of a process on its own says it all; of several, the others must hear of it.
         if group is ALONE:
             raise
         code, message = 1, traceback.format_exc()
     print(message, file=sys.stderr, flush=True)
-    if not group.part(message.removeprefix("error: ")):
+    if not group.part(message.removeprefix(name)):
         os._exit(code)  # JAX would wait for the others, who wait for this one's part of a step
     return code
 

@@ -66,7 +66,9 @@ def run(args: argparse.Namespace) -> int:
     name, _, row = config.partition(":")
     workdir = args.workdir or pathlib.Path("runs", pathlib.Path(name).stem, row)
     settings = {"config": recipe.to_dict(), "workdir": str(workdir)}
-    return launch.together(lambda group: train_and_report(recipe, workdir, group), settings)
+    return launch.together(
+        "train", lambda group: train_and_report(recipe, workdir, group), settings
+    )
 
 
 def train_and_report(recipe: "Recipe", workdir: "Path", group: "ProcessGroup") -> None:

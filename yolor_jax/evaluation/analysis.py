@@ -45,17 +45,17 @@ class Analysis:
             or the score that was asked for.
         classes: one of each category, in their order.
         recalls: R = 101 recalls, 0..1.
-        precisions: [K][R] by COCO's interpolation, IoU 0.5; None for a class without objects.
-        mean_precisions: [R] over classes with objects, at IoU "0.5", "0.75" and "0.50:0.95"; None
-            where no class has objects.
+        precisions: K lists of R by COCO's interpolation, IoU 0.5; None for a class without objects.
+        mean_precisions: R numbers over classes with objects, at IoU "0.5", "0.75" and "0.50:0.95";
+            None where no class has objects.
         scores: S = 101 thresholds, 0..1.
-        precision_by_score: [K][S] of the detections of at least that score, IoU 0.5; None in a list
-            where there are no such detections, None for a class without objects.
-        recall_by_score: [K][S], likewise (never None in a list).
-        f1_by_score: [K][S], likewise: 2 TP / (2 TP + FP + FN).
-        mean_f1_by_score: [S] over classes with objects; None where no class has objects.
-        confusion: [K + 1][K + 1] counts at the operating point, IoU 0.5; rows are true classes,
-            columns predicted ones, the last is background. See `confusion.py`.
+        precision_by_score: K lists of S, of the detections of at least that score, IoU 0.5; None
+            in a list where there are none, None for a class without objects.
+        recall_by_score: likewise (never None in a list).
+        f1_by_score: likewise: 2 TP / (2 TP + FP + FN).
+        mean_f1_by_score: S numbers over classes with objects; None where no class has objects.
+        confusion: K + 1 rows of K + 1 counts at the operating point, IoU 0.5; rows are true
+            classes, columns predicted ones, the last is background. See `confusion.py`.
         errors: by the names in `error_kinds.KINDS` and `error_kinds.SPECIAL_KINDS`, of detections
             of all scores.
         calibration: whether a score is the chance of being right.

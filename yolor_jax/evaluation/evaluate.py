@@ -17,7 +17,7 @@ from yolor_jax.data.example import Batch
 from yolor_jax.errors import InputError
 from yolor_jax.evaluation.coco import Metrics, coco_metrics
 from yolor_jax.evaluation.each_image import Truth, each_image
-from yolor_jax.inference.predictor import Predict, Prediction, split_detections
+from yolor_jax.inference.prediction import Predict, Prediction, split_detections
 
 Results = list[dict[str, Any]]
 Scored = Callable[[dict, Results], tuple[dict, Results]]
@@ -56,7 +56,7 @@ def evaluate(
     """Detects in all images of a split and compares with its ground truth.
 
     Args:
-        predict: jitted ``inference.predictor.make_predict``; compiled once for all batches.
+        predict: jitted ``inference.prediction.make_predict``; compiled once for all batches.
         variables: of the network, on the device (or devices) already.
         batches: every image of the split once, see `each_image`.
         source: the split.

@@ -12,7 +12,6 @@ vector at the cell of its true centre; the share of those found first.
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Sharding
@@ -23,7 +22,7 @@ from yolor_jax.evaluation.coco import Metrics
 from yolor_jax.evaluation.each_image import Truth, each_image
 from yolor_jax.evaluation.task_metrics import mean_average_precision, rank1
 from yolor_jax.models.detector import Detector, normalise
-from yolor_jax.tasks.embedding import EPSILON, sample
+from yolor_jax.tasks.embedding import describe
 
 NUMBERS = {
     "classify": ("classify/mAP", "classes of the image, mean over classes"),
@@ -74,11 +73,8 @@ def make_observe(module: Detector) -> Callable[..., Observations]:
         def outputs(image):
             return module.apply(variables, normalise(image, module.dtype), train=False)
 
-        def describe(embed, boxes_xyxy):
-            samples = sample(embed, boxes_xyxy, objects, strides=spec.strides)
-            mean = samples.vectors.mean(axis=2)  # [B, T, D], over the levels
-            squared = jnp.square(mean).sum(axis=-1, keepdims=True)
-            return mean * jax.lax.rsqrt(squared + EPSILON)
+        def vectors(embed, boxes_xyxy):
+            return describe(embed, boxes_xyxy, objects, strides=spec.strides)
 
         seen = outputs(image)
         classify = None if seen.classify is None else seen.classify.astype(jnp.float32)
@@ -89,7 +85,7 @@ def make_observe(module: Detector) -> Callable[..., Observations]:
         mirrored_boxes = jnp.stack([width - right, top, width - left, bottom], axis=-1)
         mirrored = outputs(image[:, :, ::-1]).embed
         return Observations(
-            classify, describe(seen.embed, boxes), describe(mirrored, mirrored_boxes), objects
+            classify, vectors(seen.embed, boxes), vectors(mirrored, mirrored_boxes), objects
         )
 
     return observe

@@ -60,7 +60,7 @@ class Film:
         """
         with _opened(self.place) as capture:
             if not capture.isOpened():
-                yield Unread(f"{self.name}: {self._why_not()}")
+                yield self._unread(self._why_not())
                 return
             expected = capture.get(cv2.CAP_PROP_FRAME_COUNT)
             rate = capture.get(cv2.CAP_PROP_FPS)
@@ -79,11 +79,14 @@ class Film:
                 yield Frame(self.name, rgb, number, seconds, rate=rate or USUAL_RATE)
                 number += 1
             if number == 0:
-                yield Unread(f"{self.name}: no frame in it")
+                yield self._unread("no frame in it")
             elif not self.is_live and number < expected - 1:  # containers count one too many
-                yield Unread(
-                    f"{self.name}: it ends in the middle, after {number} of {expected:.0f} frames"
+                yield self._unread(
+                    f"it ends in the middle, after {number} of {expected:.0f} frames"
                 )
+
+    def _unread(self, reason: str) -> Unread:
+        return Unread(f"{self.name}: {reason}", self.name)
 
     def _why_not(self) -> str:
         if isinstance(self.place, int):

@@ -41,9 +41,24 @@ class Unread:
 
     Attributes:
         reason: a sentence with the name of the file, camera or stream.
+        source: that name.
     """
 
     reason: str
+    source: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Encoded:
+    """A picture that somebody else has read.
+
+    Attributes:
+        source: its path.
+        data: what such a file holds.
+    """
+
+    source: str
+    data: bytes
 
 
 def read_picture(path: pathlib.Path) -> Frame:
@@ -56,8 +71,17 @@ def read_picture(path: pathlib.Path) -> Frame:
         data = path.read_bytes()
     except OSError as error:
         raise InputError(sentence(error)) from error
+    return decode_picture(Encoded(str(path), data))
+
+
+def decode_picture(picture: Encoded) -> Frame:
+    """Decodes a picture, upright.
+
+    Raises:
+        InputError: it is not a complete image; the message has the path.
+    """
     try:
-        image, header = encoded.upright_with_header(data)
+        image, header = encoded.upright_with_header(picture.data)
     except InputError as error:
-        raise InputError(f"{path}: {error}") from error
-    return Frame(str(path), image, frames=header.frames)
+        raise InputError(f"{picture.source}: {error}") from error
+    return Frame(picture.source, image, frames=header.frames)

@@ -1,8 +1,7 @@
 """The one way from an image to boxes: letterbox, network, decode, suppress, back to the original.
 
-``make_predict`` gives the part that runs on the device, as a pure function; evaluation jits it over
-batches that the pipeline has letterboxed. ``Predictor`` wraps it for images of any size. Both take
-a module with its variables, folded (``models.fold``) or not.
+The part that runs on the device is in `inference.prediction`; here it is wrapped for images of any
+size, one after the other or as many as there are.
 
 Example:
     >>> predictor = Predictor(module, variables, image_size=640)
@@ -11,137 +10,34 @@ Example:
 """
 
 import collections
-import dataclasses
 import functools
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Float32, Int, Int32, UInt8
+from jaxtyping import Float32, UInt8
 
-from yolor_jax import boxes
 from yolor_jax.data.letterbox import letterbox as letterbox_image
 from yolor_jax.data.letterbox import smallest_letterbox
-from yolor_jax.detection.decode import Decoded, decode
 from yolor_jax.detection.nms import Detections, non_max_suppression
 from yolor_jax.errors import InputError
 from yolor_jax.inference.batching import batches_by_shape, in_order
-from yolor_jax.inference.views import AS_IT_IS, View, decode_views
-from yolor_jax.models.detector import Detector, normalise, require_multiple
-
-LEAST_SIDE = 0.1  # pixels of the original image that must be left of a box in its border
+from yolor_jax.inference.prediction import (
+    NmsConfig,
+    Prediction,
+    make_describe,
+    make_predict,
+    split_detections,
+)
+from yolor_jax.inference.views import AS_IT_IS, View
+from yolor_jax.models.detector import Detector, require_multiple
 
 MOST_WAITING = 8
 """Batches' worth of images behind one that waits for others of its shape."""
-
-Predict = Callable[[Mapping, Array, Array, Array], Detections]
-
-
-@dataclasses.dataclass(frozen=True)
-class NmsConfig:
-    """What of a network's output is a detection.
-
-    The defaults are for looking at pictures. ``EVALUATION`` has those of the COCO protocol, where
-    even unlikely boxes count, at a higher cost.
-
-    Attributes:
-        score_threshold: objectness and score (objectness times class probability) exceed it.
-        iou_threshold: a box goes if a better one of its class overlaps it by more.
-        max_candidates: how many (box, class) pairs per image enter, best first.
-        max_detections: D, how many boxes per image leave, best first.
-    """
-
-    score_threshold: float = 0.25
-    iou_threshold: float = 0.45
-    max_candidates: int = 4096
-    max_detections: int = 300
-
-    def __post_init__(self):
-        thresholds = (self.score_threshold, self.iou_threshold)
-        sizes = (self.max_candidates, self.max_detections)
-        if not all(0 <= threshold <= 1 for threshold in thresholds) or min(sizes) < 1:
-            raise InputError(f"got {self}; expected thresholds of 0 .. 1 and sizes of 1 or more")
-
-
-EVALUATION = NmsConfig(score_threshold=0.001, iou_threshold=0.65, max_candidates=8192)
-
-
-class Prediction(NamedTuple):
-    """The detections in one image, by descending score; ``n`` may be 0.
-
-    Attributes:
-        boxes_xyxy: corners in pixels of the image, inside it.
-        scores: 0..1.
-        labels: class numbers.
-    """
-
-    boxes_xyxy: Float32[np.ndarray, "n 4"]
-    scores: Float32[np.ndarray, " n"]
-    labels: Int32[np.ndarray, " n"]
-
-
-def make_predict(
-    module: Detector,
-    nms: NmsConfig,
-    *,
-    classes: Collection[int] | None = None,
-    suppress: Callable[..., Detections] = non_max_suppression,
-    views: Sequence[View] = AS_IT_IS,
-) -> Predict:
-    """The device's part of prediction, as a pure function for the caller to jit.
-
-    Args:
-        module: the network; its spec has the anchors and strides.
-        nms: what is a detection.
-        classes: numbers of the classes to look for; all if None. Boxes of others take no part in
-            NMS, nor in its limits.
-        suppress: `non_max_suppression`, or one of the others in ``detection.nms``.
-        views: of each image; `THREE_VIEWS` for test-time augmentation.
-
-    Returns:
-        ``predict(variables, image, letterbox, original_size) -> Detections`` with image uint8
-        [B, H, W, 3] (letterboxed, RGB), letterbox [B, 3] (scale, pad_x, pad_y), original_size
-        [B, 2] (height, width). Boxes are float32 pixels of the original images, clipped to them;
-        those of which nothing is left, because they lie in the grey border, are masked out, so
-        that ``mask`` may have gaps. Decoding and suppression are float32 whatever the dtype of
-        the network.
-    """
-    allowed = None if classes is None else np.isin(np.arange(module.num_classes), [*classes])
-
-    def predict(
-        variables: Mapping,
-        image: UInt8[Array, "B H W 3"],
-        letterbox: Float[Array, "B 3"],
-        original_size: Int[Array, "B 2"],
-    ) -> Detections:
-        def detect(pixels: Float[Array, "B h w 3"]) -> Decoded:
-            logits = module.apply(variables, pixels, train=False).detect
-            return decode(logits, anchors=module.spec.anchors, strides=module.spec.strides)
-
-        pixels = normalise(image, module.dtype)
-        stride = module.spec.strides[-1]
-        decoded = decode_views(detect, pixels, views, stride=stride)  # [B, N, ...]
-        found = suppress(
-            decoded,
-            allowed_classes=None if allowed is None else jnp.asarray(allowed),
-            **dataclasses.asdict(nms),
-        )  # [B, D, ...]
-        boxes_xyxy = boxes.letterbox_to_original(found.boxes_xyxy, letterbox, original_size)
-        sides = boxes_xyxy[..., 2:] - boxes_xyxy[..., :2]  # [B, D, 2]
-        mask = found.mask & (sides.min(axis=-1) > LEAST_SIDE)
-        return Detections(
-            boxes_xyxy=jnp.where(mask[..., None], boxes_xyxy, 0),
-            scores=jnp.where(mask, found.scores, 0),
-            labels=jnp.where(mask, found.labels, 0),
-            mask=mask,
-        )
-
-    return predict
 
 
 class Prepared(NamedTuple):
@@ -183,6 +79,7 @@ class Predictor:
         suppress: Callable[..., Detections] = non_max_suppression,
         views: Sequence[View] = AS_IT_IS,
         rect: bool = False,
+        embed: bool = False,
         batch_size: int = 1,
     ):
         """Places the variables on the device.
@@ -198,11 +95,12 @@ class Predictor:
             views: of each image, see `make_predict`.
             rect: each image gets the smallest canvas on which its longer side has ``image_size``
                 pixels, the original's way; each shape of canvas is compiled once.
+            embed: whether predictions have vectors, of a network that has embedding.
             batch_size: how many images go through the network together.
 
         Raises:
-            InputError: an image size that does not fit (the message names those that do), or a
-                batch size below 1.
+            InputError: an image size that does not fit (the message names those that do), a batch
+                size below 1, or a network without embedding.
         """
         self.size = (image_size, image_size) if isinstance(image_size, int) else image_size
         require_multiple(self.size, module.spec.strides[-1])
@@ -218,11 +116,16 @@ class Predictor:
             else functools.partial(letterbox_image, size=self.size)
         )
         self._variables = jax.device_put(dict(variables))
-        self._predict = jax.jit(
-            make_predict(
-                module, nms or NmsConfig(), classes=classes, suppress=suppress, views=views
-            )
+        predict = make_predict(
+            module, nms or NmsConfig(), classes=classes, suppress=suppress, views=views
         )
+        describe = make_describe(module) if embed else lambda *_: None
+
+        def predict_and_describe(variables, image, letterbox, original_size):
+            detections = predict(variables, image, letterbox, original_size)
+            return detections, describe(variables, image, letterbox, detections)
+
+        self._predict = jax.jit(predict_and_describe)
         self._compiled: set[tuple[int, ...]] = set()
         self._last_done = 0.0
         self._lock = threading.Lock()
@@ -276,8 +179,8 @@ class Predictor:
         with ThreadPoolExecutor(1) as fetching:  # notices at once when the device is done
             for batch in batches:
                 positions, images = zip(*batch, strict=True)
-                detections, started = self._start(images)
-                fetched = fetching.submit(self._fetch, detections, started)
+                answer, started = self._start(images)
+                fetched = fetching.submit(self._fetch, answer, started)
                 running.append((positions, fetched))
                 if len(running) > 1:
                     positions, fetched = running.popleft()
@@ -285,28 +188,28 @@ class Predictor:
             for positions, fetched in running:
                 yield from zip(positions, fetched.result(), strict=False)
 
-    def _start(self, images: Sequence[Prepared]) -> tuple[Detections, float]:
-        """Sends a batch to the device; returns what will be its detections, and when."""
+    def _start(self, images: Sequence[Prepared]) -> tuple[Any, float]:
+        """Sends a batch to the device; returns what will be its answer, and when."""
         images = [*images, *images[:1] * (self.batch_size - len(images))]
         canvases, letterboxes, sizes_hw = zip(*images, strict=True)
         arrays = np.stack(canvases), np.stack(letterboxes), np.array(sizes_hw, np.int32)
         with self._lock:  # two threads that come first would both compile
             before = time.perf_counter()
-            detections = self._predict(self._variables, *jax.device_put(arrays))
+            answer = self._predict(self._variables, *jax.device_put(arrays))
             if arrays[0].shape in self._compiled:
-                return detections, before
+                return answer, before
             self._compiled.add(arrays[0].shape)
             self.compile_seconds += time.perf_counter() - before
-            return detections, time.perf_counter()
+            return answer, time.perf_counter()
 
-    def _fetch(self, detections: Detections, started: float) -> list[Prediction]:
+    def _fetch(self, answer: Any, started: float) -> list[Prediction]:
         """Waits for the predictions of a batch, padding included."""
-        jax.block_until_ready(detections)
+        jax.block_until_ready(answer)
         with self._lock:
             done = time.perf_counter()
             self.busy_seconds += done - max(started, self._last_done)
             self._last_done = done
-        return split_detections(detections)
+        return split_detections(*answer)
 
 
 def check_image(image, name: str) -> np.ndarray:
@@ -320,19 +223,3 @@ def check_image(image, name: str) -> np.ndarray:
             "stack it three times (np.stack([grey] * 3, axis=-1)), and of RGBA take image[..., :3]"
         )
     return image
-
-
-def split_detections(detections: Detections) -> list[Prediction]:
-    """Fetches the detections of a batch from the device and cuts off what is masked out.
-
-    Args:
-        detections: [B, D, ...], on the device or the host.
-
-    Returns:
-        One ``Prediction`` for each of the B images.
-    """
-    boxes_xyxy, scores, labels, mask = jax.device_get(detections)
-    return [
-        Prediction(boxes_xyxy[i, mask[i]], scores[i, mask[i]], labels[i, mask[i]])
-        for i in range(len(mask))
-    ]

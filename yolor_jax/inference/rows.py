@@ -8,7 +8,7 @@ row_of("a.jpg", (480, 640), prediction, class_names)
 from collections.abc import Sequence
 from typing import Any
 
-from yolor_jax.inference.predictor import Prediction
+from yolor_jax.inference.prediction import Prediction
 
 Row = dict[str, Any]
 
@@ -35,7 +35,7 @@ def row_of(
     Returns:
         ``file``, of a film ``frame`` and ``seconds``, ``height``, ``width`` and ``detections``:
         ``name``, ``label``, ``score`` (to 1e-4), ``box_xyxy`` in pixels of the picture (to 0.01),
-        and ``vector`` if the prediction has vectors, by descending score.
+        and ``vector`` (to 1e-5) if the prediction has vectors, by descending score.
     """
     film = {} if number is None else {"frame": number, "seconds": round(seconds, 3)}
     detections = [
@@ -44,11 +44,13 @@ def row_of(
             "label": label,
             "score": round(score, 4),
             "box_xyxy": [round(v, 2) for v in box_xyxy],
+            **vector,
         }
-        for label, score, box_xyxy in zip(
+        for label, score, box_xyxy, vector in zip(
             prediction.labels.tolist(),
             prediction.scores.tolist(),
             prediction.boxes_xyxy.tolist(),
+            _vectors(prediction),
             strict=True,
         )
     ]
@@ -59,3 +61,9 @@ def row_of(
         "width": size_hw[1],
         "detections": detections,
     }
+
+
+def _vectors(prediction: Prediction) -> list[dict[str, list[float]]]:
+    if prediction.vectors is None:
+        return [{}] * len(prediction.scores)
+    return [{"vector": [round(v, 5) for v in vector]} for vector in prediction.vectors.tolist()]

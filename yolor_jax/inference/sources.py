@@ -58,6 +58,11 @@ class Sources(NamedTuple):
         """How many pictures there are, films apart."""
         return sum(len(source) for source in self.sources if isinstance(source, Pictures))
 
+    @property
+    def films(self) -> list[Film]:
+        """Films, cameras and streams."""
+        return [source for source in self.sources if isinstance(source, Film)]
+
     def share(self, number: int, count: int) -> "Sources":
         """The share of one of several that know nothing of each other: every count-th picture.
 

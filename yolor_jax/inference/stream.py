@@ -14,8 +14,11 @@ from typing import NamedTuple
 
 from yolor_jax.errors import InputError
 from yolor_jax.inference.batching import in_threads
-from yolor_jax.inference.frame import Frame, Unread, read_picture
-from yolor_jax.inference.predictor import Prediction, Predictor, Prepared
+from yolor_jax.inference.frame import Encoded, Frame, Unread, decode_picture, read_picture
+from yolor_jax.inference.prediction import Prediction
+from yolor_jax.inference.predictor import Predictor, Prepared
+
+Item = pathlib.Path | Encoded | Frame | Unread
 
 
 class Seen(NamedTuple):
@@ -32,13 +35,11 @@ class _Ready(NamedTuple):
     prepared: Prepared
 
 
-def stream(
-    items: Iterable[pathlib.Path | Frame | Unread], predictor: Predictor, *, threads: int
-) -> Iterator[Seen | Unread]:
+def stream(items: Iterable[Item], predictor: Predictor, *, threads: int) -> Iterator[Seen | Unread]:
     """Finds the objects in pictures and frames.
 
     Args:
-        items: files of pictures, or what a film gives; any number.
+        items: files of pictures, what was in such files, or what a film gives; any number.
         predictor: the network.
         threads: that read and letterbox.
 
@@ -46,11 +47,11 @@ def stream(
         For each item, in order, what is on it or why it could not be read.
     """
 
-    def read(item: pathlib.Path | Frame | Unread) -> _Ready | Unread:
+    def read(item: Item) -> _Ready | Unread:
         try:
-            frame = read_picture(item) if isinstance(item, pathlib.Path) else item
+            frame = _frame(item)
         except InputError as error:
-            return Unread(str(error))
+            return Unread(str(error), _source(item))
         if isinstance(frame, Unread):
             return frame
         return _Ready(frame, predictor.prepare(frame.image))
@@ -68,3 +69,13 @@ def stream(
             yield waiting.popleft()
         yield Seen(waiting.popleft().frame, prediction)
     yield from waiting
+
+
+def _frame(item: Item) -> Frame | Unread:
+    if isinstance(item, pathlib.Path):
+        return read_picture(item)
+    return decode_picture(item) if isinstance(item, Encoded) else item
+
+
+def _source(item: Item) -> str:
+    return str(item) if isinstance(item, pathlib.Path) else item.source

@@ -4,6 +4,7 @@
     g = representations(spec, params)          # {"head/level0/implicit_before": g(z), ...}
     distances(spec, params)                    # {"head/level0/implicit_before": 0.13, ...}
     params = trees.replace(params, {"head/level0/implicit_before/z": z})
+    spec, params = without_effect(spec, params)
 
 To freeze it, or all but it, is a matter of paths: ``--config.optim.freeze=implicit`` in a recipe,
 `trees.label_by_path` with `optax.multi_transform` elsewhere.
@@ -13,14 +14,16 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+import flax.traverse_util
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
 from yolor_jax.errors import InputError
-from yolor_jax.models.spec import ModelSpec
-from yolor_jax.nn.implicit import NEUTRAL, Factorization
+from yolor_jax.models.spec import Implicits, ModelSpec
+from yolor_jax.nn.implicit import NEUTRAL, VECTOR, Factorization
 from yolor_jax.nn.knowledge import SIZE
+from yolor_jax.trees import flatten_by_path
 
 
 def find(params: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
@@ -92,6 +95,46 @@ def distances(spec: ModelSpec, params: Mapping[str, Any]) -> dict[str, float]:
         away = np.asarray(acting, np.float64) - NEUTRAL[knowledge.operator]
         found[path] = float(np.sqrt(np.mean(away**2)))
     return found
+
+
+def without_effect(spec: ModelSpec, params: Mapping[str, Any]) -> tuple[ModelSpec, dict[str, Any]]:
+    """The same network with the neutral element of its operator in the place of every g(z).
+
+    That is 0 where g(z) is added or concatenated and 1 where it multiplies, so that each
+    representation passes as it is, and a convolution sees zeros where it saw a concatenated one.
+    Nothing else changes: it is no network that was trained without implicit knowledge.
+
+    Args:
+        spec: the model.
+        params: not folded.
+
+    Returns:
+        A spec in which every g(z) is a vector, and the params that belong to it, in NumPy.
+
+    Raises:
+        InputError: there is no implicit knowledge in it.
+    """
+    found = find(params)
+    if not found:
+        raise InputError(
+            "there is no implicit knowledge in this network: it is folded, or its model has none"
+        )
+    places = {
+        field.name: getattr(spec.implicit, field.name) for field in dataclasses.fields(Implicits)
+    }
+    vectors = {
+        place: knowledge and dataclasses.replace(knowledge, modelling=VECTOR)
+        for place, knowledge in places.items()
+    }
+    leaves = flatten_by_path(params)
+    for path, module in found.items():
+        for name in module:
+            del leaves[f"{path}/{name}"]
+        knowledge = spec.knowledge_at(path)
+        g = np.asarray(knowledge.modelling.g(module), np.float32)
+        leaves[f"{path}/z"] = np.full_like(g, NEUTRAL[knowledge.operator])
+    neutral = dataclasses.replace(spec, implicit=Implicits(**vectors))
+    return neutral, flax.traverse_util.unflatten_dict(leaves, sep="/")
 
 
 def wants_sparsity(spec: ModelSpec) -> bool:

@@ -45,7 +45,7 @@ def open_dataset(
     path = user_path(path)
     if not is_local(path):
         return open_source(fetched.fetch(path, prepared_dir, progress=progress), split)
-    if not _is_prepared(path):
+    if not is_prepared(path):
         report = prepare.prepare(
             path, split, prepared_dir, skip_broken=skip_broken, progress=progress
         )
@@ -66,7 +66,7 @@ def count_classes(path: Path, split: str) -> int:
     if str(path) == "shapes":
         return len(painting.CLASS_NAMES)
     path = local_path(path)
-    if not _is_prepared(path):
+    if not is_prepared(path):
         original = formats.require(path).open_split(path, split)
         coco = annotations.parse(original.annotations(), original.where)
         return len(annotations.categories(coco, original.where))
@@ -89,7 +89,7 @@ def read_ground_truth(path: Path, split: str | None) -> tuple[dict, str]:
         InputError: there is no such data set or split, or an entry is broken.
     """
     path = local_path(path)
-    if _is_prepared(path):
+    if is_prepared(path):
         split = split or split_names.for_evaluation(stored.find_splits(path))
         return open_source(path, split).ground_truth(), split
     if path.is_file():
@@ -100,6 +100,6 @@ def read_ground_truth(path: Path, split: str | None) -> tuple[dict, str]:
     return annotations.sound(original.annotations(), original.where), split
 
 
-def _is_prepared(path: pathlib.Path) -> bool:
+def is_prepared(path: pathlib.Path) -> bool:
     """Whether a data set is read as it is; if it is none at all, preparing it says so."""
     return formats.of(path) is None and stored.holds_info(path)

@@ -6,9 +6,12 @@
 Results come as they are done. A worker that is lost costs what it was at: that is done again.
 """
 
+import contextlib
+import logging
 import re
 import socket
 import threading
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -93,21 +96,7 @@ def _results(futures: Sequence[Future]) -> Iterator[Any]:
 
 def _on_ray(function: Callable, tasks: Sequence[tuple], address: str) -> Iterator[Any]:
     """Ray's tasks, which Ray gives to others if a machine is lost."""
-    try:
-        import ray
-    except ImportError as error:
-        raise InputError("--ray needs Ray: pip install 'yolor-jax[ray]'") from error
-    try:
-        if found := re.search(r"([^/]+):(\d+)$", address):  # Ray itself would try for minutes
-            socket.create_connection((found[1], int(found[2])), _SECONDS_TO_CONNECT).close()
-        ray.init(
-            address=None if address == "local" else address,
-            include_dashboard=False if address == "local" else None,
-            log_to_driver=False,
-        )
-    except (OSError, ValueError, OverflowError) as error:
-        raise InputError(f"no Ray cluster at {address}: {error}") from error
-    try:
+    with on_cluster(address) as ray:
         waiting = [ray.remote(function).remote(*task) for task in tasks]
         while waiting:
             done, waiting = ray.wait(waiting)
@@ -115,5 +104,39 @@ def _on_ray(function: Callable, tasks: Sequence[tuple], address: str) -> Iterato
                 yield ray.get(done[0])
             except ray.exceptions.RayTaskError as error:
                 raise error.cause from error
+
+
+@contextlib.contextmanager
+def on_cluster(address: str) -> Iterator[Any]:
+    """Connects to a Ray cluster for its body.
+
+    Args:
+        address: of the cluster, or ``"local"`` to start one here.
+
+    Yields:
+        The module ``ray``.
+
+    Raises:
+        InputError: there is no such Ray cluster, or Ray is not installed.
+    """
+    try:
+        import ray
+    except ImportError as error:
+        raise InputError("--ray needs Ray: pip install 'yolor-jax[ray]'") from error
+    try:
+        if found := re.search(r"([^/]+):(\d+)$", address):  # Ray itself would try for minutes
+            socket.create_connection((found[1], int(found[2])), _SECONDS_TO_CONNECT).close()
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="os.fork", category=RuntimeWarning)  # by JAX
+            ray.init(
+                address=None if address == "local" else address,
+                include_dashboard=False if address == "local" else None,
+                log_to_driver=False,
+                logging_level=logging.WARNING,
+            )
+    except (OSError, ValueError, OverflowError) as error:
+        raise InputError(f"no Ray cluster at {address}: {error}") from error
+    try:
+        yield ray
     finally:
         ray.shutdown()

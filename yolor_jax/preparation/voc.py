@@ -1,10 +1,11 @@
 """Pascal VOC: an XML file for each image.
 
 Where things are: ``Annotations/``, ``JPEGImages/`` and a list of names for each split in
-``ImageSets/Main/``, as VOC and CVAT publish them; a folder for each split with images and XML side
-by side, as Roboflow does; or all images in one folder (or in ``images/``) with the XML beside them
-or in ``annotations/``, as LabelImg does. The stem of the name says which file belongs to which
-image. An image without a file shows no object.
+``ImageSets/Main/``, as VOC and CVAT publish them, also in folders below, such as
+``VOCdevkit/VOC2007``; a folder for each split with images and XML side by side, as Roboflow does;
+or all images in one folder (or in ``images/``) with the XML beside them or in ``annotations/``, as
+LabelImg does. The stem of the name says which file belongs to which image. An image without a file
+shows no object.
 
 Boxes are those of VOC's development kit: pixels counted from 1, the last one included. So
 ``xmin 1, xmax 640`` is the whole width of 640 pixels, and left = xmin - 1, right = xmax. Tools that
@@ -30,8 +31,8 @@ from yolor_jax.preparation.coco_files import Original, list_files, read_file, re
 
 NAME = "Pascal VOC"
 LOOKS_FOR = (
-    "Annotations/*.xml, JPEGImages/ and ImageSets/Main/SPLIT.txt; or images and *.xml side by side "
-    "in SPLIT/; or *.xml beside the images or in annotations/"
+    "Annotations/*.xml, JPEGImages/ and ImageSets/Main/SPLIT.txt, also in VOCdevkit/VOC2007/; or "
+    "images and *.xml side by side in SPLIT/; or *.xml beside the images or in annotations/"
 )
 
 _SPLIT_FOLDER = re.compile(r"(train|val|test)\w*", re.IGNORECASE)
@@ -56,6 +57,8 @@ def recognises(folder: pathlib.Path) -> str | None:
     """The folders of VOC, or a file of XML."""
     if _is_devkit(folder):
         return f"Annotations, JPEGImages{f', {_LISTS}' if (folder / _LISTS).is_dir() else ''}"
+    if kits := _kits_below(folder):
+        return ", ".join(f"{kit.relative_to(folder).as_posix()}/Annotations" for kit in kits)
     for split in _folders(folder).values():
         return next(split.labels.glob("*.xml")).relative_to(folder).as_posix()
     return None
@@ -151,8 +154,17 @@ def _entry(entry: dict, category_ids: dict[str, int]) -> dict:
 
 def _splits(folder: pathlib.Path) -> dict[str, _Split]:
     """All splits by name."""
-    if not _is_devkit(folder):
-        return _folders(folder)
+    if _is_devkit(folder):
+        return _lists(folder)
+    kits = _kits_below(folder)
+    if len(kits) == 1:
+        return _lists(kits[0])
+    named = {f"{name}_{kit.name}": split for kit in kits for name, split in _lists(kit).items()}
+    return named or _folders(folder)
+
+
+def _lists(folder: pathlib.Path) -> dict[str, _Split]:
+    """The splits that ``ImageSets/Main`` lists, or the one of all images."""
     images, labels = folder / "JPEGImages", folder / "Annotations"
     lists = {path.stem: path for path in (folder / _LISTS).glob("*.txt")}
     # Those of a class, such as car_train.txt, list the images again, each with a number.
@@ -163,6 +175,12 @@ def _splits(folder: pathlib.Path) -> dict[str, _Split]:
 
 def _is_devkit(folder: pathlib.Path) -> bool:
     return (folder / "Annotations").is_dir() and (folder / "JPEGImages").is_dir()
+
+
+def _kits_below(folder: pathlib.Path) -> list[pathlib.Path]:
+    """Years of a development kit, in the folder or in its ``VOCdevkit``."""
+    found = [*folder.glob("*/Annotations"), *folder.glob("VOCdevkit/*/Annotations")]
+    return sorted(path.parent for path in found if _is_devkit(path.parent))
 
 
 def _folders(folder: pathlib.Path) -> dict[str, _Split]:

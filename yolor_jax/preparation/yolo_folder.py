@@ -2,9 +2,10 @@
 
 ``data.yaml`` has the names (a list, or a dict by number) and for each split a folder, a list of
 folders, or a text file that lists images. They are looked for from its ``path`` on and then from
-its own folder on, also without a leading ``../``, which Roboflow writes. Without a ``data.yaml``,
-names are the lines of ``classes.txt`` or ``obj.names``, and splits the folders of ``images/``, or
-those that hold ``images/`` and ``labels/``.
+its own folder on, also without a leading ``../``, which Roboflow writes, or ``data/``, as Darknet
+does. Darknet's ``obj.data`` says the same in lines of ``key = value``, its names in a file. Without
+either, names are the lines of ``classes.txt`` or ``obj.names``, and splits the folders of
+``images/``, or those that hold ``images/`` and ``labels/``.
 
     read(pathlib.Path("coco128")).splits["train"]  # [PosixPath("coco128/images/train2017")]
 """
@@ -20,9 +21,10 @@ from yolor_jax.errors import InputError
 from yolor_jax.preparation.coco_files import read_lines
 
 SPLITS = ("train", "val", "valid", "validation", "test")
-"""Keys of data.yaml."""
+"""Keys of data.yaml and obj.data."""
 
 _NAME_FILES = ("classes.txt", "obj.names", "labels/classes.txt")
+_DARKNET = ".data"
 _NOTHING = ("", "null", "~")  # a value that is left empty
 
 
@@ -46,21 +48,22 @@ class Folder(NamedTuple):
 
 def read(folder: pathlib.Path) -> Folder:
     """Names and splits of a data set."""
-    path = yaml_file(folder)
-    return _read_folders(folder) if path is None else _read_yaml(path)
+    path = description(folder)
+    return _read_folders(folder) if path is None else _read_described(path)
 
 
-def yaml_file(folder: pathlib.Path) -> pathlib.Path | None:
+def description(folder: pathlib.Path) -> pathlib.Path | None:
     """The file that describes a data set, which may be named itself."""
-    if folder.suffix in (".yaml", ".yml"):
-        return folder if folder.is_file() else None
+    if folder.is_file():
+        return folder if folder.suffix in (".yaml", ".yml", _DARKNET) else None
     stems = ("data", "dataset", folder.name)
-    paths = (folder / f"{stem}{suffix}" for stem in stems for suffix in (".yaml", ".yml"))
+    names = [f"{stem}{suffix}" for stem in stems for suffix in (".yaml", ".yml")]
+    paths = (folder / name for name in [*names, f"obj{_DARKNET}"])
     return next((path for path in paths if path.is_file()), None)
 
 
-def _read_yaml(path: pathlib.Path) -> Folder:
-    content = _load(path)
+def _read_described(path: pathlib.Path) -> Folder:
+    content = _load_darknet(path) if path.suffix == _DARKNET else _load(path)
     if "kpt_shape" in content:
         raise InputError(
             f"{path} is of key points (kpt_shape); expected labels of boxes or outlines"
@@ -81,7 +84,7 @@ def _read_yaml(path: pathlib.Path) -> Folder:
                 )
             if entry in _NOTHING:
                 continue
-            there = first_there(bases, entry) or first_there(bases, entry.removeprefix("../"))
+            there = first_there(bases, entry)
             if there is None:
                 missing[split] = root / entry
             else:
@@ -115,6 +118,24 @@ def _load(path: pathlib.Path) -> dict:
     return content
 
 
+def _load_darknet(path: pathlib.Path) -> dict:
+    """What ``data.yaml`` would say in the place of Darknet's file."""
+    lines = [line for line in read_lines(path) if not line.startswith("#")]
+    pairs = [[word.strip() for word in line.split("=", 1)] for line in lines]
+    content = dict(pair for pair in pairs if len(pair) == 2)
+    if len(content) < len(lines):
+        raise InputError(f"{path}: expected lines of key = value, each key once")
+    names = first_there([path.parent], content.get("names", ""))
+    if names is None or not names.is_file():
+        raise InputError(
+            f"{path}: names is {content.get('names', '')!r}; expected the path of a text file with "
+            "a name on each line"
+        )
+    splits = {split: content[split] for split in SPLITS if split in content}
+    names = read_lines(names)
+    return {**splits, "names": names, "nc": content.get("classes", str(len(names)))}
+
+
 def _class_names(content: dict, path: pathlib.Path) -> list[str]:
     names = content.get("names")
     if isinstance(names, dict):
@@ -132,7 +153,8 @@ def _class_names(content: dict, path: pathlib.Path) -> list[str]:
         )
     count = content.get("nc", str(len(names)))
     if count != str(len(names)):
-        raise InputError(f"{path}: nc is {count}, and there are {len(names)} names; correct one")
+        key = "classes" if path.suffix == _DARKNET else "nc"
+        raise InputError(f"{path}: {key} is {count}, and there are {len(names)} names; correct one")
     return names
 
 
@@ -162,5 +184,7 @@ def _has_labels(images: pathlib.Path) -> bool:
 
 
 def first_there(bases: Sequence[pathlib.Path], name: str) -> pathlib.Path | None:
-    """The first folder's path of this name that is there."""
-    return next((base / name for base in bases if os.path.exists(base / name)), None)
+    """The first folder's path of this name that is there, without what tools write before it."""
+    names = (name, name.removeprefix("../"), name.removeprefix("data/"))
+    paths = (base / name for name in names for base in bases)
+    return next((path for path in paths if os.path.exists(path)), None)

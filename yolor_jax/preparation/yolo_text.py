@@ -31,8 +31,8 @@ from yolor_jax.preparation.coco_files import File, Original, list_files, read_fi
 
 NAME = "YOLO text labels"
 LOOKS_FOR = (
-    "data.yaml (or dataset.yaml, or FOLDER.yaml) with names and train, val; or images/ and labels/ "
-    "(also SPLIT/images/ and SPLIT/labels/) with classes.txt or obj.names"
+    "data.yaml (or dataset.yaml, or FOLDER.yaml) with names and train, val; or Darknet's obj.data; "
+    "or images/ and labels/ (also SPLIT/images/ and SPLIT/labels/) with classes.txt or obj.names"
 )
 
 _TOLERANCE = 0.01  # of a part of the image: tools round, and draw a little over the border
@@ -41,7 +41,7 @@ _DIGITS = 6  # of a pixel
 
 def recognises(folder: pathlib.Path) -> str | None:
     """The file of the names of splits and classes, or the folders of images and labels."""
-    if path := yolo_folder.yaml_file(folder):
+    if path := yolo_folder.description(folder):
         with contextlib.suppress(InputError):  # raised again when a split is opened
             if missing := yolo_folder.read(folder).missing:
                 named = ", ".join(f"{split}: {place}" for split, place in missing.items())

@@ -44,14 +44,14 @@ class Speed(NamedTuple):
     Attributes:
         frames: that were looked at.
         seconds: that it took, without compilation.
-        busy: the share of them in which the device worked, 0..1.
-        compile_seconds: that compilation took.
+        busy: the share of them in which the device worked, 0..1; None where nobody knows.
+        compile_seconds: that compilation took; likewise.
     """
 
     frames: int
     seconds: float
-    busy: float
-    compile_seconds: float
+    busy: float | None
+    compile_seconds: float | None
 
     @property
     def frames_per_second(self) -> float:

@@ -18,7 +18,7 @@ from jaxtyping import Float, UInt8
 from yolor_jax.inference.film import Film, film_writer
 from yolor_jax.inference.frame import Frame
 from yolor_jax.inference.places import Places
-from yolor_jax.inference.predictor import Prediction
+from yolor_jax.inference.prediction import Prediction
 from yolor_jax.inference.rows import Row
 from yolor_jax.inference.sources import Pictures
 from yolor_jax.pictures.drawing import draw_boxes, save_image

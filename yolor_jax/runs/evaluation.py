@@ -28,6 +28,7 @@ from yolor_jax.runs.evaluation_mode import PLAIN, Mode
 from yolor_jax.runs.recipe import Recipe
 from yolor_jax.runs.sources import Split
 from yolor_jax.runs.trained import Trained
+from yolor_jax.training.checkpoints.statistics import EXACT_STATISTICS
 from yolor_jax.training.mesh import batch_sharding, make_mesh, replicate
 from yolor_jax.training.processes.group import ALONE, ProcessGroup
 from yolor_jax.whole_file import whole_file
@@ -45,6 +46,8 @@ class Evaluated(NamedTuple):
         recipe: data, size and backend.
         mode: how it was done.
         step: of the checkpoint; None for weights that do not say.
+        exact_statistics: the images that batch norm's statistics were taken from; None: they are
+            the running ones.
     """
 
     evaluation: Evaluation
@@ -53,6 +56,7 @@ class Evaluated(NamedTuple):
     recipe: Recipe
     mode: Mode
     step: int | None
+    exact_statistics: int | None = None
 
     @property
     def metrics(self) -> Metrics:
@@ -68,7 +72,9 @@ class Evaluated(NamedTuple):
     def name(self) -> str:
         """Of the evaluation, for a folder: data, split, step, form, size and mode."""
         step = "" if self.step is None else f"-step{self.step}"
-        form = "-folded" if self.module.fused else ""
+        form = "-folded" * self.module.fused
+        if self.exact_statistics is not None:
+            form += f"-exact{self.exact_statistics}"
         data = pathlib.Path(self.recipe.data.path).absolute().name
         return (
             f"{data}-{self.source.split}{step}{form}-{self.recipe.image_size}px{self.mode.suffix()}"
@@ -76,7 +82,11 @@ class Evaluated(NamedTuple):
 
     def about(self) -> dict[str, Any]:
         """What was evaluated, and how, as JSON values."""
-        mode = {"image_size": self.recipe.image_size, "folded": self.module.fused}
+        mode = {
+            "image_size": self.recipe.image_size,
+            "folded": self.module.fused,
+            "exact_statistics": self.exact_statistics,
+        }
         return {
             "data": self.recipe.data.path,
             "split": self.source.split,
@@ -182,7 +192,8 @@ def evaluate(
     module = recipe.network(len(trained.class_names), fused=trained.fused)
     evaluator = make_evaluator(recipe, module, source, make_mesh(), mode=mode, progress=progress)
     evaluation = evaluator(trained.variables)
-    return Evaluated(evaluation, module, source, recipe, mode, trained.meta.get("step"))
+    step, exact = (trained.meta.get(name) for name in ("step", EXACT_STATISTICS))
+    return Evaluated(evaluation, module, source, recipe, mode, step, exact)
 
 
 def of_network(recipe: Recipe, trained: Trained) -> Recipe:

@@ -10,7 +10,8 @@ from jaxtyping import Float32, Int32, UInt8
 
 from yolor_jax.data.encoded import read_image
 from yolor_jax.evaluation.evaluate import coco_results
-from yolor_jax.inference.predictor import Prediction, check_image
+from yolor_jax.inference.prediction import Prediction
+from yolor_jax.inference.predictor import check_image
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -23,6 +24,7 @@ class Found:
         labels: class numbers.
         class_names: of all classes of the network.
         category_ids: COCO's id of each class number.
+        vectors: of length 1, by which an object is known again; None if they were not asked for.
     """
 
     boxes_xyxy: Float32[np.ndarray, "n 4"]
@@ -30,6 +32,7 @@ class Found:
     labels: Int32[np.ndarray, " n"]
     class_names: tuple[str, ...]
     category_ids: tuple[int, ...]
+    vectors: Float32[np.ndarray, "n E"] | None = None
 
     def __len__(self) -> int:
         return len(self.scores)

@@ -20,7 +20,7 @@ import numpy as np
 
 from yolor_jax.data.example import Batch
 from yolor_jax.detection.losses import LossConfig
-from yolor_jax.inference.predictor import NmsConfig, make_predict
+from yolor_jax.inference.prediction import NmsConfig, make_predict
 from yolor_jax.models.detector import build
 from yolor_jax.models.fold import fold
 from yolor_jax.training import mesh as meshes

@@ -20,7 +20,7 @@ from jax.sharding import Mesh
 from yolor_jax.augment.batch import augment
 from yolor_jax.data.example import Batch
 from yolor_jax.evaluation.tasks import make_observe
-from yolor_jax.inference.predictor import make_predict
+from yolor_jax.inference.prediction import make_predict
 from yolor_jax.models.detector import Detector
 from yolor_jax.models.implicits import sparsity_penalty, wants_sparsity
 from yolor_jax.runs.evaluation_mode import PLAIN, Mode

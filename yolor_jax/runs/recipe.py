@@ -25,7 +25,7 @@ from yolor_jax.augment.config import AugmentConfig
 from yolor_jax.detection.losses import LossConfig
 from yolor_jax.errors import InputError
 from yolor_jax.evaluation.coco import BACKENDS
-from yolor_jax.inference.predictor import NmsConfig
+from yolor_jax.inference.prediction import NmsConfig
 from yolor_jax.models.anchors import with_anchors
 from yolor_jax.models.detector import Detector, build, find_spec, require_multiple
 from yolor_jax.models.spec import ModelSpec, with_implicit, with_tasks
@@ -123,15 +123,19 @@ class EvalRecipe:
         batch_size: images of a batch, over all devices.
         backend: "faster-coco-eval", "pycocotools" or "hotcoco".
         nms: what counts as a detection.
+        recalibrate: images of the training split from which batch norm's statistics are taken anew
+            for each evaluation, and kept with the checkpoint; 0: the running statistics.
     """
 
     every_epochs: float
     batch_size: int
     backend: str
     nms: NmsConfig
+    recalibrate: int
 
     def __post_init__(self):
         _require_positive("eval.", self, "every_epochs", "batch_size")
+        _require("eval.recalibrate", self.recalibrate, self.recalibrate >= 0, "0 or more images")
         known = ", ".join(BACKENDS)
         _require("eval.backend", self.backend, self.backend in BACKENDS, f"one of {known}")
 
@@ -299,6 +303,7 @@ OLDER = {
         **{"group": 8, "partners": "batch", "max_targets": 0, "sampling": "auto"},
     },
     "task_loss": dataclasses.asdict(TaskLossConfig()),
+    "eval": {"recalibrate": 0},
     "optim": {"clip_norm": 0.0, "freeze": ""},
 }
 """Settings that did not exist when older runs were started, with the values that they ran by."""

@@ -20,7 +20,8 @@ from yolor_jax import bucket
 from yolor_jax.data.classes import category_ids
 from yolor_jax.detection.nms import class_agnostic_nms, non_max_suppression
 from yolor_jax.errors import InputError
-from yolor_jax.inference.predictor import NmsConfig, Predictor
+from yolor_jax.inference.prediction import NmsConfig
+from yolor_jax.inference.predictor import Predictor
 from yolor_jax.inference.views import AS_IT_IS, THREE_VIEWS
 from yolor_jax.models.anchors import with_anchors
 from yolor_jax.models.detector import Detector, build, find_spec
@@ -30,6 +31,7 @@ from yolor_jax.paths import Path, user_path
 from yolor_jax.runs.found import Found, as_images
 from yolor_jax.training.checkpoints import folder as folders
 from yolor_jax.training.checkpoints import loading
+from yolor_jax.training.checkpoints.statistics import EXACT_STATISTICS
 from yolor_jax.trees import require_finite
 from yolor_jax.weights import store
 
@@ -45,8 +47,9 @@ class Trained:
         variables: for ``module.apply``, as NumPy arrays; of a run, the moving average.
         meta: model, implicit, num_classes, class_names, image_size; tasks, if it has any beyond
             detection; anchors, if they are not the model's own; step, of a checkpoint; of a file
-            also fused; and stamps, of who made it (`stamp`), oldest first, unless it is older than
-            these.
+            also fused; exact_statistics, the images that batch norm's were taken from, if they are
+            not the running ones; and stamps, of who made it (`stamp`), oldest first, unless it is
+            older than these.
     """
 
     spec: ModelSpec
@@ -82,6 +85,16 @@ class Trained:
         variables = fold(self.spec, self.variables)
         return Trained(self.spec, variables, {**self.meta, "fused": True})
 
+    def with_statistics(self, batch_stats: Mapping[str, Any], images: int) -> "Trained":
+        """The same network with other statistics of batch norm.
+
+        Args:
+            batch_stats: exact ones (`training.exact_statistics`).
+            images: that they were taken from.
+        """
+        variables = {**self.variables, "batch_stats": batch_stats}
+        return Trained(self.spec, variables, {**self.meta, EXACT_STATISTICS: images})
+
     def predictor(
         self,
         *,
@@ -93,6 +106,7 @@ class Trained:
         max_detections: int = NmsConfig.max_detections,
         tta: bool = False,
         rect: bool = False,
+        embed: bool = False,
         fold: bool = True,
         image_size: int | None = None,
         dtype: Any = jnp.float32,
@@ -108,13 +122,14 @@ class Trained:
             max_detections: boxes of an image at most, best first.
             tta: test-time augmentation: three views of each image, see `inference.views`.
             rect: canvases that follow the shapes of the images, see `Predictor`.
+            embed: whether what is found has vectors by which it is known again (`Found.vectors`).
             fold: whether implicit knowledge and batch norm are merged into the convolutions, which
                 changes nothing but the time it takes.
             image_size: side of the network input in pixels; that of the training if None.
             dtype: of the activations; boxes stay float32.
 
         Raises:
-            InputError: an unknown class, or a size or threshold that does not fit.
+            InputError: an unknown class, a size or threshold that does not fit, or no embedding.
         """
         network = self.folded() if fold and not self.fused else self
         predictor = Predictor(
@@ -126,6 +141,7 @@ class Trained:
             suppress=class_agnostic_nms if class_agnostic else non_max_suppression,
             views=THREE_VIEWS if tta else AS_IT_IS,
             rect=rect,
+            embed=embed,
             batch_size=batch_size,
         )
         return ObjectFinder(predictor, self.class_names)
@@ -188,8 +204,15 @@ class ObjectFinder:
 
     def each(self, images: Any) -> Iterator[Found]:
         """The same, one after the other; images are taken a few ahead of what is asked for."""
-        for boxes_xyxy, scores, labels in self.predictor.each(as_images(images)):
-            yield Found(boxes_xyxy, scores, labels, self._class_names, self._category_ids)
+        for prediction in self.predictor.each(as_images(images)):
+            yield Found(
+                prediction.boxes_xyxy,
+                prediction.scores,
+                prediction.labels,
+                self._class_names,
+                self._category_ids,
+                prediction.vectors,
+            )
 
 
 def load(path: str | os.PathLike, step: int | str | None = None) -> Trained:

@@ -27,6 +27,7 @@ from yolor_jax.runs import (
     evaluation_folder,
     preflight,
     programs,
+    recalibration,
     stamps,
     start,
     validation,
@@ -52,6 +53,7 @@ from yolor_jax.training.state import TrainState
 from yolor_jax.training.step import make_advance
 
 Say = Callable[[str], None]
+Averaged = Callable[[TrainState], Mapping[str, Any]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,11 +118,12 @@ def train_run(run: Run, *, say: Say = _silent, progress: bool = False) -> Outcom
     evaluator = make_evaluator(
         run.recipe, run.module, run.sources.evaluation, run.mesh, progress=progress
     )
+    averaged = _averaged(run)
     caught = preemption() if run.group is ALONE else shared_preemption(run.mesh)
     with caught as preempted, CompileLog(say) as compilations:
         started = time.monotonic()
-        state, trained = _train(run, evaluator, preempted, say, progress)
-        finish = functools.partial(_finish, run, state, progress)
+        state, trained = _train(run, evaluator, averaged, preempted, say, progress)
+        finish = functools.partial(_finish, run, state, averaged, progress)
         finished = None if trained is None else preempted.until(finish)
         folded, unwritten = finished or (None, None)
         seconds = time.monotonic() - started
@@ -128,15 +131,34 @@ def train_run(run: Run, *, say: Say = _silent, progress: bool = False) -> Outcom
     return Outcome(run.workdir, step, trained, folded, seconds, compiled, unwritten)
 
 
-def _finish(run: Run, state: TrainState, progress: bool) -> tuple[Evaluation, OSError | None]:
+def _averaged(run: Run) -> Averaged:
+    """What of a state is evaluated: the moving average, with exact statistics if so asked."""
+    images = run.recipe.eval.recalibrate
+    if not images:
+        return lambda state: state.ema_variables
+    recalibrate = recalibration.make_recalibration(
+        run.recipe, run.module, run.sources.train, run.mesh, images=images
+    )
+
+    def averaged(state: TrainState) -> Mapping[str, Any]:
+        variables = state.ema_variables
+        return {**variables, "batch_stats": recalibrate(variables)}
+
+    return averaged
+
+
+def _finish(
+    run: Run, state: TrainState, averaged: Averaged, progress: bool
+) -> tuple[Evaluation, OSError | None]:
     """Folds the network, evaluates and draws that; a disk that is full takes no number away."""
-    variables = fold(run.module.spec, meshes.replicate(run.mesh, state.ema_variables))
+    variables = fold(run.module.spec, meshes.replicate(run.mesh, averaged(state)))
     fused = run.recipe.network(run.num_classes, fused=True)
     source = run.sources.evaluation
     folded = make_evaluator(run.recipe, fused, source, run.mesh, progress=progress)(variables)
     if run.group.is_first:
         pictures, on_host = run.workdir / "pictures", jax.device_get(variables)
-        evaluated = Evaluated(folded, fused, source, run.recipe, PLAIN, int(state.step))
+        exact = run.recipe.eval.recalibrate or None
+        evaluated = Evaluated(folded, fused, source, run.recipe, PLAIN, int(state.step), exact)
         try:
             write_detections(run.workdir / "detections.json", folded)
             evaluation_folder.write(evaluation_folder.root_of(run.workdir), evaluated)
@@ -147,7 +169,12 @@ def _finish(run: Run, state: TrainState, progress: bool) -> tuple[Evaluation, OS
 
 
 def _train(
-    run: Run, evaluator: Evaluator, preempted: Preemption, say: Say, progress: bool
+    run: Run,
+    evaluator: Evaluator,
+    averaged: Averaged,
+    preempted: Preemption,
+    say: Say,
+    progress: bool,
 ) -> tuple[TrainState, Evaluation | None]:
     """Trains to the last step and evaluates.
 
@@ -193,7 +220,9 @@ def _train(
             ),
             checkpoints=checkpoints,
             writers=writers,
-            evaluate=_scores(run, evaluator, evaluations, preempted, writers, board),
+            evaluate=_scores(
+                run, evaluator, averaged, evaluations, preempted, checkpoints, writers, board
+            ),
             keep=keep_in(
                 run.workdir,
                 key=key,
@@ -205,7 +234,7 @@ def _train(
     if preempted():
         return state, None
     if not evaluations:  # a run that was finished before
-        last = preempted.until(lambda: evaluator(state.ema_variables))
+        last = preempted.until(lambda: evaluator(averaged(state)))
         evaluations = [] if last is None else [last]
     return state, evaluations[-1] if evaluations else None
 
@@ -240,8 +269,10 @@ def _writers(run: Run, step: int) -> tuple[list[Any], Board | None]:
 def _scores(
     run: Run,
     evaluator: Evaluator,
+    averaged: Averaged,
     evaluations: list[Evaluation],
     preempted: Preemption,
+    checkpoints: Checkpoints,
     writers: Sequence[Writer],
     board: Board | None,
 ) -> Callable[[TrainState], dict[str, float] | None]:
@@ -251,9 +282,12 @@ def _scores(
     """
 
     def scores(state: TrainState) -> dict[str, float] | None:
-        evaluation = preempted.until(lambda: evaluator(state.ema_variables))
+        variables = averaged(state)
+        evaluation = preempted.until(lambda: evaluator(variables))
         if evaluation is None:
             return None
+        if images := run.recipe.eval.recalibrate:
+            checkpoints.write_statistics(int(state.step), variables["batch_stats"], images=images)
         evaluations.append(evaluation)
         params = meshes.replicate(run.mesh, state.ema_params)  # by all processes, for the first
         if run.group.is_first:

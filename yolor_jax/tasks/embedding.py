@@ -69,6 +69,22 @@ def sample(
     return Samples(stacked * jax.lax.rsqrt(squared + EPSILON), jnp.stack(alone, axis=2))
 
 
+def describe(
+    embed: Sequence[Float[Array, "B _h _w D"]],
+    boxes_xyxy: Float[Array, "B T 4"],
+    mask: Bool[Array, "B T"],
+    *,
+    strides: tuple[int, ...],
+) -> Float32[Array, "B T D"]:
+    """One vector of length 1 for each box: the mean of those that `sample` reads on the levels.
+
+    Two boxes are as alike as the dot product of their vectors, -1..1. Arguments as of `sample`.
+    """
+    mean = sample(embed, boxes_xyxy, mask, strides=strides).vectors.mean(axis=2)  # [B, T, D]
+    squared = jnp.square(mean).sum(axis=-1, keepdims=True)
+    return mean * jax.lax.rsqrt(squared + EPSILON)
+
+
 def contrastive_loss(samples: Samples, *, temperature: float) -> Float[Array, ""]:
     """The supervised contrastive loss among the samples of each image.
 

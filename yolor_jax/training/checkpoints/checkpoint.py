@@ -28,12 +28,14 @@ import numpy as np
 import orbax.checkpoint as ocp
 from etils import epath
 from jax.experimental import multihost_utils
+from jaxtyping import PyTree
 
 from yolor_jax import bucket
 from yolor_jax.errors import InputError
 from yolor_jax.paths import is_local
 from yolor_jax.stamp import STAMPS, Stamp
 from yolor_jax.training.checkpoints import folder as folders
+from yolor_jax.training.checkpoints import statistics
 from yolor_jax.training.checkpoints.fitting import require_same, require_same_leaves
 from yolor_jax.training.checkpoints.folder import DamagedError
 from yolor_jax.training.state import TrainState
@@ -149,6 +151,17 @@ class Checkpoints:
             steps = self._manager.all_steps()
             for old in set(steps) - folders.kept_steps(steps, self._scores):
                 self._manager.delete(old)
+
+    def write_statistics(self, step: int, batch_stats: PyTree, *, images: int) -> None:
+        """Note exact statistics of batch norm for a checkpoint; see `statistics`.
+
+        Raises:
+            OSError: if the checkpoint or the statistics could not be written.
+        """
+        self.wait()
+        if jax.process_index() == 0:
+            with self._as_os_error():
+                statistics.write(self._directory, step, batch_stats, images=images)
 
     def is_scored(self, step: int) -> bool:
         """Whether a checkpoint has been evaluated to the end."""

@@ -15,13 +15,32 @@ from jaxtyping import PyTree
 
 from yolor_jax import bucket
 from yolor_jax.training.checkpoints import folder as folders
+from yolor_jax.training.checkpoints import statistics
 from yolor_jax.training.checkpoints.folder import DamagedError
+
+
+def find(directory: str | os.PathLike, step: int | str | None = None) -> tuple[epath.Path, int]:
+    """The folder of checkpoints that a workdir has, or that is given itself, and a step in it.
+
+    Args:
+        directory: a workdir, or the folder ``checkpoints`` in it.
+        step: a number, "best" or "latest"; the latest if None.
+
+    Raises:
+        FileNotFoundError: if there is no such checkpoint; says where it was looked for.
+    """
+    folder = folders.absolute(directory)
+    with bucket.as_os_error(folder):
+        folder = folder / folders.FOLDER if (folder / folders.FOLDER).is_dir() else folder
+    return folder, folders.choose_step(folder, step)
 
 
 def load_variables(
     directory: str | os.PathLike, step: int | str | None = None
 ) -> tuple[dict[str, PyTree], dict]:
     """The moving average of a checkpoint, as NumPy arrays, without building its model.
+
+    Batch norm's statistics are the exact ones (`statistics`), where there are some.
 
     Args:
         directory: a workdir, or the folder ``checkpoints`` in it.
@@ -40,8 +59,12 @@ def load_variables(
 
 def load_meta(directory: str | os.PathLike, step: int | str | None = None) -> dict:
     """The run's ``meta`` alone; its weights may be damaged. All else as `load_variables`."""
-    folder = _folder(directory)
-    return folders.read_json(folder, folders.choose_step(folder, step), "config")
+    folder, step = find(directory, step)
+    return _meta(folder, step)
+
+
+def _meta(folder: epath.Path, step: int) -> dict:
+    return {**folders.read_json(folder, step, "config"), "step": step}
 
 
 def load_trained(
@@ -54,24 +77,22 @@ def load_trained(
 def _load(
     directory: str | os.PathLike, step: int | str | None, *, prefix: str
 ) -> tuple[dict[str, PyTree], dict]:
-    folder = _folder(directory)
-    step = folders.choose_step(folder, step)
+    folder, step = find(directory, step)
     try:
-        meta = folders.read_json(folder, step, "config")
-        return _variables(folder, step, prefix), {**meta, "step": step}
+        meta = _meta(folder, step)
+        variables = _variables(folder, step, prefix)
+        exact = statistics.read(folder, step) if prefix else None
     except DamagedError as error:
         others = [other for other in folders.steps(folder) if other != step]
         advice = "no other is here"
         if others:
             advice = f"choose another with --step N: there are {others}"
         raise OSError(f"{error}; {advice}.") from error
-
-
-def _folder(directory: str | os.PathLike) -> epath.Path:
-    """The folder of checkpoints that a workdir has, or that is given itself."""
-    folder = folders.absolute(directory)
-    with bucket.as_os_error(folder):
-        return folder / folders.FOLDER if (folder / folders.FOLDER).is_dir() else folder
+    if exact is None:
+        return variables, meta
+    batch_stats, images = exact
+    meta[statistics.EXACT_STATISTICS] = images
+    return {**variables, "batch_stats": batch_stats}, meta
 
 
 def _variables(folder: epath.Path, step: int, prefix: str) -> dict[str, PyTree]:

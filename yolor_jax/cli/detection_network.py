@@ -1,0 +1,141 @@
+"""Which network ``yolor detect`` uses, and how it looks: arguments, and what becomes of them."""
+
+import argparse
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from yolor_jax.cli.arguments import add_step_argument, any_path
+
+if TYPE_CHECKING:
+    from yolor_jax.inference.sources import Sources
+    from yolor_jax.runs.trained import Trained
+
+BATCH_SIZE = 8
+"""Pictures that go through the network together, if there are so many and nobody says."""
+
+
+def add_network_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares which network, and how it looks."""
+    network = parser.add_argument_group("network")
+    network.add_argument(
+        "--checkpoint", type=any_path, required=True, metavar="PATH",
+        help="folder of a training run, or a file of weights",
+    )  # fmt: skip
+    add_step_argument(network)
+    network.add_argument(
+        "--score", type=_fraction, default=0.25, help="least score of a box, 0..1 (%(default)s)"
+    )
+    network.add_argument(
+        "--iou", type=_fraction, default=0.45,
+        help="a box goes if a better one of its class overlaps it by more, 0..1 (%(default)s)",
+    )  # fmt: skip
+    network.add_argument(
+        "--class-agnostic", action="store_true", help="... if a better one of any class does"
+    )
+    network.add_argument(
+        "--classes", nargs="+", metavar="CLASS", help="names or numbers of those to look for (all)"
+    )
+    network.add_argument(
+        "--max", type=_positive, default=300, metavar="N",
+        help="boxes of a picture at most, best first (%(default)s)",
+    )  # fmt: skip
+    network.add_argument(
+        "--image-size", type=int, metavar="N",
+        help="side of the network's input in pixels (that of the training)",
+    )  # fmt: skip
+    network.add_argument(
+        "--rect", action="store_true",
+        help="canvases that follow the shapes of the pictures: faster, each shape is compiled once",
+    )  # fmt: skip
+    network.add_argument(
+        "--tta", action="store_true",
+        help="test-time augmentation: look at three views of each picture",
+    )  # fmt: skip
+    network.add_argument(
+        "--embed", action="store_true",
+        help="give each box a vector by which its object is known again (json and jsonl)",
+    )  # fmt: skip
+    network.add_argument(
+        "--dtype", choices=("float32", "bfloat16"), default="float32",
+        help="of activations (%(default)s)",
+    )  # fmt: skip
+    network.add_argument(
+        "--batch-size", type=_positive, metavar="N",
+        help=f"pictures that go through the network together ({BATCH_SIZE}; of a camera 1)",
+    )  # fmt: skip
+    network.add_argument(
+        "--threads", type=_positive, metavar="N",
+        help="that read pictures, and as many that draw (one a core)",
+    )  # fmt: skip
+    network.add_argument(
+        "--fold", action=argparse.BooleanOptionalAction, default=True,
+        help="merge implicit knowledge and batch norm into the convolutions: same boxes, faster",
+    )  # fmt: skip
+
+
+def network_options(
+    args: argparse.Namespace, found: "Sources", trained: "Trained"
+) -> dict[str, Any]:
+    """Of `Trained.predictor`."""
+    return {
+        "batch_size": args.batch_size or _batch_size(found),
+        "score": args.score,
+        "iou": args.iou,
+        "classes": args.classes and [_class(name, trained.class_names) for name in args.classes],
+        "class_agnostic": args.class_agnostic,
+        "max_detections": args.max,
+        "tta": args.tta,
+        "rect": args.rect,
+        "embed": args.embed,
+        "fold": args.fold,
+        "image_size": args.image_size,
+        "dtype": args.dtype,
+    }
+
+
+def settings(args: argparse.Namespace, trained: "Trained") -> dict[str, Any]:
+    """What the file of detections says before the pictures."""
+    asked = {
+        "classes": args.classes,
+        "class_agnostic": args.class_agnostic,
+        "max_detections": args.max,
+        "rect": args.rect,
+        "tta": args.tta,
+        "embed": args.embed,
+        "dtype": args.dtype,
+    }
+    return {
+        "checkpoint": str(args.checkpoint),
+        "step": trained.meta.get("step"),
+        "model": trained.meta["model"],
+        "image_size": args.image_size or trained.image_size,
+        "score_threshold": args.score,
+        "iou_threshold": args.iou,
+        **asked,
+        "class_names": list(trained.class_names),
+    }
+
+
+def _batch_size(found: "Sources") -> int:
+    """No more than there are pictures; one where pictures come as somebody waits for them."""
+    if any(film.is_live for film in found.films):
+        return 1
+    return BATCH_SIZE if found.films else min(BATCH_SIZE, max(found.pictures, 1))
+
+
+def _class(name: str, class_names: Sequence[str]) -> str | int:
+    """A class by its name; by its number if none has that name."""
+    return int(name) if name.isdecimal() and name not in class_names else name
+
+
+def _fraction(text: str) -> float:
+    value = float(text)
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"got {text}, expected a number from 0 to 1")
+    return value
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"got {text}, expected a whole number from 1 on")
+    return int(text)
