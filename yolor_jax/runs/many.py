@@ -207,7 +207,7 @@ class ManyDetection:
 
 
 def _as_written(row: Row, name: str) -> Row:
-    """With the name that was given, and without the vectors that Arrow puts where none are."""
+    """With the name that was given, and without the empty vectors that Arrow has."""
     boxes = [
         {name: value for name, value in box.items() if value is not None}
         for box in row["detections"]
