@@ -1,7 +1,7 @@
 """What stands on the page of one run or of one evaluation.
 
 page = contents(gather(path))
-page["cards"], page["evaluation"]["charts"]
+page["cards"]  # name, value and meaning of each number of the headline
 """
 
 import pathlib
