@@ -1,7 +1,7 @@
 """What stands on the page of one run or of one evaluation.
 
 page = contents(gather(path))
-page["cards"], page["images"]
+page["cards"]  # name, value and meaning of each number of the headline
 """
 
 import pathlib
@@ -213,6 +213,7 @@ def _next(subject: Subject) -> list[tuple[str, str]]:
     run = shlex.quote(str(subject.workdir))
     commands = [
         (f"yolor detect IMAGE... --checkpoint {run}", "find objects in images of your own"),
+        (f"yolor demo {run}", "try it on a local page"),
         (f"yolor eval --workdir {run} --tta", "evaluate with test-time augmentation"),
         (f"yolor fold {run} folded.safetensors", "one file of weights, without implicit knowledge"),
         (f"yolor report {run} OTHER_RUN", "this run beside another"),
