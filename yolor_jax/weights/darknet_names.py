@@ -1,8 +1,8 @@
 """Names of the original's first form: one number for each section, ``module_list.<i>``.
 
 It counts every section of a configuration file, those without parameters (routes, sums, pools)
-included. `darknet_sections` walks a model in that order and says
-which of our units stands at each number.
+included. `darknet_sections` walks a model in that order and says which of our units stands at each
+number.
 
     darknet_names(MODELS["yolor_csp"])["module_list.0.Conv2d.weight"]
     # ("params", "backbone/stem/conv/kernel")

@@ -1,4 +1,4 @@
-"""What a file of weights is, by its content, and which model of the zoo they are of.
+"""What a file of weights is, by its content, and which model of the zoo it is of.
 
 recognise("yolor_p6.pt")                            # Format.TORCH
 find_model(read_torch("yolor_p6.pt"))               # the spec of yolor_p6
