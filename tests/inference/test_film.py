@@ -1,11 +1,20 @@
 """Films in and out: frames, times, and what is wrong with them."""
 
+import functools
+import http.server
+import threading
+
 import numpy as np
 import pytest
 
 from tests.support.films import write_film
 from yolor_jax.inference.film import Film, film_writer
 from yolor_jax.inference.frame import Frame, Unread
+
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_):
+        pass
 
 
 def reasons(place):
@@ -61,6 +70,17 @@ def test_what_is_no_film(tmp_path, capfd):
     }.items():
         [said] = reasons(str(tmp_path / name))
         assert f"{name}: {reason}" in said, said
+
+
+def test_a_stream(tmp_path):
+    write_film(tmp_path / "f.mp4", 8, rate=10)
+    handler = functools.partial(Quiet, directory=tmp_path)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        frames = list(Film(f"http://127.0.0.1:{server.server_port}/f.mp4").frames())
+        server.shutdown()
+    assert [frame.number for frame in frames] == list(range(8))
+    np.testing.assert_allclose([frame.seconds for frame in frames], np.arange(8) / 10, atol=1e-3)
 
 
 def test_cameras_and_streams_that_are_not_there():

@@ -63,7 +63,8 @@ class Words:
             "drawn": "annotated and their boxes",
             "crops": "done, their objects cut out and their boxes",
         }
-        print(f"{self.frames} {done[self._args.pictures]} listed in {self._listed}")
+        if self.frames or self._listed.exists():
+            print(f"{self.frames} {done[self._args.pictures]} listed in {self._listed}")
         if self.frames:
             print(_speed(speed))
         for said in [*self._found.passed_over, *(f"left out: {one}" for one in left_out)]:

@@ -55,8 +55,8 @@ class Film:
         """The frames, and at the end what is wrong with the film, if anything.
 
         Yields:
-            Frames with their number, from 0, and their time in seconds: that in the film, or of a
-            camera or stream, since its first frame.
+            Frames with their number, from 0, and their time in seconds: that in the film or stream,
+            or of a camera, since its first frame.
         """
         with _opened(self.place) as capture:
             if not capture.isOpened():
@@ -72,7 +72,7 @@ class Film:
                 started = started or time.monotonic()
                 seconds = (
                     time.monotonic() - started
-                    if self.is_live
+                    if isinstance(self.place, int)
                     else capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
                 )
                 rgb = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
