@@ -1,8 +1,8 @@
 """Measure how fast objects are found in pictures on this machine, and where the time goes.
 
-Reading, letterbox, network, writing of rows and drawing are timed each on its own, one picture after
-the other in one thread; then all together, as yolor detect does it: threads read and draw while the
-device computes. Compilation is counted apart.
+Reading, letterbox, network, writing of rows and drawing are timed each on its own, one picture
+after the other in one thread; then all together, as yolor detect does it: threads read and draw
+while the device computes. Compilation is counted apart.
 
     yolor bench detect photos/ --checkpoint runs/first
 """
@@ -73,7 +73,8 @@ def _table(setting: dict[str, Any], figures: dict[str, Any]) -> str:
     s = setting
     title = (
         f"{s['pictures']} pictures, {s['model']}, {s['image_size']} pixels, batches of "
-        f"{s['batch_size']}, {s['threads']} threads, on {s['device']}; medians of {s['rounds']} rounds"
+        f"{s['batch_size']}, {s['threads']} threads, on {s['device']}; medians of "
+        f"{s['rounds']} rounds"
     )
     parts = [("a picture, by itself", "ms", "CPU ms")]
     parts += [
