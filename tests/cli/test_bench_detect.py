@@ -37,8 +37,6 @@ def test_parts_and_the_whole(here, capsys):
     assert set(figures["whole"]) == {"none", "drawn"} and figures["compile_seconds"] > 0
     for whole in figures["whole"].values():
         assert whole["pictures_per_second"] > 0 and 0 < whole["busy"] <= 1
-    drawing, network = (figures["parts"][part]["ms"] for part in ("draw", "network"))
-    assert figures["whole"]["none"]["pictures_per_second"] > 1000 / (10 * (drawing + network))
 
 
 def test_what_cannot_be_measured(here, capsys):
