@@ -77,6 +77,14 @@ def test_arguments_that_ray_cannot_take(here, capsys):
     assert "--ray draws no pictures; expected --pictures none" in capsys.readouterr().err
     assert main(["detect", "0", *words, "--pictures", "none"]) == 2
     assert "--ray looks at pictures only; leave out camera 0" in capsys.readouterr().err
+    words = [str(here / "photos"), *words, "--pictures", "none", "--output", str(here / "none")]
+    for option, sentence in {
+        ("--classes", "cow"): "there is no class 'cow'",
+        ("--image-size", "65"): "65 is not a multiple of the largest stride 32",
+        ("--embed",): "this network gives objects no vectors",
+    }.items():
+        assert main(["detect", *words, *option]) == 2
+        assert sentence in capsys.readouterr().err
 
 
 @pytest.mark.long

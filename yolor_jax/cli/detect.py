@@ -138,7 +138,6 @@ def _detect(
             stop=interrupted,
         )
     left_out = list(found.problems)
-    left_out = list(found.problems)
     words = Words(found, writer.path, args)
     try:
         for one in work.each(found.sources):

@@ -80,6 +80,8 @@ class Film:
                 number += 1
             if number == 0:
                 yield self._unread("no frame in it")
+            elif isinstance(self.place, int):  # a user who has seen enough does not come to here
+                yield self._unread(f"it stopped, after {number} frames")
             elif not self.is_live and number < expected - 1:  # containers count one too many
                 yield self._unread(
                     f"it ends in the middle, after {number} of {expected:.0f} frames"
@@ -130,23 +132,27 @@ def film_writer(
         path: of the film.
 
     Yields:
-        A function that takes the frames, RGB and all of one size, and how many there are in a
-        second; an odd row or column is cut off. Without a frame no file is written.
+        A function that takes the frames, RGB, and how many there are in a second. All get the size
+        of the first, whose odd row or column is cut off. Without a frame no file is written.
 
     Raises:
         OSError: the film cannot be written.
     """
     writer: cv2.VideoWriter | None = None
+    height = width = 0
 
     def write(image: UInt8[np.ndarray, "_ _ 3"], rate: float) -> None:
-        nonlocal writer
-        height, width = (side - side % 2 for side in image.shape[:2])
+        nonlocal writer, height, width
         if writer is None:
+            height, width = (side - side % 2 for side in image.shape[:2])
             code = cv2.VideoWriter.fourcc(*"mp4v")
             writer = cv2.VideoWriter(os.fspath(path), code, rate, (width, height))
             if not writer.isOpened():
                 raise OSError(f"cannot write a film of {width} x {height} pixels to {path}")
-        writer.write(cv2.cvtColor(image[:height, :width], cv2.COLOR_RGB2BGR))
+        whole = image[: image.shape[0] // 2 * 2, : image.shape[1] // 2 * 2]
+        if whole.shape[:2] != (height, width):  # OpenCV would leave such a frame out
+            whole = cv2.resize(whole, (width, height), interpolation=cv2.INTER_AREA)
+        writer.write(cv2.cvtColor(whole, cv2.COLOR_RGB2BGR))
 
     try:
         yield write

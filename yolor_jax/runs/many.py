@@ -23,9 +23,11 @@ from typing import TYPE_CHECKING, Any
 
 from yolor_jax.inference.formats import Writer
 from yolor_jax.inference.frame import Encoded, Unread
+from yolor_jax.inference.prediction import make_describe
 from yolor_jax.inference.rows import Row, row_of
 from yolor_jax.inference.sources import Pictures
 from yolor_jax.inference.stream import stream
+from yolor_jax.models.detector import require_multiple
 from yolor_jax.preparation.parallel import on_cluster
 from yolor_jax.runs.detection import Done, Speed
 from yolor_jax.runs.trained import Trained, load
@@ -146,7 +148,15 @@ class ManyDetection:
             address: of the cluster, or ``"local"``.
             options: of `DetectBatch`.
             stop: asked after each batch.
+
+        Raises:
+            InputError: an option that does not fit, as of `Trained.predictor`.
         """
+        side = options.get("image_size") or trained.image_size
+        require_multiple((side, side), trained.spec.strides[-1])
+        trained.labels(options.get("classes"))
+        if options.get("embed"):
+            make_describe(trained.module)
         self._trained = trained
         self._writer = writer
         self._address = address
@@ -163,7 +173,7 @@ class ManyDetection:
 
         Raises:
             InputError: there is no such Ray cluster, or Ray is not installed.
-            OSError: a row cannot be written.
+            OSError: a row cannot be written, or the actors fail again and again.
         """
         files = [file for source in sources for file in source.files]
         wanted = [file for file in files if (str(file), None) not in self._writer.done]
@@ -199,11 +209,14 @@ class ManyDetection:
                 batch_size=ROWS,
                 **_actors(ray),
             )
-            for table in found.iter_batches(batch_format="pyarrow", batch_size=None):
-                for row in table.to_pylist():
-                    yield _as_written(row, names[row["file"]])
-                if self._stop():
-                    return
+            try:
+                for table in found.iter_batches(batch_format="pyarrow", batch_size=None):
+                    for row in table.to_pylist():
+                        yield _as_written(row, names[row["file"]])
+                    if self._stop():
+                        return
+            except ray.exceptions.RayError as error:
+                raise OSError(f"Ray has given up: {str(error).strip().splitlines()[-1]}") from error
 
 
 def _as_written(row: Row, name: str) -> Row:

@@ -4,6 +4,7 @@ yolor bench model yolor_nano --image-size 128 --batch-size 32 --classes 6
 yolor bench data data/coco
 yolor bench metrics
 yolor bench train --config configs/quickstart.py
+yolor bench detect photos/ --checkpoint runs/first
 """
 
 import argparse
@@ -15,6 +16,7 @@ COMMANDS = {
     "data": "yolor_jax.cli.bench.data",
     "metrics": "yolor_jax.cli.bench.metrics",
     "train": "yolor_jax.cli.bench.train",
+    "detect": "yolor_jax.cli.bench.detect",
 }
 
 
