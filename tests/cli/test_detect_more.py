@@ -48,7 +48,7 @@ def tree(folder):
 
 def test_a_film_comes_back_with_boxes_and_times(here, capsys):
     write_film("film.avi", 11, rate=10)
-    assert detect("film.avi", "photos/a.png", "--format", "jsonl") == 0
+    assert detect("film.avi", "photos/a.png", "--format", "jsonl", "--threads", "4") == 0
     out = capsys.readouterr().out
     assert out.startswith("film.avi: 11 frames, 1.0 s: 704 dog\nphotos/a.png: 64 dog\n12 annotated")
     *film, picture = rows()
@@ -58,6 +58,8 @@ def test_a_film_comes_back_with_boxes_and_times(here, capsys):
     drawn = list(Film("out/film.mp4").frames())
     assert len(drawn) == 11 and drawn[0].rate == 10 and drawn[0].image.shape == (640, 640, 3)
     assert drawn[0].image.std() > 20, "a grey frame, with boxes"
+    shades = [np.median(frame.image) for frame in drawn]
+    np.testing.assert_allclose(shades, 10 * np.arange(11), atol=4)
 
 
 def test_films_and_cameras_that_cannot_be_read(here, capsys):
