@@ -555,7 +555,7 @@ def spoil_all_images(folder):
         (renamed("dog", 2**63), "val", r"categories\[1\] has the id 9223372036854775808"),
         (spoil_all_images, "val", "leaves no image for the split 'val'"),
         (lambda folder: None, "train", r"no split 'train'; it has \['val'\]: give --config\."),
-        (lambda folder: None, "../val", "expected letters, digits and underscores"),
+        (lambda folder: None, "../val", "expected letters, digits, underscores and hyphens"),
         (lambda folder: (folder / "val").rename(folder / "x"), "val", "images of the split 'val'"),
     ],
 )

@@ -18,6 +18,7 @@ from yolor_jax.models.detector import build, variable_shapes
 from yolor_jax.models.fold import fold
 from yolor_jax.models.spec import with_implicit
 from yolor_jax.models.zoo import MODELS
+from yolor_jax.stamp import STAMPS
 from yolor_jax.trees import flatten_by_path
 from yolor_jax.weights import store
 from yolor_jax.weights.convert import from_torch
@@ -214,7 +215,8 @@ def test_a_training_run(here, small, capsys):
     assert convert("run", "ours.safetensors") == 0
     assert "run: moving average of a run, tensors: " in capsys.readouterr().out
     got, known = store.load_variables("ours.safetensors")
-    assert known == META | {"fused": False}
+    assert len(known.pop(STAMPS)) == 1
+    assert known == META | {"fused": False, "step": 1}
     require_equal(flatten_by_path(got), flatten_by_path(variables))
     assert convert("run", "back.safetensors", "--to", "torch") == 0
     require_equal(safetensors.numpy.load_file("back.safetensors"), small)

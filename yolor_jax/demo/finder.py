@@ -127,8 +127,8 @@ class Finder:
             max_candidates=nms.max_candidates,
             max_detections=nms.max_detections,
         )
-        [prediction] = split_detections(detections)
-        return Found(*prediction, self._class_names, self._category_ids)
+        [(boxes_xyxy, scores, labels, _)] = split_detections(detections)
+        return Found(boxes_xyxy, scores, labels, self._class_names, self._category_ids)
 
 
 @functools.partial(jax.jit, static_argnames=("max_candidates", "max_detections"))
