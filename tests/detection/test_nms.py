@@ -122,6 +122,23 @@ def test_equals_the_oracle_with_ties_and_limits(steps, max_candidates, max_detec
             np.testing.assert_allclose(as_rows(found, image), expected, rtol=1e-6)
 
 
+@pytest.mark.parametrize("more", [0, 1])
+def test_few_candidates_and_many_follow_one_rule(more):
+    """As many as enter the shorter search in one image, or one more; few in the other."""
+    rows = random_rows(0, 1000, number=200)
+    rows[..., 4:5] = np.maximum(rows[..., 4:5], 0.9)  # so that the score alone decides
+    scores = np.sort((rows[0, :, 4:5] * rows[0, :, 5:]).reshape(-1))
+    last = nms.FEW + more
+    score = (scores[-last] + scores[-last - 1]) / 2  # lies between two
+    rows[1, 20:, 4] = 0
+    for algorithm, offset in (("non_max_suppression", 4096), ("class_agnostic_nms", 0)):
+        found = search(rows, algorithm, score=score, iou=0.9, max_candidates=500)
+        for image in range(2):
+            expected = oracle(rows[image], score, 0.9, 500, 300, offset)
+            np.testing.assert_allclose(as_rows(found, image), expected, rtol=1e-6)
+    assert len(expected) < len(oracle(rows[0], score, 0.9, 500, 300, offset))
+
+
 def test_hand_worked():
     """Four boxes of 10 x 10 in two classes; the second lies on the first, the fourth alone."""
     rows = np.zeros((1, 4, 7), np.float32)

@@ -7,7 +7,8 @@ along both axes, in float32 as YOLOR does it (for high classes that rounds to 1/
 can decide). Nothing waits on a clock: the same input gives the same boxes on any machine.
 
 Only the ``max_candidates`` best candidates are looked at; what lies below is dropped silently.
-Ties go to the lower index (prediction first, then class).
+Ties go to the lower index (prediction first, then class). Where no image of a batch has more than
+``FEW``, the search is among so many: the same boxes, in less time.
 
     detections = non_max_suppression(
         decoded, score_threshold=0.25, iou_threshold=0.45, max_candidates=4096
@@ -93,15 +94,8 @@ def non_max_suppression(
         InputError: if ``max_candidates``, ``max_detections`` or a size of ``decoded`` is below 1,
             or ``allowed_classes`` has another shape.
     """
-    return _suppress(
-        decoded,
-        score_threshold,
-        iou_threshold,
-        max_candidates,
-        max_detections,
-        allowed_classes,
-        CLASS_OFFSET,
-    )
+    limits = score_threshold, iou_threshold, max_candidates, max_detections
+    return _suppress(decoded, *limits, allowed_classes, CLASS_OFFSET)
 
 
 def class_agnostic_nms(
@@ -117,15 +111,8 @@ def class_agnostic_nms(
 
     Arguments, result and errors as of ``non_max_suppression``.
     """
-    return _suppress(
-        decoded,
-        score_threshold,
-        iou_threshold,
-        max_candidates,
-        max_detections,
-        allowed_classes,
-        0.0,
-    )
+    limits = score_threshold, iou_threshold, max_candidates, max_detections
+    return _suppress(decoded, *limits, allowed_classes, 0.0)
 
 
 def merging_nms(
@@ -182,11 +169,11 @@ def _suppress(
 
     if max_candidates <= FEW:
         return among(max_candidates)
+    # Classes that are not allowed count too, which may only choose the longer search.
     everything = jnp.ones(decoded.probabilities.shape[-1], bool)
-    allowed = everything if allowed_classes is None else allowed_classes
-    scores = jax.vmap(_scores, in_axes=(0, None, None))(decoded, score_threshold, allowed)
+    scores = jax.vmap(_scores, in_axes=(0, None, None))(decoded, score_threshold, everything)
     number = jnp.sum(scores > -jnp.inf, axis=(1, 2))  # [B]
-    return jax.lax.cond(jnp.max(number) <= FEW, lambda: among(FEW), lambda: among(max_candidates))
+    return jax.lax.cond(jnp.all(number <= FEW), lambda: among(FEW), lambda: among(max_candidates))
 
 
 def _candidates(
