@@ -9,6 +9,7 @@ Example:
     >>> save_image("out.jpg", picture)
 """
 
+import functools
 import math
 import os
 from collections.abc import Sequence
@@ -41,6 +42,7 @@ LMS_TO_RGB = np.array(
 )
 
 
+@functools.cache
 def class_color(label: int) -> Color:
     """A colour for a class: neighbours in the list get far-apart hues.
 
@@ -276,8 +278,12 @@ def _write_labels(canvas, marks: Sequence[Mark]) -> None:
         places += [(right - width, top), (left, bottom), (left, bottom - height)]
         limits = (max(0, canvas.shape[1] - width), max(0, canvas.shape[0] - height))
         spots = [(min(max(x, 0), limits[0]), min(max(y, 0), limits[1])) for x, y in places]
-        covered = [sum(_shared(spot, width, height, other) for other in taken) for spot in spots]
-        x, y = spots[covered.index(min(covered))]
+
+        def covered(spot, size=(width, height)):
+            return sum(_shared(spot, *size, other) for other in taken)
+
+        free = next((spot for spot in spots if not covered(spot)), None)  # the first as a rule
+        x, y = free or min(spots, key=covered)
         taken.append((x, y, x + width, y + height))
         cv2.rectangle(canvas, (x, y), (x + width, y + height), color, -1)
         dark_ground = 0.299 * color[0] + 0.587 * color[1] + 0.114 * color[2] < 130
