@@ -22,7 +22,7 @@ from yolor_jax.evaluation.coco import Metrics
 from yolor_jax.evaluation.each_image import Truth, each_image
 from yolor_jax.evaluation.task_metrics import mean_average_precision, rank1
 from yolor_jax.models.detector import Detector, normalise
-from yolor_jax.tasks.embedding import describe
+from yolor_jax.tasks import embedding
 
 NUMBERS = {
     "classify": ("classify/mAP", "classes of the image, mean over classes"),
@@ -73,8 +73,8 @@ def make_observe(module: Detector) -> Callable[..., Observations]:
         def outputs(image):
             return module.apply(variables, normalise(image, module.dtype), train=False)
 
-        def vectors(embed, boxes_xyxy):
-            return describe(embed, boxes_xyxy, objects, strides=spec.strides)
+        def describe(embed, boxes_xyxy):
+            return embedding.describe(embed, boxes_xyxy, objects, strides=spec.strides)
 
         seen = outputs(image)
         classify = None if seen.classify is None else seen.classify.astype(jnp.float32)
@@ -85,7 +85,7 @@ def make_observe(module: Detector) -> Callable[..., Observations]:
         mirrored_boxes = jnp.stack([width - right, top, width - left, bottom], axis=-1)
         mirrored = outputs(image[:, :, ::-1]).embed
         return Observations(
-            classify, vectors(seen.embed, boxes), vectors(mirrored, mirrored_boxes), objects
+            classify, describe(seen.embed, boxes), describe(mirrored, mirrored_boxes), objects
         )
 
     return observe

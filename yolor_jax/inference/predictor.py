@@ -205,8 +205,8 @@ class Predictor:
     def _fetch(self, answer: Any, started: float) -> list[Prediction]:
         """Waits for the predictions of a batch, padding included."""
         jax.block_until_ready(answer)
+        done = time.perf_counter()  # before the lock: whoever compiles has it for long
         with self._lock:
-            done = time.perf_counter()
             self.busy_seconds += done - max(started, self._last_done)
             self._last_done = done
         return split_detections(*answer)

@@ -116,7 +116,8 @@ class Detection:
 
     def speed(self) -> Speed:
         """Of what was done until now."""
-        busy = self._predictor.busy_seconds / self._seconds if self._seconds else 0.0
+        # What the device did beside a compilation is in none of the seconds.
+        busy = min(self._predictor.busy_seconds / self._seconds, 1.0) if self._seconds else 0.0
         return Speed(self._frames, self._seconds, busy, self._predictor.compile_seconds)
 
     def _each_of(self, source: Pictures | Film) -> Iterator[Done | Unread]:
