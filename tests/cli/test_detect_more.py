@@ -150,6 +150,10 @@ def test_options_of_the_network(here, capsys):
         assert capsys.readouterr().out.startswith(f"photos/a.png: {found}\n"), words
     assert detect("photos/a.png", "--classes", "cow") == 2
     assert "there is no class 'cow'; expected some of cat, dog, sheep" in capsys.readouterr().err
+    assert detect("photos/a.png", "--embed", "--format", "csv") == 2
+    assert "--format csv has no place for vectors" in capsys.readouterr().err
+    assert detect("photos/a.png", "--embed") == 2
+    assert "gives objects no vectors; train one with the task embed" in capsys.readouterr().err
 
 
 def test_the_batch_size_changes_nothing(here):

@@ -157,3 +157,10 @@ def test_a_file_of_somebody_else_is_not_gone_on_with(tmp_path):
     with pytest.raises(InputError, match="its settings cannot be read"):
         open_writer("json", tmp_path, SETTINGS, resume=True)
     assert open_writer("csv", tmp_path, SETTINGS, resume=True).done == set()
+
+
+def test_vectors_are_in_the_rows_that_have_room():
+    vectors = np.array([[0.6, 0.8], [1, 0]], np.float32)
+    row = row_of("a.jpg", (50, 100), TWO._replace(vectors=vectors), NAMES)
+    assert [box["vector"] for box in row["detections"]] == [[0.6, 0.8], [1.0, 0.0]]
+    assert "vector" not in ROWS[0]["detections"][0]
