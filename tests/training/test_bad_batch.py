@@ -57,9 +57,9 @@ def test_another_file_is_refused(tmp_path):
     with pytest.raises(FileNotFoundError):
         bad_batch.load(path)
     np.savez(path, step=1)
-    with pytest.raises(ValueError, match="is no bad batch of a training run, or damaged"):
+    with pytest.raises(ValueError, match="no bad batch"):
         bad_batch.load(path)
     for content in (b"PK", b""):
         path.write_bytes(content)
-        with pytest.raises(ValueError, match="is no bad batch of a training run, or damaged"):
+        with pytest.raises(ValueError, match="no bad batch"):
             bad_batch.load(path)

@@ -223,7 +223,7 @@ def test_in_bfloat16_the_terms_are_float32():
 
 @pytest.mark.parametrize("change", [{"classify": -1.0}, {"temperature": 0.0}, {"embed": np.nan}])
 def test_gains_that_make_no_sense(change):
-    with pytest.raises(ValueError, match="expected gains of at least 0 and a temperature above 0"):
+    with pytest.raises(ValueError, match="temperature above 0"):
         TaskLossConfig(**change)
 
 

@@ -136,7 +136,7 @@ def test_a_folder_that_must_not_be_written_to(now):
 @pytest.mark.parametrize("instead", ["nothing", "a file"])
 def test_a_folder_that_vanished(tmp_path, now, instead):
     folder = tmp_path / "checkpoints"
-    with pytest.raises(OSError, match="checkpoints has vanished, and what was in it: bring"):
+    with pytest.raises(OSError, match="has vanished"):
         with checkpoint.Checkpoints(tmp_path, META) as checkpoints:
             checkpoints.save(2, now, position=16)
             checkpoints.wait()

@@ -23,7 +23,7 @@ PLAIN, PAPER = MODELS["yolor_test"], MODELS["yolor_p6_paper"]
     ],
 )
 def test_blocks_without_a_name(spec, changes):
-    with pytest.raises(ValueError, match="has blocks for which the original's checkpoints have no"):
+    with pytest.raises(ValueError, match="has blocks for which"):
         torch_names(dataclasses.replace(spec, **changes))
 
 
@@ -39,7 +39,7 @@ def test_blocks_without_a_name(spec, changes):
     ],
 )
 def test_implicit_knowledge_without_a_name(description):
-    with pytest.raises(ValueError, match="has implicit knowledge for which the original's"):
+    with pytest.raises(ValueError, match="has implicit knowledge for which"):
         torch_names(with_implicit(PLAIN, description))
 
 
