@@ -65,4 +65,5 @@ def test_a_run_compiles_each_program_once_and_donates_its_state(tmp_path, monkey
     # An earlier test of this process may have turned the cache on: loading counts as compiling.
     said = collections.Counter(re.findall(r"(?:compiled|loaded) (\w+)", capsys.readouterr().out))
     assert said["train_step"] == len(SIZES)
-    assert said["predict"] == 3  # trained, folded, and that one for the pictures
+    assert said["predict"] == 2  # trained and folded
+    assert said["predict_and_describe"] == 1  # for the pictures

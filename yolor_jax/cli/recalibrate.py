@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
     if args.images < 1:
         raise InputError(f"got --images {args.images}; expected one image at least")
     settings = {name: str(getattr(args, name)) for name in ("workdir", "step", "images", "undo")}
-    return launch.together(lambda group: recalibrate(args, group), settings)
+    return launch.together("recalibrate", lambda group: recalibrate(args, group), settings)
 
 
 def recalibrate(args: argparse.Namespace, group: "ProcessGroup") -> None:

@@ -72,9 +72,18 @@ def run(args: argparse.Namespace) -> int:
 
 
 def train_and_report(recipe: "Recipe", workdir: "Path", group: "ProcessGroup") -> None:
-    """Trains, tells of it, and writes the page on the run when it is at its end."""
-    if train(recipe, workdir, group) and group.is_first:
+    """Trains, tells of it, and writes the page on the run when it is at its end.
+
+    One of several processes cannot: Orbax opens a checkpoint in all of them or in none.
+    """
+    from yolor_jax.training.processes.group import ALONE
+
+    if not train(recipe, workdir, group):
+        return
+    if group is ALONE:
         report(workdir)
+    else:
+        print(f"All of it on one page:\n  yolor report {shlex.quote(str(workdir))}")
 
 
 def report(workdir: "Path") -> None:
