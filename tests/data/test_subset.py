@@ -45,5 +45,5 @@ def test_the_pipeline_reads_a_subset(source):
 
 
 def test_more_than_there_are(source):
-    with pytest.raises(ValueError, match="13 images with an object, .* 14"):
+    with pytest.raises(ValueError, match=r"13 images with an object, .* 14"):
         first_images(source, 14)

@@ -284,5 +284,5 @@ def test_boxes_and_vectors_are_of_one_run_of_the_network(embedder):
 
 
 def test_a_network_without_embedding_gives_no_vectors(detector):
-    with pytest.raises(InputError, match="no vectors; .* embed"):
+    with pytest.raises(InputError, match=r"no vectors; .* embed"):
         Predictor(*detector, image_size=64, embed=True)

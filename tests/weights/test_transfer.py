@@ -124,5 +124,5 @@ def test_weights_that_are_of_no_use_get_a_sentence():
     with pytest.raises(ValueError, match=r"are folded: .* give the checkpoint that they were"):
         transfer(module.spec, fold(module.spec, variables), module)
     other = {"params": {"encoder": {"kernel": np.zeros(3)}}, "batch_stats": {}}
-    with pytest.raises(ValueError, match="nothing of .* fits yolor_test"):
+    with pytest.raises(ValueError, match=r"nothing of .* fits yolor_test"):
         transfer(module.spec, other, module)
