@@ -124,10 +124,12 @@ def test_two_processes_train_like_one(runs, two):
 
 
 def test_two_processes_evaluate_like_one(runs, two):
-    (runs.folder / "two" / "detections.json").unlink()
+    [folder] = (runs.folder / "two" / "evaluations").iterdir()
+    shutil.rmtree(folder)
     (_, out, _), _ = require_done(runs.start("eval_main.py", "two", "--folded", processes=2))
     assert f"{IMAGES} images of" in out
-    found, wanted = runs.detections("two"), runs.detections("one")
+    found = json.loads((folder / "detections.json").read_text())
+    wanted = runs.detections("one")
     assert [d["image_id"] for d in found] == [d["image_id"] for d in wanted]
     scores = [[d["score"] for d in boxes] for boxes in (found, wanted)]
     np.testing.assert_allclose(*scores, atol=1e-6)
