@@ -100,7 +100,7 @@ def test_a_file_of_boxes_gives_the_same_numbers(here, capsys):
             "64px-agnostic-max11",
             "class-agnostic NMS, at most 11 boxes an image, by pycocotools",
         ),
-        (["--classes", "dog,cat"], "64px-2-classes", "only dog, cat"),
+        (["--classes", "dog", "cat"], "64px-2-classes", "only dog, cat"),
     ],
 )
 def test_modes_are_said_and_stay_apart(here, capsys, words, name, said):
@@ -197,7 +197,7 @@ def test_no_boxes_at_all(here, capsys):
 
 
 def test_a_class_that_is_not_there(capsys):
-    assert evaluate("--classes", "dog,cow") == 2
+    assert evaluate("--classes", "dog", "cow") == 2
     assert "there is no class 'cow'; expected some of cat, dog, sheep" in capsys.readouterr().err
 
 

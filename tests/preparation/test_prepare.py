@@ -3,35 +3,23 @@
 import hashlib
 import json
 import os
-import pathlib
-import shutil
-import subprocess
-import sys
-import zipfile
 
 import cv2
 import numpy as np
 import pytest
 
 from tests.support.coco_folder import box_entry, image_entry, jpeg, with_orientation, write
+from tests.support.small_folders import prepare_val
 from yolor_jax.data.encoded import decode, read_header, read_image
 from yolor_jax.data.sources import open_source
 from yolor_jax.errors import InputError
-from yolor_jax.preparation import check_images as check_module
-from yolor_jax.preparation import plan as plan_module
 from yolor_jax.preparation import prepare as prepare_module
-from yolor_jax.preparation import shards as shard_module
-from yolor_jax.preparation.parallel import Workers
 from yolor_jax.preparation.prepare import prepare
-from yolor_jax.preparation.report import BROKEN, NOTED, Report
-
-
-def run(folder, tmp_path, **options):
-    return prepare(folder, "val", tmp_path / "prepared", progress=False, **options)
+from yolor_jax.preparation.report import NOTED, Report
 
 
 def test_sound_folder(tmp_path):
-    report = run(write(tmp_path / "pets"), tmp_path)
+    report = prepare_val(write(tmp_path / "pets"), tmp_path)
     assert (report.images, report.annotations, report.targets) == (4, 4, 4)
     assert report.broken == 0 and report.counts == {}
     source = open_source(report.directory, "val")
@@ -44,142 +32,6 @@ def test_sound_folder(tmp_path):
     truth = source.ground_truth()
     assert truth["annotations"][2] == box_entry(3, 3)
     assert Report.load(report.directory, "val") == report
-
-
-def break_missing(coco, images):
-    (images / "002.jpg").unlink()
-
-
-def break_truncated(coco, images):
-    data = (images / "002.jpg").read_bytes()
-    (images / "002.jpg").write_bytes(data[: len(data) // 2])
-
-
-def break_truncated_with_thumbnail(coco, images):
-    """The end marker of an EXIF thumbnail must not pass for the end of the image."""
-    data = with_orientation((images / "002.jpg").read_bytes(), 1)
-    data = data[:2] + b"\xff\xe2\x00\x06\xff\xd8\xff\xd9" + data[2:]
-    assert read_header(data)[:3] == (48, 64, 1)
-    (images / "002.jpg").write_bytes(data[:-40])
-
-
-def break_no_image(coco, images):
-    (images / "002.jpg").write_bytes(b"<html>404 not found</html>")
-
-
-def break_empty_file(coco, images):
-    (images / "002.jpg").write_bytes(b"")
-
-
-def break_size(coco, images):
-    coco["images"][1]["height"] = 50
-
-
-def break_turned_size_without_exif(coco, images):
-    coco["images"][1].update(height=64, width=48)
-
-
-def break_image_id(coco, images):
-    coco["images"][1]["id"] = 1
-
-
-def break_image_entry(coco, images):
-    coco["images"][1]["id"] = "2"
-
-
-def break_category(coco, images):
-    coco["annotations"][1]["category_id"] = 91
-
-
-def break_image_of_annotation(coco, images):
-    coco["annotations"][1]["image_id"] = 99
-
-
-def break_nan(coco, images):
-    coco["annotations"][1]["bbox"][2] = float("nan")
-
-
-def break_negative_width(coco, images):
-    coco["annotations"][1]["bbox"][2] = -4.0
-
-
-def break_area(coco, images):
-    coco["annotations"][1]["area"] = float("inf")
-
-
-def break_three_numbers(coco, images):
-    coco["annotations"][1]["bbox"] = [1, 2, 3]
-
-
-def break_annotation_id(coco, images):
-    coco["annotations"][1]["id"] = 2**63
-
-
-def break_category_text(coco, images):
-    coco["annotations"][1]["category_id"] = "1"
-
-
-def break_crowd(coco, images):
-    coco["annotations"][1]["iscrowd"] = "0"
-
-
-def break_file_name(coco, images):
-    coco["images"][1]["file_name"] = coco["images"][0]["file_name"]
-
-
-def break_no_bbox(coco, images):
-    del coco["annotations"][1]["bbox"]
-
-
-@pytest.mark.parametrize(
-    ("edit", "kind", "where", "images_left"),
-    [
-        (break_missing, "missing image", "002.jpg", 3),
-        (break_truncated, "unreadable image", "002.jpg (truncated", 3),
-        (break_truncated_with_thumbnail, "unreadable image", "002.jpg (truncated", 3),
-        (break_no_image, "unreadable image", "002.jpg (damaged, or no image", 3),
-        (break_empty_file, "unreadable image", "002.jpg (empty", 3),
-        (break_size, "size differs", "JSON (50, 64), image (48, 64)", 3),
-        (break_turned_size_without_exif, "size differs", "JSON (64, 48), image (48, 64)", 3),
-        (break_image_id, "duplicate image id", "1 (002.jpg)", 3),
-        (break_image_entry, "broken image entry", "images[1] has the id '2'", 3),
-        (break_file_name, "duplicate file name", "001.jpg (id 2)", 3),
-        (break_category, "unknown category id", "annotations[1] has category_id 91 (id 2)", 3),
-        (break_category_text, "unknown category id", "annotations[1] has category_id '1'", 3),
-        (break_image_of_annotation, "unknown image id", "annotations[1] has image_id 99 (id 2)", 4),
-        (break_nan, "broken box", "annotations[1] has bbox [8.25, 6.5, nan, 16.75]", 3),
-        (break_negative_width, "broken box", "-4.0", 3),
-        (break_area, "broken box", "area inf", 3),
-        (break_three_numbers, "broken box", "[1, 2, 3]", 3),
-        (
-            break_annotation_id,
-            "broken annotation",
-            "annotations[1] has the id 9223372036854775808",
-            3,
-        ),
-        (break_crowd, "broken annotation", "annotations[1] has iscrowd '0'", 3),
-        (break_no_bbox, "broken annotation", "annotations[1] has no bbox", 3),
-    ],
-)
-def test_what_is_broken_stops_or_is_counted(tmp_path, edit, kind, where, images_left):
-    folder = write(tmp_path / "pets", edit=edit)
-    with pytest.raises(ValueError) as caught:
-        run(folder, tmp_path)
-    message = str(caught.value)
-    assert "instances_val.json: " in message and "entries are broken" in message
-    assert kind in message and BROKEN[kind] in message and where in message
-    assert "Repair the data set, or leave the broken entries out with skip_broken=True" in message
-    assert not list((tmp_path / "prepared").glob("pets*"))
-
-    report = run(folder, tmp_path, skip_broken=True)
-    assert report.counts[kind] == 1 and where in report.table()
-    assert report.images == images_left
-    assert report.annotations == 3
-    truth = open_source(report.directory, "val").ground_truth()
-    assert len(truth["images"]) == images_left and len(truth["annotations"]) == 3
-    with pytest.raises(ValueError, match="entries are broken"):
-        run(folder, tmp_path)  # what was prepared with skip_broken is not used without it
-    assert run(folder, tmp_path, skip_broken=True) == report
 
 
 def test_lawful_oddities_are_kept_and_counted(tmp_path):
@@ -198,7 +50,7 @@ def test_lawful_oddities_are_kept_and_counted(tmp_path):
             box_entry(8, 3, bbox=(5, 5, 9, 9)),
         ]
 
-    report = run(write(tmp_path / "pets", edit=edit), tmp_path)
+    report = prepare_val(write(tmp_path / "pets", edit=edit), tmp_path)
     assert report.counts == {
         "image without size": 1,
         "image without boxes": 2,
@@ -245,7 +97,7 @@ def test_pixels_are_upright_unless_the_json_gives_the_stored_size(
         coco["annotations"][0]["bbox"] = [0, 0, size[1], size[0]]  # the whole image
 
     folder = write(tmp_path / "pets", images=1, edit=edit)
-    report = run(folder, tmp_path)
+    report = prepare_val(folder, tmp_path)
     assert report.counts.get(kind, 0) == bool(kind)
     source = open_source(report.directory, "val")
     image = source.ground_truth()["images"][0]
@@ -266,7 +118,7 @@ def test_boxes_in_parts_of_the_image_are_refused(tmp_path, skip_broken):
             annotation["bbox"] = [0.25, 0.5, 0.5, 0.5]
 
     with pytest.raises(InputError, match="in pixels"):
-        run(write(tmp_path / "pets", edit=edit), tmp_path, skip_broken=skip_broken)
+        prepare_val(write(tmp_path / "pets", edit=edit), tmp_path, skip_broken=skip_broken)
 
 
 def test_an_image_that_keeps_most_of_its_boxes_stays_and_the_lost_ones_are_counted(tmp_path):
@@ -276,7 +128,7 @@ def test_an_image_that_keeps_most_of_its_boxes_stays_and_the_lost_ones_are_count
         for broken in (0, 3, 4):
             coco["annotations"][broken]["bbox"] = None
 
-    report = run(write(tmp_path / "pets", images=2, edit=edit), tmp_path, skip_broken=True)
+    report = prepare_val(write(tmp_path / "pets", images=2, edit=edit), tmp_path, skip_broken=True)
     assert report.counts["object now background"] == 1  # of the first image
     assert report.counts["image that lost most boxes"] == 1  # the second one
     assert (report.images, report.annotations) == (1, 2)
@@ -290,7 +142,7 @@ def test_other_formats_are_stored_as_they_are(tmp_path):
         webp = cv2.imencode(".webp", np.full((48, 64), 9, np.uint8))[1].tobytes()
         (images / "002.jpg").write_bytes(webp)
 
-    report = run(write(tmp_path / "pets", images=2, edit=edit), tmp_path)
+    report = prepare_val(write(tmp_path / "pets", images=2, edit=edit), tmp_path)
     source = open_source(report.directory, "val")
     assert source[0].jpeg.startswith(b"\x89PNG")
     assert (decode(source[0].jpeg) == 9).all()
@@ -299,13 +151,13 @@ def test_other_formats_are_stored_as_they_are(tmp_path):
 
 def test_change_is_noticed_and_nothing_done_twice(tmp_path, caplog):
     folder = write(tmp_path / "pets")
-    first = run(folder, tmp_path)
+    first = prepare_val(folder, tmp_path)
     before = (first.directory / "dataset_info.json").stat().st_mtime_ns
-    assert run(folder, tmp_path).directory == first.directory
+    assert prepare_val(folder, tmp_path).directory == first.directory
     assert (first.directory / "dataset_info.json").stat().st_mtime_ns == before
     assert not caplog.records
     (folder / "val" / "001.jpg").write_bytes(jpeg(48, 64, seed=77))
-    second = run(folder, tmp_path)
+    second = prepare_val(folder, tmp_path)
     assert second.directory != first.directory
     assert "changed since" in caplog.text and str(first.directory) in caplog.text
     assert open_source(second.directory, "val")[0].jpeg == jpeg(48, 64, seed=77)
@@ -317,7 +169,9 @@ def test_names_of_any_characters_survive(tmp_path):
     def edit(coco, images):
         coco["categories"] = [{"id": i + 3, "name": name} for i, name in enumerate(names)]
 
-    source = open_source(run(write(tmp_path / "pets", edit=edit), tmp_path).directory, "val")
+    source = open_source(
+        prepare_val(write(tmp_path / "pets", edit=edit), tmp_path).directory, "val"
+    )
     assert list(source.class_names) == names
     assert [category["name"] for category in source.ground_truth()["categories"]] == names
 
@@ -329,13 +183,13 @@ def test_an_image_of_the_same_size_in_place_of_another_is_noticed(tmp_path, keep
         coco["images"][0]["file_name"] = "001.bmp"
 
     folder = write(tmp_path / "pets", images=1, edit=edit)
-    before = run(folder, tmp_path)
+    before = prepare_val(folder, tmp_path)
     path = folder / "val" / "001.bmp"
     time = path.stat().st_mtime_ns
     cv2.imwrite(str(path), np.full((48, 64, 3), 50, np.uint8))
     if keep_time:
         os.utime(path, ns=(time, time))
-    after = run(folder, tmp_path)
+    after = prepare_val(folder, tmp_path)
     assert after.directory != before.directory
     assert (decode(open_source(after.directory, "val")[0].jpeg) == 50).all()
 
@@ -343,9 +197,9 @@ def test_an_image_of_the_same_size_in_place_of_another_is_noticed(tmp_path, keep
 def test_a_time_of_change_is_noticed_beyond_the_sample(tmp_path, monkeypatch):
     monkeypatch.setattr(prepare_module, "_SAMPLE", 1)  # the first image alone
     folder = write(tmp_path / "pets", images=2)
-    before = run(folder, tmp_path)
+    before = prepare_val(folder, tmp_path)
     os.utime(folder / "val" / "002.jpg", (1, 1))
-    assert run(folder, tmp_path).directory != before.directory
+    assert prepare_val(folder, tmp_path).directory != before.directory
 
 
 def test_links_to_folders_are_followed_and_circles_are_not(tmp_path):
@@ -358,7 +212,7 @@ def test_links_to_folders_are_followed_and_circles_are_not(tmp_path):
         (images / "gone.jpg").symlink_to(tmp_path / "nowhere.jpg")
         coco["images"][1]["file_name"] = "sub/002.jpg"
 
-    report = run(write(tmp_path / "pets", images=2, edit=edit), tmp_path)
+    report = prepare_val(write(tmp_path / "pets", images=2, edit=edit), tmp_path)
     assert report.images == 2 and report.counts == {}
 
 
@@ -371,112 +225,8 @@ def test_small_images_are_kept(tmp_path, height, width, ending):
         coco["images"][0] = {"id": 1, "file_name": f"001{ending}"}
         coco["annotations"][0]["bbox"] = [0, 0, width, max(height, 2)]
 
-    report = run(write(tmp_path / "pets", images=1, edit=edit), tmp_path)
+    report = prepare_val(write(tmp_path / "pets", images=1, edit=edit), tmp_path)
     assert decode(open_source(report.directory, "val")[0].jpeg).shape == (height, width, 3)
-
-
-def zipped(folder):
-    """The images of a folder in a zip file beside it."""
-    path = folder / "val.zip"
-    with zipfile.ZipFile(path, "w") as archive:
-        for image in sorted((folder / "val").iterdir()):
-            archive.write(image, f"val/{image.name}")
-    shutil.rmtree(folder / "val")
-    return path
-
-
-@pytest.mark.parametrize(("field", "value"), [("compress_type", 9), ("flag_bits", 1)])
-def test_a_zip_that_python_cannot_unpack_is_named(tmp_path, field, value):
-    """Deflate64, as the Windows Explorer packs large files, and passwords."""
-    folder = write(tmp_path / "pets")
-    path = zipped(folder)
-    data = bytearray(path.read_bytes())
-    position = {"compress_type": (8, 10), "flag_bits": (6, 8)}[field]
-    for signature, at in zip((b"PK\3\4", b"PK\1\2"), position, strict=True):
-        start = -1
-        while (start := data.find(signature, start + 1)) >= 0:
-            data[start + at] = value
-    path.write_bytes(data)
-    with pytest.raises(InputError, match=r"unpack") as caught:
-        run(folder, tmp_path)
-    assert "val.zip" in str(caught.value)
-
-
-KILLED = """
-import os, signal, sys
-from yolor_jax.preparation import shards
-from yolor_jax.preparation.parallel import Workers
-from yolor_jax.preparation.prepare import prepare
-shards.EXAMPLES_PER_SHARD = 2
-add = shards._to_features
-seen = []
-def killed(record):
-    seen.append(record)
-    if len(seen) == 4:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return add(record)
-shards._to_features = killed
-prepare(sys.argv[1], "val", sys.argv[2], progress=False, workers=Workers(processes=1))
-"""
-
-
-@pytest.fixture
-def killed(tmp_path, monkeypatch):
-    """A folder whose preparation was killed in its second shard of two, and what that left."""
-    folder = write(tmp_path / "pets")
-    prepared = tmp_path / "prepared"
-    root = pathlib.Path(__file__).resolve().parents[2]
-    command = [sys.executable, "-c", KILLED, str(folder), str(prepared)]
-    assert subprocess.run(command, cwd=root, capture_output=True).returncode == -9
-    assert not list(prepared.glob("pets*"))  # nothing that could be taken for whole
-    (log,) = prepared.glob(".*.verified.jsonl")
-    log.write_text(log.read_text() + '{"name": "00')  # as if it were killed once more
-    monkeypatch.setattr(shard_module, "EXAMPLES_PER_SHARD", 2)
-    return folder, prepared
-
-
-def recorded(monkeypatch, module, name):
-    """The last argument of each call of a function, which goes on as it was."""
-    calls, function = [], getattr(module, name)
-    monkeypatch.setattr(module, name, lambda *args: calls.append(args[-1]) or function(*args))
-    return calls
-
-
-def test_killed_while_writing_goes_on_at_the_shards_that_lack(killed, tmp_path, monkeypatch):
-    folder, prepared = killed
-    [shard] = prepared.glob(".*.partial/[!.]*.shard")
-    before = shard.read_bytes()
-    checked = recorded(monkeypatch, check_module, "_check")
-    written = recorded(monkeypatch, plan_module, "write_shard")
-    report = run(folder, tmp_path)
-    assert (checked, len(written)) == ([], 1)
-    assert sorted(report.directory.glob("*array_record*"))[0].read_bytes() == before
-    whole = prepare(folder, "val", tmp_path / "whole", progress=False)
-    files = {path.name: path.read_bytes() for path in whole.directory.iterdir()}
-    assert {path.name: path.read_bytes() for path in report.directory.iterdir()} == files
-
-
-def test_what_was_written_of_another_state_is_not_used(killed, tmp_path, monkeypatch):
-    folder, prepared = killed
-    checked = recorded(monkeypatch, check_module, "_check")
-    (folder / "val" / "003.jpg").write_bytes(jpeg(48, 64, seed=77))
-    report = run(folder, tmp_path)
-    assert checked == ["003.jpg"]  # the others were verified before
-    assert [len(open_source(report.directory, "val")), report.images] == [4, 4]
-    assert not list(prepared.glob(".*.partial"))  # what was half written has gone
-
-
-@pytest.mark.parametrize("workers", [Workers(processes=2), Workers(processes=3)])
-def test_any_number_of_workers_gives_the_same_files(tmp_path, monkeypatch, workers):
-    folder = write(tmp_path / "pets", images=5)
-    monkeypatch.setattr(shard_module, "EXAMPLES_PER_SHARD", 2)
-    monkeypatch.setattr(check_module, "_PER_TASK", 2)
-    monkeypatch.setattr(check_module, "_WORTH_PROCESSES", 0)
-    one = prepare(folder, "val", tmp_path / "one", progress=False, workers=Workers(processes=1))
-    many = prepare(folder, "val", tmp_path / "many", progress=False, workers=workers)
-    files = {path.name: path.read_bytes() for path in one.directory.iterdir()}
-    assert len([name for name in files if "array_record" in name]) == 3
-    assert {path.name: path.read_bytes() for path in many.directory.iterdir()} == files
 
 
 def test_what_an_older_version_verified_is_verified_anew(tmp_path):
@@ -486,7 +236,7 @@ def test_what_an_older_version_verified_is_verified_anew(tmp_path):
     place = hashlib.sha256(bytes(folder.resolve())).hexdigest()[:4]
     log = prepared / f".pets-{place}-val.verified.jsonl"
     log.write_text(json.dumps({"name": "003.jpg", "mtime": 1, "problem": "none today"}) + "\n")
-    assert run(folder, tmp_path).images == 4
+    assert prepare_val(folder, tmp_path).images == 4
     assert [path.name for path in prepared.glob(".*.verified.jsonl")] == [log.name]
 
 

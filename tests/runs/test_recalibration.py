@@ -87,7 +87,7 @@ def test_bad_input(finished, config, capsys):
 
 def test_a_damaged_file_is_named(finished):
     path = finished / "checkpoints" / "4" / statistics.FILE
-    path.write_bytes(b"PK no zip")
+    path.write_bytes(b"no tensors")
     with pytest.raises(OSError, match=f"{statistics.FILE} cannot be read .* delete it"):
         load(finished)
     path.unlink()

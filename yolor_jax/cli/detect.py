@@ -146,12 +146,12 @@ def _detect(
             else:
                 words.say(one)
     except (KeyboardInterrupt, OSError):
-        words.end(work.speed(), left_out)
+        words.end(work.speed(), left_out, finished=False)
         raise
     nothing = not (words.frames or writer.done or found.films or interrupted())
     if left_out and nothing:
         raise InputError("; ".join(left_out))
-    words.end(work.speed(), left_out)
+    words.end(work.speed(), left_out, finished=not interrupted())
     if interrupted():
         raise KeyboardInterrupt
     return 1 if left_out else 0

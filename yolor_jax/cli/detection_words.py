@@ -54,8 +54,14 @@ class Words:
         note = f" (the first of {done.frames} frames)" if done.frames > 1 else ""
         print(f"{row['file']}{note}: {_counts(row['detections'])}", flush=True)
 
-    def end(self, speed: "Speed", left_out: Sequence[str]) -> None:
-        """Tells how it went, what was left out, and what to type next."""
+    def end(self, speed: "Speed", left_out: Sequence[str], *, finished: bool) -> None:
+        """Tells how it went, what was left out, and what to type next.
+
+        Args:
+            speed: of the whole.
+            left_out: why, a sentence each.
+            finished: nothing ended it before all was looked at.
+        """
         self._say_film()
         self._bar.close()
         done = {
@@ -69,6 +75,9 @@ class Words:
             print(_speed(speed))
         for said in [*self._found.passed_over, *(f"left out: {one}" for one in left_out)]:
             print(f"yolor detect: {said}", file=sys.stderr)
+        if finished and not left_out:
+            print(f"Next, in the browser:\n  yolor demo {shlex.quote(str(self._args.checkpoint))}")
+            return
         words = [word for word in self._args.words if word != "--resume"]
         print(f"Next, for what is not listed yet:\n  {shlex.join(['yolor', *words, '--resume'])}")
 

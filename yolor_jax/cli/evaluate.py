@@ -46,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     scored = parser.add_argument_group("what is compared")
     scored.add_argument(
-        "--classes", type=_names, default=(), metavar="A,B", help="only these classes"
+        "--classes", nargs="+", default=(), metavar="CLASS", help="names of those to look for (all)"
     )
     scored.add_argument(
         "--single-class", action="store_true", help="all classes count as one, NMS among all"
@@ -172,7 +172,7 @@ def _mode(args: argparse.Namespace) -> "Mode":
         tta=args.tta,
         single_class=args.single_class,
         class_agnostic=args.class_agnostic,
-        classes=args.classes,
+        classes=tuple(args.classes),
         max_detections=args.max_detections,
     )
 
@@ -196,11 +196,3 @@ def _report(place: "Path", evaluated: "Evaluated | Scores", table: str, boxes: i
         print("the split has no objects: nothing was measured, the boxes are written")
     print(f"\n{boxes:,} boxes and all numbers are in {folder}")
     print(f"Look at it: yolor report {shlex.quote(str(folder))}")
-
-
-def _names(text: str) -> tuple[str, ...]:
-    """Names of classes, between commas."""
-    names = tuple(name.strip() for name in text.split(","))
-    if not all(names):
-        raise argparse.ArgumentTypeError(f"got {text!r}, expected names between commas")
-    return names

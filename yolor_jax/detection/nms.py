@@ -19,48 +19,26 @@ then works on its images alone. Under plain ``jit`` the result is the same, but 
 scores on every device for ``top_k``, and the devices wait for each other in every step.
 """
 
-import functools
-from typing import NamedTuple
-
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from yolor_jax import boxes
+from yolor_jax.detection.candidates import (
+    Candidates,
+    Detections,
+    Threshold,
+    find_candidates,
+    gather,
+    keep_greedily,
+    scores_of,
+    take_rows,
+)
 from yolor_jax.detection.decode import Decoded
-from yolor_jax.errors import InputError
 
 CLASS_OFFSET = 4096.0  # pixels; larger than any network input
 FEW = 256  # candidates of every image of a batch, so that looking at more would be in vain
 MERGE_LIMIT = 3000  # from this many candidates on, YOLOR does not merge
-
-Threshold = int | float | Float[Array, ""]
-
-
-class Detections(NamedTuple):
-    """A fixed number of boxes per image, by descending score; zeros where masked out.
-
-    Attributes:
-        boxes_xyxy: float32 [B, D, 4], in the unit of the input, not clipped.
-        scores: float32 [B, D], objectness x class probability.
-        labels: int32 [B, D].
-        mask: bool [B, D], true where there is a detection; the true ones come first.
-    """
-
-    boxes_xyxy: Float[Array, "B D 4"]
-    scores: Float[Array, "B D"]
-    labels: Int[Array, "B D"]
-    mask: Bool[Array, "B D"]
-
-
-class _Candidates(NamedTuple):
-    """The C best candidates of each image, by descending score; those at -inf are padding."""
-
-    boxes_xyxy: Float[Array, "B C 4"]
-    moved_xyxy: Float[Array, "B C 4"]  # what is compared: boxes with their class offset
-    scores: Float[Array, "B C"]
-    labels: Int[Array, "B C"]
-    number: Int[Array, " B"]  # above the threshold, including those beyond max_candidates
 
 
 def non_max_suppression(
@@ -131,19 +109,19 @@ def merging_nms(
     candidate, or with 3000 or more, gets plain ``non_max_suppression``, whose arguments and errors
     this function shares.
     """
-    candidates = _candidates(
+    candidates = find_candidates(
         decoded, score_threshold, max_candidates, max_detections, allowed_classes, CLASS_OFFSET
     )
-    kept, mask = _greedy(candidates, iou_threshold, max_detections)
+    kept, mask = keep_greedily(candidates, iou_threshold, max_detections)
     merged_xyxy, companions = jax.vmap(_merge, in_axes=(0, 0, None))(
         candidates, kept, iou_threshold
     )
     merges = (candidates.number > 1) & (candidates.number < MERGE_LIMIT)  # [B]
-    plain_xyxy = _rows(candidates.boxes_xyxy, kept)
+    plain_xyxy = take_rows(candidates.boxes_xyxy, kept)
     boxes_xyxy = jnp.where(merges[:, None, None], merged_xyxy, plain_xyxy)  # [B, D, 4]
     mask = mask & ((companions > 1) | ~merges[:, None])
     order = jnp.argsort(~mask, axis=1, stable=True)  # kept ones to the front, still by score
-    return _detections(
+    return gather(
         boxes_xyxy, candidates, jnp.take_along_axis(kept, order, axis=1),
         jnp.take_along_axis(mask, order, axis=1), order,
     )  # fmt: skip
@@ -161,133 +139,23 @@ def _suppress(
     """Greedy NMS among as few candidates as there are: the same result, in less time."""
 
     def among(most: int) -> Detections:
-        candidates = _candidates(
+        candidates = find_candidates(
             decoded, score_threshold, most, max_detections, allowed_classes, class_offset
         )
-        kept, mask = _greedy(candidates, iou_threshold, max_detections)
-        return _detections(candidates.boxes_xyxy, candidates, kept, mask)
+        kept, mask = keep_greedily(candidates, iou_threshold, max_detections)
+        return gather(candidates.boxes_xyxy, candidates, kept, mask)
 
     if max_candidates <= FEW:
         return among(max_candidates)
     # Classes that are not allowed count too, which may only choose the longer search.
     everything = jnp.ones(decoded.probabilities.shape[-1], bool)
-    scores = jax.vmap(_scores, in_axes=(0, None, None))(decoded, score_threshold, everything)
+    scores = jax.vmap(scores_of, in_axes=(0, None, None))(decoded, score_threshold, everything)
     number = jnp.sum(scores > -jnp.inf, axis=(1, 2))  # [B]
     return jax.lax.cond(jnp.all(number <= FEW), lambda: among(FEW), lambda: among(max_candidates))
 
 
-def _candidates(
-    decoded: Decoded,
-    score_threshold: Threshold,
-    max_candidates: int,
-    max_detections: int,
-    allowed_classes: Bool[Array, " K"] | None,
-    class_offset: float,
-) -> _Candidates:
-    if max_candidates < 1 or max_detections < 1:
-        raise InputError(
-            f"got max_candidates={max_candidates} and max_detections={max_detections}; "
-            "expected both to be at least 1"
-        )
-    num_predictions, num_classes = decoded.probabilities.shape[1:]
-    if num_predictions < 1 or num_classes < 1:
-        raise InputError(
-            f"got {num_predictions} predictions of {num_classes} classes, expected at least one "
-            "of each: check the shapes of the network's outputs"
-        )
-    if allowed_classes is None:
-        allowed_classes = jnp.ones(num_classes, bool)
-    if allowed_classes.shape != (num_classes,):
-        raise InputError(
-            f"got allowed_classes of shape {allowed_classes.shape}, expected ({num_classes},): "
-            "one bool per class"
-        )
-    of_image = functools.partial(
-        _image_candidates, max_candidates=max_candidates, class_offset=class_offset
-    )
-    return jax.vmap(of_image, in_axes=(0, None, None))(decoded, score_threshold, allowed_classes)
-
-
-def _image_candidates(
-    decoded: Decoded,
-    score_threshold: Threshold,
-    allowed_classes: Bool[Array, " K"],
-    *,
-    max_candidates: int,
-    class_offset: float,
-) -> _Candidates:
-    """The best candidates of one image.
-
-    The best C of N x K scores lie on the C predictions with the highest best score, so a first
-    selection by N scores leaves C x K for the second, which is far less than N x K to sort.
-    """
-    num_predictions, num_classes = decoded.probabilities.shape
-    scores = _scores(decoded, score_threshold, allowed_classes)  # [N, K]
-    _, rows = jax.lax.top_k(scores.max(axis=1), min(max_candidates, num_predictions))  # [R]
-    rows = jnp.sort(rows)  # by index, so that top_k below settles ties as the docstring says
-    flat = scores[rows].reshape(-1)  # [R * K]
-    best, where = jax.lax.top_k(flat, min(max_candidates, flat.size))  # [C]
-    labels = where % num_classes
-    # Converted behind the selection: C boxes, not N.
-    boxes_xyxy = boxes.cxcywh_to_xyxy(
-        decoded.boxes_cxcywh[rows[where // num_classes]].astype(jnp.float32)
-    )
-    return _Candidates(
-        boxes_xyxy=boxes_xyxy,
-        moved_xyxy=boxes_xyxy + class_offset * labels.astype(jnp.float32)[:, None],
-        scores=best,
-        labels=labels,
-        number=jnp.sum(scores > -jnp.inf),
-    )
-
-
-def _scores(
-    decoded: Decoded, score_threshold: Threshold, allowed_classes: Bool[Array, " K"]
-) -> Float[Array, "N K"]:
-    """Objectness x probability, -inf for what is no candidate (and for NaN)."""
-    objectness = decoded.objectness.astype(jnp.float32)[:, None]
-    scores = objectness * decoded.probabilities.astype(jnp.float32)
-    # "Exceeds", not "is not below": NaN compares false, so that it never becomes a box.
-    candidate = (objectness > score_threshold) & (scores > score_threshold)
-    return jnp.where(candidate & allowed_classes[None], scores, -jnp.inf)
-
-
-def _greedy(
-    candidates: _Candidates, iou_threshold: Threshold, max_detections: int
-) -> tuple[Int[Array, "B D"], Bool[Array, "B D"]]:
-    """Positions of the kept candidates in order, and which of them are real.
-
-    One loop for the batch rather than a vmap of loops, which would run as often and select between
-    the old and the new state of every image each time.
-    """
-    alive = candidates.scores > -jnp.inf  # [B, C]
-    shape = (alive.shape[0], max_detections)
-
-    def unfinished(state):
-        step, alive, _, _ = state
-        return (step < max_detections) & jnp.any(alive)
-
-    def keep_best(state):
-        step, alive, kept, mask = state
-        best = jnp.argmax(alive, axis=1)  # the first one alive has the highest score
-        found = jnp.any(alive, axis=1)
-        box_xyxy = _rows(candidates.moved_xyxy, best[:, None])  # [B, 1, 4]
-        overlap = jax.vmap(boxes.pairwise_iou)(box_xyxy, candidates.moved_xyxy)[:, 0]  # [B, C]
-        # By its position: the IoU of an empty box with itself is 0, so that it would stay alive.
-        is_best = jnp.arange(alive.shape[1])[None] == best[:, None]
-        alive = alive & (overlap <= iou_threshold) & ~is_best
-        kept = kept.at[:, step].set(best.astype(jnp.int32))
-        return step + 1, alive, kept, mask.at[:, step].set(found)
-
-    # zeros_like, not zeros: inside shard_map a loop's start must vary over devices as its result.
-    nothing = jnp.zeros_like(alive, shape=shape)
-    start = (jnp.int32(0), alive, nothing.astype(jnp.int32), nothing)
-    _, _, kept, mask = jax.lax.while_loop(unfinished, keep_best, start)
-    return kept, mask
-
-
 def _merge(
-    candidates: _Candidates, kept: Int[Array, " D"], iou_threshold: Threshold
+    candidates: Candidates, kept: Int[Array, " D"], iou_threshold: Threshold
 ) -> tuple[Float[Array, "D 4"], Int[Array, " D"]]:
     """Score-weighted means for one image, and how many candidates each one is made of."""
     overlap = boxes.pairwise_iou(candidates.moved_xyxy[kept], candidates.moved_xyxy)  # [D, C]
@@ -297,25 +165,3 @@ def _merge(
     # HIGHEST: by default TPUs multiply matrices in bfloat16, which moves boxes by pixels.
     sums = jnp.matmul(weights, candidates.boxes_xyxy, precision=jax.lax.Precision.HIGHEST)
     return sums / jnp.where(total > 0, total, 1), joins.sum(axis=1)
-
-
-def _rows(values: Array, index: Int[Array, "B D"]) -> Array:
-    """``values[b, index[b]]`` for every image b."""
-    return jax.vmap(lambda image, rows: image[rows])(values, index)
-
-
-def _detections(
-    boxes_xyxy: Float[Array, "B _ 4"],
-    candidates: _Candidates,
-    kept: Int[Array, "B D"],
-    mask: Bool[Array, "B D"],
-    box_rows: Int[Array, "B D"] | None = None,
-) -> Detections:
-    """Gathers the result: scores and labels by ``kept``, boxes by ``box_rows`` if they differ."""
-    box_rows = kept if box_rows is None else box_rows
-    return Detections(
-        boxes_xyxy=jnp.where(mask[..., None], _rows(boxes_xyxy, box_rows), 0),
-        scores=jnp.where(mask, _rows(candidates.scores, kept), 0),
-        labels=jnp.where(mask, _rows(candidates.labels, kept), 0),
-        mask=mask,
-    )

@@ -19,7 +19,7 @@ References:
 
 import contextlib
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from yolor_jax.errors import InputError
@@ -121,17 +121,16 @@ def format_table(
     return text_table(rows, left=(0, 1))
 
 
-def by_faster_coco_eval(true: dict, detected: dict) -> list[float]:
-    """The twelve numbers by faster-coco-eval; -1 where there is nothing to measure.
-
-    Args:
-        true: annotations in COCO's format.
-        detected: the same, of detections with their scores.
-
-    Raises:
-        ImportError: it is not installed; says what to do.
-    """
-    return _twelve(faster_evaluator(true, detected))
+@contextlib.contextmanager
+def _needing(library: str, package: str, other: str) -> Iterator[None]:
+    """Says what to do where a library of its body is not installed."""
+    try:
+        yield
+    except ImportError as error:
+        raise ImportError(
+            f"evaluation by {library} needs it: pip install {package}, or evaluate with "
+            f"backend={other!r}"
+        ) from error
 
 
 def faster_evaluator(true: dict, detected: dict):
@@ -140,13 +139,8 @@ def faster_evaluator(true: dict, detected: dict):
     Raises:
         ImportError: it is not installed; says what to do.
     """
-    try:
+    with _needing("faster-coco-eval", "faster-coco-eval", "pycocotools"):
         from faster_coco_eval import COCO, COCOeval_faster
-    except ImportError as error:
-        raise ImportError(
-            "evaluation needs faster-coco-eval: pip install faster-coco-eval, "
-            "or evaluate with backend='pycocotools'"
-        ) from error
 
     silence = {"print_function": lambda *_: None}
     return COCOeval_faster(
@@ -154,24 +148,16 @@ def faster_evaluator(true: dict, detected: dict):
     )
 
 
+def by_faster_coco_eval(true: dict, detected: dict) -> list[float]:
+    """See `BACKENDS`."""
+    return _twelve(faster_evaluator(true, detected))
+
+
 def by_pycocotools(true: dict, detected: dict) -> list[float]:
-    """The twelve numbers by pycocotools; -1 where there is nothing to measure.
-
-    Args:
-        true: annotations in COCO's format.
-        detected: the same, of detections with their scores.
-
-    Raises:
-        ImportError: it is not installed; says what to do.
-    """
-    try:
+    """See `BACKENDS`."""
+    with _needing("pycocotools", "pycocotools", "faster-coco-eval"):
         from pycocotools.coco import COCO
         from pycocotools.cocoeval import COCOeval
-    except ImportError as error:
-        raise ImportError(
-            "evaluation by pycocotools needs it: pip install pycocotools, "
-            "or evaluate with backend='faster-coco-eval'"
-        ) from error
 
     def indexed(dataset: dict) -> COCO:
         # What COCO(file) and loadRes do; loadRes cannot read an empty list.
@@ -185,22 +171,9 @@ def by_pycocotools(true: dict, detected: dict) -> list[float]:
 
 
 def by_hotcoco(true: dict, detected: dict) -> list[float]:
-    """The twelve numbers by hotcoco; -1 where there is nothing to measure.
-
-    Args:
-        true: annotations in COCO's format.
-        detected: the same, of detections with their scores.
-
-    Raises:
-        ImportError: it is not installed; says what to do.
-    """
-    try:
+    """See `BACKENDS`."""
+    with _needing("hotcoco", "yolor-jax[hotcoco]", "faster-coco-eval"):
         from hotcoco import COCO, COCOeval
-    except ImportError as error:
-        raise ImportError(
-            "evaluation by hotcoco needs it: pip install yolor-jax[hotcoco], "
-            "or evaluate with backend='faster-coco-eval'"
-        ) from error
 
     with contextlib.redirect_stdout(io.StringIO()):
         return _twelve(COCOeval(COCO(true), COCO(detected), "bbox"))
@@ -211,6 +184,9 @@ BACKENDS = {
     "pycocotools": by_pycocotools,
     "hotcoco": by_hotcoco,
 }
+"""``(true, detected) -> the twelve numbers``, -1 where there is nothing to measure, of annotations
+in COCO's format, those of detections with scores. An ImportError where the library is not
+installed says what to do."""
 
 
 def require_backend(backend: str) -> None:

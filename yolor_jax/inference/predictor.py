@@ -21,6 +21,7 @@ import jax
 import numpy as np
 from jaxtyping import Float32, UInt8
 
+from yolor_jax.data import rectangles
 from yolor_jax.data.letterbox import letterbox as letterbox_image
 from yolor_jax.data.letterbox import smallest_letterbox
 from yolor_jax.detection.nms import Detections, non_max_suppression
@@ -111,7 +112,11 @@ class Predictor:
         self.batch_size = batch_size
         self.compile_seconds = self.busy_seconds = 0.0
         self._letterbox = (
-            functools.partial(smallest_letterbox, size=self.size[0], grid=module.spec.strides[-1])
+            functools.partial(
+                smallest_letterbox,
+                size=self.size[0],
+                grid=max(rectangles.GRID, module.spec.strides[-1]),
+            )
             if rect
             else functools.partial(letterbox_image, size=self.size)
         )

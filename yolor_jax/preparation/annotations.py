@@ -1,10 +1,9 @@
 """COCO-format annotations: read, checked entry by entry, and turned into targets.
 
-No value is coerced: an id is an integer of 64 bits, a number is finite, and a text that looks like
-a number is none. Category ids may be any integers; classes 0 .. K - 1 follow their order (COCO:
-1 .. 90 -> 0 .. 79). Annotations keep their original numbers for evaluation; targets for training
-are clipped to the image, and boxes that have no area then are no targets. What is found goes into a
-`Report`.
+No value is coerced (`annotation_faults`). Category ids may be any integers; classes 0 .. K - 1
+follow their order (COCO: 1 .. 90 -> 0 .. 79). Annotations keep their original numbers for
+evaluation; targets for training are clipped to the image, and boxes that have no area then are no
+targets. What is found goes into a `Report`.
 
     coco = parse(path.read_bytes(), str(path))
     labels = {category["id"]: label for label, category in enumerate(categories(coco, str(path)))}
@@ -13,10 +12,8 @@ are clipped to the image, and boxes that have no area then are no targets. What 
 """
 
 import collections
-import contextlib
 import itertools
 import json
-import unicodedata
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -24,14 +21,17 @@ import numpy as np
 from jaxtyping import Float
 
 from yolor_jax.errors import InputError
+from yolor_jax.preparation.annotation_faults import (
+    annotation_fault,
+    file_name_fault,
+    is_integer,
+    name_fault,
+    number_fault,
+)
 from yolor_jax.preparation.report import BROKEN, Report
 
 MIN_SIDE = 0.01
 """Pixels; COCO's coordinates are rounded to this."""
-
-_INT64 = range(-(2**63), 2**63)
-_LARGEST = 1e9  # pixels from the corner, of any coordinate
-_SHOWN = 60  # characters of a value in a message
 
 
 class Grouped(NamedTuple):
@@ -82,7 +82,7 @@ def categories(coco: dict, where: str) -> list[dict]:
     for position, category in enumerate(coco["categories"]):
         category = category if isinstance(category, dict) else {}
         number, name = category.get("id"), category.get("name")
-        if fault := _number_fault(number) or _name_fault(name):
+        if fault := number_fault(number) or name_fault(name):
             raise InputError(f"{where}: categories[{position}] has {fault}")
         entries.append({"id": number, "name": name})
     for key in ("id", "name"):
@@ -100,7 +100,7 @@ def unique_images(coco: dict, report: Report) -> list[dict]:
     for position, image in enumerate(coco["images"]):
         image = image if isinstance(image, dict) else {}
         image_id, name = image.get("id"), image.get("file_name")
-        if fault := _number_fault(image_id) or _file_name_fault(name):
+        if fault := number_fault(image_id) or file_name_fault(name):
             report.add("broken image entry", f"images[{position}] has {fault}")
         elif image_id in ids:
             report.add("duplicate image id", f"{image_id} ({name})")
@@ -130,10 +130,10 @@ def by_image(coco: dict, images: list[dict], labels: dict[int, int], report: Rep
     broken: collections.Counter[int] = collections.Counter()
     for position, annotation in enumerate(coco["annotations"]):
         where = f"annotations[{position}]"
-        if finding := _fault(annotation, image_ids, labels):
+        if finding := annotation_fault(annotation, image_ids, labels):
             kind, fault = finding
             report.add(kind, _told(annotation) or f"{where} has {fault}")
-            if isinstance(annotation, dict) and _is_integer(annotation.get("image_id")):
+            if isinstance(annotation, dict) and is_integer(annotation.get("image_id")):
                 broken[annotation["image_id"]] += 1
             continue
         number, area = annotation.get("id"), annotation.get("area")
@@ -246,78 +246,12 @@ def _object(pairs: list[tuple[str, object]]) -> dict:
     return entries
 
 
-def _is_integer(value) -> bool:
-    """Whether a value is an integer of 64 bits, as TFDS and NumPy keep ids."""
-    return isinstance(value, int) and not isinstance(value, bool) and value in _INT64
-
-
-def _number_fault(value) -> str | None:
-    """What is wrong with an id."""
-    return None if _is_integer(value) else f"the id {_shown(value)}; expected an integer of 64 bits"
-
-
-def _name_fault(name) -> str | None:
-    """What is wrong with the name of a class, which becomes a line of a text file."""
-    if not isinstance(name, str):
-        return f"the name {_shown(name)}; expected a text"
-    if not name.strip() or name != name.strip():
-        return f"the name {name!r}; expected a text without white space at its ends"
-    if any(unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp") for c in name):
-        return f"the name {name!r}; expected no control characters, line ends or surrogates"
-    return None
-
-
-def _file_name_fault(name) -> str | None:
-    """What is wrong with the file name of an image."""
-    if isinstance(name, str) and name and "\0" not in name:
-        with contextlib.suppress(UnicodeEncodeError):  # half a character
-            name.encode()
-            return None
-    return f"the file_name {_shown(name)}; expected the name of a file"
-
-
 def _ids(entries: list) -> set[int]:
     """The ids that are integers."""
-    return {e["id"] for e in entries if isinstance(e, dict) and _is_integer(e.get("id"))}
-
-
-def _is_number(value, largest: float = _LARGEST) -> bool:
-    """Whether a value is a number, finite and not larger than pictures can make it."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < largest
-
-
-def _fault(annotation, image_ids: set, labels: dict[int, int]) -> tuple[str, str] | None:
-    """The kind of finding, and what is broken in an annotation, if anything."""
-    if not isinstance(annotation, dict):
-        return "broken annotation", f"{_shown(annotation)}; expected an object"
-    if lacking := {"image_id", "category_id", "bbox"} - annotation.keys():
-        return "broken annotation", f"no {', '.join(sorted(lacking))}"
-    number, box, area = (annotation.get(key) for key in ("id", "bbox", "area"))
-    if number is not None and (fault := _number_fault(number)):
-        return "broken annotation", fault
-    if annotation.get("iscrowd", 0) not in (0, 1):
-        return "broken annotation", f"iscrowd {_shown(annotation['iscrowd'])}; expected 0 or 1"
-    for key, known in (("image_id", image_ids), ("category_id", labels)):
-        value = annotation[key]
-        if not _is_integer(value) or value not in known:
-            return f"unknown {key.replace('_', ' ')}", f"{key} {_shown(value)} (id {number})"
-    if not isinstance(box, list) or len(box) != 4 or not all(map(_is_number, box)):
-        return "broken box", f"bbox {_shown(box)} (id {number}); expected four numbers"
-    if min(box[2:]) < 0:
-        return "broken box", f"bbox {_shown(box)} (id {number}), with a negative side"
-    if area is not None and not (_is_number(area, _LARGEST**2) and area >= 0):
-        return "broken box", f"area {_shown(area)} (id {number})"
-    return None
+    return {e["id"] for e in entries if isinstance(e, dict) and is_integer(e.get("id"))}
 
 
 def _told(annotation) -> str | None:
     """What the reader of another format says of an entry that is broken there (`as_coco`)."""
     fault = annotation.get("fault") if isinstance(annotation, dict) else None
     return fault if isinstance(fault, str) else None
-
-
-def _shown(value) -> str:
-    """A value for a message, shortened; a text is said to be one, for it may look like a number."""
-    shown = repr(value)
-    shown = shown if len(shown) <= _SHOWN else f"{shown[:_SHOWN]}..."
-    return f"{shown} (a text)" if isinstance(value, str) else shown

@@ -100,16 +100,18 @@ def _write_json(path: Path, value: Any) -> None:
 
 
 def _folder(root: Path, name: str, about: Mapping[str, Any]) -> Path:
-    """The folder of this name that is free, or has an evaluation of the same."""
-    for number in itertools.count(1):
-        folder = root / (name if number == 1 else f"{name}-{number}")
-        with bucket.as_os_error(folder):
-            if not folder.exists():
-                return folder
-        try:
-            there = read(folder)
-        except InputError:
-            continue
-        if {key: value for key, value in there.items() if key not in _FOUND_OUT} == about:
-            return folder
-    raise AssertionError("counting ends never")
+    """The first folder of this name, or of it with -2, -3 and so on, that may be written to."""
+    names = itertools.chain([name], (f"{name}-{number}" for number in itertools.count(2)))
+    return next(root / one for one in names if _is_free(root / one, about))
+
+
+def _is_free(folder: Path, about: Mapping[str, Any]) -> bool:
+    """Whether nothing is there, or an evaluation of the same."""
+    with bucket.as_os_error(folder):
+        if not folder.exists():
+            return True
+    try:
+        there = read(folder)
+    except InputError:
+        return False
+    return {key: value for key, value in there.items() if key not in _FOUND_OUT} == about

@@ -5,7 +5,6 @@ scores.metrics["AP50"]
 """
 
 import json
-import math
 import os
 import pathlib
 from typing import Any, NamedTuple
@@ -14,6 +13,7 @@ from yolor_jax.errors import InputError
 from yolor_jax.evaluation.coco import Metrics, coco_metrics
 from yolor_jax.evaluation.evaluate import Results
 from yolor_jax.paths import local_path
+from yolor_jax.preparation.annotation_faults import is_integer, is_number
 from yolor_jax.preparation.dataset import read_ground_truth
 from yolor_jax.runs.evaluation_mode import PLAIN, Mode
 
@@ -115,17 +115,13 @@ def _fault(entry: Any) -> str | None:
     if not isinstance(entry, dict):
         return f"is {entry!r}; expected an object"
     for name in ("image_id", "category_id"):
-        if type(entry.get(name)) is not int:
-            return f"has {name} {entry.get(name)!r}; expected an integer"
+        if not is_integer(entry.get(name)):
+            return f"has {name} {entry.get(name)!r}; expected an integer of 64 bits"
     box = entry.get("bbox")
-    if not isinstance(box, list) or len(box) != 4 or not all(map(_is_number, box)):
+    if not isinstance(box, list) or len(box) != 4 or not all(map(is_number, box)):
         return f"has bbox {box!r}; expected left, top, width and height in pixels"
     if min(box[2:]) < 0:
         return f"has bbox {box!r}; expected a width and a height of 0 or more"
-    if not _is_number(entry.get("score")):
+    if not is_number(entry.get("score")):
         return f"has score {entry.get('score')!r}; expected a finite number"
     return None
-
-
-def _is_number(value: Any) -> bool:
-    return type(value) in (int, float) and math.isfinite(value)

@@ -12,7 +12,7 @@ import dataclasses
 import functools
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
@@ -20,14 +20,12 @@ import jax
 from yolor_jax.data.example import Batch
 from yolor_jax.evaluation.evaluate import Evaluation
 from yolor_jax.models.fold import fold
-from yolor_jax.models.implicits import distances
 from yolor_jax.paths import Path, user_path
 from yolor_jax.runs import (
     augmented,
     evaluation_folder,
     preflight,
     programs,
-    recalibration,
     stamps,
     start,
     validation,
@@ -36,24 +34,24 @@ from yolor_jax.runs import recipe as recipes
 from yolor_jax.runs.batches import batch_reader
 from yolor_jax.runs.board import Board
 from yolor_jax.runs.curves import Curves
-from yolor_jax.runs.evaluation import Evaluated, Evaluator, make_evaluator, write_detections
+from yolor_jax.runs.evaluation import Evaluated, make_evaluator, write_detections
 from yolor_jax.runs.evaluation_mode import PLAIN
 from yolor_jax.runs.preemption import Preemption, preemption, shared_preemption
 from yolor_jax.runs.recipe import Recipe
 from yolor_jax.runs.run import Run, open_run
+from yolor_jax.runs.run_evaluation import RunEvaluation
 from yolor_jax.stamp import stamp
 from yolor_jax.training import loop
 from yolor_jax.training import mesh as meshes
 from yolor_jax.training.bad_batch import keep_in
 from yolor_jax.training.checkpoints.checkpoint import Checkpoints
-from yolor_jax.training.metrics import JsonLines, TensorBoard, Writer
+from yolor_jax.training.metrics import JsonLines, TensorBoard
 from yolor_jax.training.processes.group import ALONE
 from yolor_jax.training.programs.compile_log import CompileLog
 from yolor_jax.training.state import TrainState
 from yolor_jax.training.step import make_advance
 
 Say = Callable[[str], None]
-Averaged = Callable[[TrainState], Mapping[str, Any]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,15 +113,12 @@ def train(
 
 def train_run(run: Run, *, say: Say = _silent, progress: bool = False) -> Outcome:
     """`train` of a run that has been opened; all files are on disk on return."""
-    evaluator = make_evaluator(
-        run.recipe, run.module, run.sources.evaluation, run.mesh, progress=progress
-    )
-    averaged = _averaged(run)
     caught = preemption() if run.group is ALONE else shared_preemption(run.mesh)
     with caught as preempted, CompileLog(say) as compilations:
         started = time.monotonic()
-        state, trained = _train(run, evaluator, averaged, preempted, say, progress)
-        finish = functools.partial(_finish, run, state, averaged, progress)
+        evaluation = RunEvaluation(run, preempted, progress=progress)
+        state, trained = _train(run, evaluation, preempted, say, progress)
+        finish = functools.partial(_finish, run, evaluation, state, progress)
         finished = None if trained is None else preempted.until(finish)
         folded, unwritten = finished or (None, None)
         seconds = time.monotonic() - started
@@ -131,27 +126,11 @@ def train_run(run: Run, *, say: Say = _silent, progress: bool = False) -> Outcom
     return Outcome(run.workdir, step, trained, folded, seconds, compiled, unwritten)
 
 
-def _averaged(run: Run) -> Averaged:
-    """What of a state is evaluated: the moving average, with exact statistics if so asked."""
-    images = run.recipe.eval.recalibrate
-    if not images:
-        return lambda state: state.ema_variables
-    recalibrate = recalibration.make_recalibration(
-        run.recipe, run.module, run.sources.train, run.mesh, images=images
-    )
-
-    def averaged(state: TrainState) -> Mapping[str, Any]:
-        variables = state.ema_variables
-        return {**variables, "batch_stats": recalibrate(variables)}
-
-    return averaged
-
-
 def _finish(
-    run: Run, state: TrainState, averaged: Averaged, progress: bool
+    run: Run, evaluation: RunEvaluation, state: TrainState, progress: bool
 ) -> tuple[Evaluation, OSError | None]:
     """Folds the network, evaluates and draws that; a disk that is full takes no number away."""
-    variables = fold(run.module.spec, meshes.replicate(run.mesh, averaged(state)))
+    variables = fold(run.module.spec, meshes.replicate(run.mesh, evaluation.averaged(state)))
     fused = run.recipe.network(run.num_classes, fused=True)
     source = run.sources.evaluation
     folded = make_evaluator(run.recipe, fused, source, run.mesh, progress=progress)(variables)
@@ -169,12 +148,7 @@ def _finish(
 
 
 def _train(
-    run: Run,
-    evaluator: Evaluator,
-    averaged: Averaged,
-    preempted: Preemption,
-    say: Say,
-    progress: bool,
+    run: Run, evaluation: RunEvaluation, preempted: Preemption, say: Say, progress: bool
 ) -> tuple[TrainState, Evaluation | None]:
     """Trains to the last step and evaluates.
 
@@ -203,7 +177,6 @@ def _train(
         # Workers end with the training: the stack is left before the folded network is evaluated.
         batches = read(start=position, workers=recipe.data.workers)
         stack.enter_context(contextlib.closing(batches))
-        evaluations: list[Evaluation] = []
 
         def image_id(position: int) -> int:
             return run.sources.train.image_ids[position]
@@ -220,9 +193,7 @@ def _train(
             ),
             checkpoints=checkpoints,
             writers=writers,
-            evaluate=_scores(
-                run, evaluator, averaged, evaluations, preempted, checkpoints, writers, board
-            ),
+            evaluate=evaluation.scores(checkpoints, writers, board),
             keep=keep_in(
                 run.workdir,
                 key=key,
@@ -231,12 +202,9 @@ def _train(
             stop=preempted,
             progress=progress and run.group.is_first,
         )
-    if preempted():
-        return state, None
-    if not evaluations:  # a run that was finished before
-        last = preempted.until(lambda: evaluator(averaged(state)))
-        evaluations = [] if last is None else [last]
-    return state, evaluations[-1] if evaluations else None
+        if not preempted() and evaluation.last is None:  # a run that was finished before
+            evaluation.of(state, checkpoints)
+    return state, None if preempted() else evaluation.last
 
 
 def _draw_augmented(run: Run, batches: Iterator[Batch], state: TrainState, key: jax.Array) -> Path:
@@ -264,46 +232,6 @@ def _writers(run: Run, step: int) -> tuple[list[Any], Board | None]:
     tensorboard = TensorBoard(run.workdir / "tensorboard", keep_until=step)
     board = Board(tensorboard, run.sources.evaluation, run.module.spec)
     return [*writers, tensorboard], board
-
-
-def _scores(
-    run: Run,
-    evaluator: Evaluator,
-    averaged: Averaged,
-    evaluations: list[Evaluation],
-    preempted: Preemption,
-    checkpoints: Checkpoints,
-    writers: Sequence[Writer],
-    board: Board | None,
-) -> Callable[[TrainState], dict[str, float] | None]:
-    """What the loop calls; appends to ``evaluations``, and writes how far g(z) has moved.
-
-    Numbers for which the split has no object of that size are left out. SIGTERM cuts it short.
-    """
-
-    def scores(state: TrainState) -> dict[str, float] | None:
-        variables = averaged(state)
-        evaluation = preempted.until(lambda: evaluator(variables))
-        if evaluation is None:
-            return None
-        if images := run.recipe.eval.recalibrate:
-            checkpoints.write_statistics(int(state.step), variables["batch_stats"], images=images)
-        evaluations.append(evaluation)
-        params = meshes.replicate(run.mesh, state.ema_params)  # by all processes, for the first
-        if run.group.is_first:
-            step, params = int(state.step), jax.device_get(params)
-            _write_distances(writers, step, distances(run.module.spec, params))
-            if board:
-                board.show_evaluation(step, params, evaluation.results)
-        return {name: value for name, value in evaluation.metrics.items() if value is not None}
-
-    return scores
-
-
-def _write_distances(writers: Sequence[Writer], step: int, moved: Mapping[str, float]) -> None:
-    """A row of how far each g(z) has moved; none where there is nothing implicit."""
-    for writer in writers if moved else ():
-        writer.write(step, {f"implicit/{path}": distance for path, distance in moved.items()})
 
 
 def _meta(run: Run) -> dict[str, Any]:

@@ -60,11 +60,13 @@ def load_variables(
 def load_meta(directory: str | os.PathLike, step: int | str | None = None) -> dict:
     """The run's ``meta`` alone; its weights may be damaged. All else as `load_variables`."""
     folder, step = find(directory, step)
-    return _meta(folder, step)
+    return _meta(folder, step, statistics.read(folder, step))
 
 
-def _meta(folder: epath.Path, step: int) -> dict:
-    return {**folders.read_json(folder, step, "config"), "step": step}
+def _meta(folder: epath.Path, step: int, exact: tuple[dict, int] | None) -> dict:
+    """What the checkpoint says of itself, and what its place and the file beside it say."""
+    meta = {**folders.read_json(folder, step, "config"), "step": step}
+    return meta if exact is None else {**meta, statistics.EXACT_STATISTICS: exact[1]}
 
 
 def load_trained(
@@ -79,20 +81,16 @@ def _load(
 ) -> tuple[dict[str, PyTree], dict]:
     folder, step = find(directory, step)
     try:
-        meta = _meta(folder, step)
         variables = _variables(folder, step, prefix)
         exact = statistics.read(folder, step) if prefix else None
+        meta = _meta(folder, step, exact)
     except DamagedError as error:
         others = [other for other in folders.steps(folder) if other != step]
         advice = "no other is here"
         if others:
             advice = f"choose another with --step N: there are {others}"
         raise OSError(f"{error}; {advice}.") from error
-    if exact is None:
-        return variables, meta
-    batch_stats, images = exact
-    meta[statistics.EXACT_STATISTICS] = images
-    return {**variables, "batch_stats": batch_stats}, meta
+    return variables if exact is None else {**variables, "batch_stats": exact[0]}, meta
 
 
 def _variables(folder: epath.Path, step: int, prefix: str) -> dict[str, PyTree]:

@@ -6,12 +6,13 @@
 They are no part of the state that training goes on with, which stays what it was to the bit.
 """
 
-import io
 from collections.abc import Mapping
 from typing import Any
 
 import flax.traverse_util
 import numpy as np
+import safetensors
+import safetensors.numpy
 from etils import epath
 
 from yolor_jax import bucket
@@ -21,7 +22,7 @@ from yolor_jax.whole_file import whole_file
 
 EXACT_STATISTICS = "exact_statistics"
 """Under which name ``meta`` of a network says from how many images its statistics are exact."""
-FILE = f"{EXACT_STATISTICS}.npz"
+FILE = f"{EXACT_STATISTICS}.safetensors"
 
 
 def write(folder: epath.Path, step: int, batch_stats: Mapping[str, Any], *, images: int) -> None:
@@ -34,8 +35,9 @@ def write(folder: epath.Path, step: int, batch_stats: Mapping[str, Any], *, imag
         images: that they were taken from.
     """
     leaves = {name: np.asarray(leaf) for name, leaf in flatten_by_path(batch_stats).items()}
+    count = {EXACT_STATISTICS: np.array(images, np.int64)}
     with whole_file(folder / str(step) / FILE) as file:
-        np.savez(file, **leaves, **{EXACT_STATISTICS: np.int64(images)})
+        safetensors.numpy.save_file(leaves | count, file)
 
 
 def read(folder: epath.Path, step: int) -> tuple[dict[str, Any], int] | None:
@@ -52,10 +54,9 @@ def read(folder: epath.Path, step: int) -> tuple[dict[str, Any], int] | None:
     except FileNotFoundError:
         return None
     try:
-        with np.load(io.BytesIO(data), allow_pickle=False) as file:
-            leaves = dict(file)
+        leaves = safetensors.numpy.load(data)
         images = int(leaves.pop(EXACT_STATISTICS))
-    except Exception as error:  # zipfile and NumPy raise nearly everything on damaged files
+    except (safetensors.SafetensorError, KeyError) as error:
         raise DamagedError(folder, step, f"{FILE} cannot be read ({error}); delete it") from error
     return flax.traverse_util.unflatten_dict(leaves, sep="/"), images
 
