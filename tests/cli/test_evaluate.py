@@ -57,7 +57,7 @@ def record(here, name):
 def test_an_evaluation_has_a_folder_and_says_what_it_is_of(here, capsys):
     assert evaluate() == 0
     out = capsys.readouterr().out
-    assert "4 images of pets, val; 64 pixels, by faster-coco-eval" in out
+    assert "4 images of pets, val; 64 pixels, faster-coco-eval" in out
     assert "yolor report grid.evaluations/pets-val-64px" in out
     written = record(here, "pets-val-64px")
     assert (written["data"], written["split"], written["images"]) == ("pets", "val", 4)
@@ -98,7 +98,7 @@ def test_a_file_of_boxes_gives_the_same_numbers(here, capsys):
         (
             ["--class-agnostic", "--max-detections", "11", "--backend", "pycocotools"],
             "64px-agnostic-max11",
-            "class-agnostic NMS, at most 11 boxes an image, by pycocotools",
+            "class-agnostic NMS, at most 11 boxes an image, pycocotools",
         ),
         (["--classes", "dog", "cat"], "64px-2-classes", "only dog, cat"),
     ],

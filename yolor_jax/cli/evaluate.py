@@ -182,12 +182,8 @@ def _report(place: "Path", evaluated: "Evaluated | Scores", table: str, boxes: i
     from yolor_jax.cli.evaluation_tables import analysis_text
     from yolor_jax.runs import evaluation_folder
 
-    about = evaluated.about()
-    how = [f"{about['mode']['image_size']} pixels"] if "image_size" in about["mode"] else []
-    if images := about["mode"].get("exact_statistics"):
-        how.append(f"exact statistics of {images} training images")
-    how += [*evaluated.mode.words(), f"by {about['mode']['backend']}"]
-    print(f"{about['images']:,} images of {about['data']}, {about['split']}; {', '.join(how)}")
+    data, *how = evaluation_folder.facts(evaluated.about())
+    print(f"{data}; {', '.join(how)}")
     print(table)
     folder, analysis = evaluation_folder.write(evaluation_folder.root_of(place), evaluated)
     if sum(one.objects for one in analysis.classes):

@@ -65,9 +65,7 @@ class Left:
     @property
     def mode(self) -> Mode:
         """How images were looked at, and what was scored."""
-        fields = {field.name for field in dataclasses.fields(Mode)}
-        given = {k: v for k, v in (self.record.get("mode") or {}).items() if k in fields}
-        return Mode(**given | {"classes": tuple(given.get("classes") or ())})
+        return Mode.of(self.record.get("mode") or {})
 
     @functools.cached_property
     def results(self) -> Results:
@@ -86,15 +84,7 @@ class Left:
 
     def described(self) -> str:
         """Of what it is, and how it was done, in a line."""
-        record = self.record
-        given = record.get("mode") or {}
-        facts = [f"{record['images']:,} images of {record['data']}, {record['split']}"]
-        facts += [f"step {self.step:,}"] if self.step is not None else []
-        facts += [f"{given['image_size']} pixels"] if given.get("image_size") else []
-        facts += ["folded"] if given.get("folded") else []
-        facts += self.mode.words()
-        facts += [given["backend"]] if given.get("backend") else []
-        return " · ".join(facts)
+        return " · ".join(evaluation_folder.facts(self.record))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -18,6 +18,7 @@ from yolor_jax.evaluation.analysis import Analysis, analyse, to_json
 from yolor_jax.evaluation.coco import Metrics
 from yolor_jax.evaluation.evaluate import Results
 from yolor_jax.paths import Path
+from yolor_jax.runs.evaluation_mode import Mode
 from yolor_jax.stamp import stamp
 from yolor_jax.whole_file import whole_file
 
@@ -73,6 +74,26 @@ def write(root: Path, evaluated: Evaluated) -> tuple[Path, Analysis]:
     _write_json(folder / BOXES, evaluated.results)
     _write_json(folder / RECORD, record)
     return folder, analysis
+
+
+def facts(about: Mapping[str, Any]) -> list[str]:
+    """Of what an evaluation is, and how it was done, in words; the data come first.
+
+    Args:
+        about: its record, or what `Evaluated.about` gives.
+    """
+    given = about.get("mode") or {}
+    said = [f"{about['images']:,} images of {about['data']}, {about['split']}"]
+    if (step := about.get("step")) is not None:
+        said.append(f"step {step:,}")
+    if size := given.get("image_size"):
+        said.append(f"{size} pixels")
+    if given.get("folded"):
+        said.append("folded")
+    if images := given.get("exact_statistics"):
+        said.append(f"exact statistics of {images} training images")
+    said += Mode.of(given).words()
+    return said + ([given["backend"]] if given.get("backend") else [])
 
 
 def read(folder: Path) -> dict[str, Any]:

@@ -39,6 +39,12 @@ class Mode:
         if self.max_detections is not None and self.max_detections < 1:
             raise InputError(f"got max_detections={self.max_detections}; expected at least one")
 
+    @classmethod
+    def of(cls, entries: Mapping[str, Any]) -> "Mode":
+        """The mode of what `to_dict` gave; further entries are left out."""
+        given = {f.name: entries[f.name] for f in dataclasses.fields(cls) if f.name in entries}
+        return cls(**given | {"classes": tuple(given.get("classes") or ())})
+
     def prediction(self) -> dict[str, Any]:
         """What of it `make_predict` takes."""
         across_classes = self.class_agnostic or self.single_class
