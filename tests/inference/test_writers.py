@@ -93,6 +93,18 @@ def test_coco_ids_are_never_shared(tmp_path):
     assert [image["id"] for image in images] == [12, 13, 14]
 
 
+def test_coco_boxes_of_a_picture_that_was_not_noted_come_once(tmp_path):
+    """As after a kill between the two files."""
+    written("coco", tmp_path)
+    wanted = tree(tmp_path)
+    lines = (tmp_path / "coco-images.json").read_text().splitlines(keepends=True)
+    (tmp_path / "coco-images.json").write_text("".join(lines[:-2]))  # without film and end
+    writer = open_writer("coco", tmp_path, SETTINGS, resume=True)
+    assert writer.done == set(KEYS[:2])
+    writer.add(ROWS[2])
+    assert tree(tmp_path) == wanted
+
+
 def test_yolo_texts(tmp_path):
     written("yolo", tmp_path, [*ROWS, row_of("e/7.jpg", (50, 100), NOTHING, NAMES)])
     text = (tmp_path / "labels" / "7.txt").read_text()

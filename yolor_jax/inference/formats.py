@@ -156,10 +156,11 @@ class CocoWriter(_WithSettings):
             for category_id, name in zip(self._category_ids, self._class_names, strict=True)
         ]
         start = f'{{"categories": {json.dumps(categories)}, "annotations": [], "images": ['
-        self._results = GrowingList(path)
         self._images = GrowingList(path.with_stem(f"{path.stem}-images"), start, "]}")
         self.done = {(row["file_name"], row.get("frame")) for row in self._images.before}
         self._ids = {row["id"] for row in self._images.before}
+        # A kill may have come between the boxes of a picture and the picture, which comes again.
+        self._results = GrowingList(path, keep=lambda box: box["image_id"] in self._ids)
         self._largest = max(self._ids, default=0)
 
     def add(self, row: Row) -> None:

@@ -10,7 +10,7 @@ out.
 import json
 import os
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from yolor_jax.whole_file import whole_file
@@ -44,17 +44,26 @@ class GrowingLines:
 class GrowingList:
     """A JSON document that ends in a list, each item of which has a line of its own."""
 
-    def __init__(self, path: pathlib.Path, start: str = "[", end: str = "]"):
+    def __init__(
+        self,
+        path: pathlib.Path,
+        start: str = "[",
+        end: str = "]",
+        *,
+        keep: Callable[[Any], bool] = lambda item: True,
+    ):
         """Opens the file; one that is there is gone on with.
 
         Args:
             path: of the file.
             start: what stands before the items.
             end: what stands behind them.
+            keep: which items of before stay.
         """
         self.path = path
         self._end = f"\n{end}\n".encode()
-        start, self.before = _items(path) if path.exists() else (start, [])
+        start, before = _items(path) if path.exists() else (start, [])
+        self.before = [item for item in before if keep(item)]
         self._length = len(self.before)
         with whole_file(path) as file:  # what was cut off is mended
             file.write_bytes(start.encode() + self._lines(self.before) + self._end)
