@@ -29,9 +29,7 @@ def test_a_table_of_the_paper(name):
 
 
 def test_detection_is_all_tables_but_the_third():
-    others = [
-        rows for name, rows in ablations.TABLES.items() if name not in ("table3", "detection")
-    ]
+    others = [ablations.TABLES[f"table{number}"] for number in (1, 2, 4, 5, 6)]
     assert {row for rows in others for row in rows} < {*ablations.TABLES["detection"]}
     assert not {*ablations.TABLES["detection"]} & {*ablations.TABLES["table3"]}
 
