@@ -53,6 +53,22 @@ def open_dataset(
     return open_source(path, split)
 
 
+def find_splits(path: Path, prepared_dir: Path, *, progress: bool = True) -> list[str]:
+    """Names of the splits of any data set; the arguments are those of `open_dataset`.
+
+    Raises:
+        InputError: there is no such data set, or it has no split.
+    """
+    if str(path) == "shapes":
+        return list(shapes.SIZES)
+    path = user_path(path)
+    if not is_local(path):
+        return stored.find_splits(fetched.fetch(path, prepared_dir, progress=progress))
+    if is_prepared(path):
+        return stored.find_splits(path)
+    return formats.require(path).find_splits(path)
+
+
 def count_classes(path: Path, split: str) -> int:
     """K of a data set that need not be prepared, and is not for this.
 
