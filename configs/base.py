@@ -60,6 +60,7 @@ def get_config() -> ConfigDict:
     config.eval.batch_size = 32
     config.eval.backend = "faster-coco-eval"  # or "pycocotools", "hotcoco"
     config.eval.recalibrate = 0  # images to take batch norm's statistics from anew; 0: running ones
+    config.eval.patience = 0  # evaluations without a better AP that end the run; 0: never
     config.eval.nms = ConfigDict(dataclasses.asdict(EVALUATION))
 
     config.log_every = 20  # steps

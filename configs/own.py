@@ -20,13 +20,10 @@ def get_config():
     config.image_size = placeholder(int)
     config.batch_size = placeholder(int)
     config.epochs = placeholder(float)
-    config.close_mosaic = placeholder(float)
     config.data.path = "data/own"
     config.data.train_split = placeholder(str)
     config.data.eval_split = placeholder(str)
     config.data.max_targets = placeholder(int)
-    config.augment.group = placeholder(int)
-    config.augment.mosaic = placeholder(float)
     config.augment.translate = 0.1
     config.augment.scale = 0.3
     config.loss.classification = placeholder(float)

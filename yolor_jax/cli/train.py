@@ -72,21 +72,31 @@ def run(args: argparse.Namespace) -> int:
     name, _, row = config.partition(":")
     workdir = args.workdir or pathlib.Path("runs", pathlib.Path(name).stem, row)
     settings = {"config": draft.recipe.to_dict(), "workdir": str(workdir)}
-    return launch.together("train", lambda group: train_and_report(draft, workdir, group), settings)
+    return launch.together(
+        "train",
+        lambda group: train_and_report(whole_recipe(draft, group), workdir, group),
+        settings,
+    )
 
 
-def train_and_report(draft: "Draft", workdir: "Path", group: "ProcessGroup") -> None:
-    """Trains, tells of it, and writes the page on the run when it is at its end.
-
-    One of several processes cannot: Orbax opens a checkpoint in all of them or in none.
-    """
+def whole_recipe(draft: "Draft", group: "ProcessGroup") -> "Recipe":
+    """The recipe with what the data decide of it; says what that is."""
     from yolor_jax.runs.draft import decide
-    from yolor_jax.training.processes.group import ALONE
 
     decided = decide(draft, group, progress=True)
     if decided.said:
         print(decided.said)
-    if not train(decided.recipe, workdir, group):
+    return decided.recipe
+
+
+def train_and_report(recipe: "Recipe", workdir: "Path", group: "ProcessGroup") -> None:
+    """Trains, tells of it, and writes the page on the run when it is at its end.
+
+    One of several processes cannot: Orbax opens a checkpoint in all of them or in none.
+    """
+    from yolor_jax.training.processes.group import ALONE
+
+    if not train(recipe, workdir, group):
         return
     if group is ALONE:
         report(workdir)

@@ -12,16 +12,12 @@ import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 
 from yolor_jax.data.objects import MOST_IMAGES, network_sizes, some_objects
 from yolor_jax.runs.recipe import Recipe
 from yolor_jax.runs.sources import Split
 from yolor_jax.runs.trained import load
-
-STRIDE = 32
-"""Sizes are multiples of it in pixels: the largest stride of the smallest network."""
 
 
 class Facts(NamedTuple):
@@ -65,23 +61,14 @@ def image_size(facts: Facts, recipe: Recipe) -> int:
     """So large that of 95 boxes in 100 the side is 20 pixels or more, two to three cells of the
     finest level; not larger than the images, and 128 to 640.
     """
+    stride = recipe.spec.strides[-1]
     wanted = min(20 / facts.small if facts.small else math.inf, facts.long_side)
-    return min(max(round(wanted / STRIDE), 4), 20) * STRIDE
+    return round(min(max(wanted, 128), 640) / stride) * stride
 
 
 def batch_size(facts: Facts, recipe: Recipe) -> int:
     """Eight: many small steps learn more in a short run than few large ones."""
     return min(8, facts.images)
-
-
-def group(facts: Facts, recipe: Recipe) -> int:
-    """A mosaic's partners are in the batch: all that a device has of it, at most eight."""
-    return max(min(8, recipe.batch_size // jax.device_count()), 1)
-
-
-def mosaic(facts: Facts, recipe: Recipe) -> float:
-    """Half of the images, where four are together."""
-    return 0.5 if recipe.augment.group >= 4 else 0.0
 
 
 def epochs(facts: Facts, recipe: Recipe) -> float:
@@ -93,19 +80,14 @@ def epochs(facts: Facts, recipe: Recipe) -> float:
     return float(math.ceil((steps / 3 if recipe.init else steps) / steps_per_epoch))
 
 
-def close_mosaic(facts: Facts, recipe: Recipe) -> float:
-    """The last fifth is of images as evaluation sees them."""
-    return recipe.epochs / 5
-
-
 def every_epochs(facts: Facts, recipe: Recipe) -> float:
     """Five evaluations in all."""
     return recipe.epochs / 5
 
 
 def max_targets(facts: Facts, recipe: Recipe) -> int:
-    """Room for the fullest image, twice: a mosaic may show parts of four full ones."""
-    return max(math.ceil(2 * facts.objects / 8) * 8, 16)
+    """Room for the fullest image, in eights."""
+    return max(math.ceil(facts.objects / 8), 1) * 8
 
 
 def classification(facts: Facts, recipe: Recipe) -> float:
@@ -125,10 +107,7 @@ RULES: dict[str, Rule] = {
     "image_size": image_size,
     "batch_size": batch_size,
     "epochs": epochs,
-    "close_mosaic": close_mosaic,
     "data.max_targets": max_targets,
-    "augment.group": group,
-    "augment.mosaic": mosaic,
     "loss.classification": classification,
     "optim.learning_rate": learning_rate,
     "eval.every_epochs": every_epochs,

@@ -181,6 +181,7 @@ def _train(
         def image_id(position: int) -> int:
             return run.sources.train.image_ids[position]
 
+        evaluate_every = max(1, round(recipe.eval.every_epochs * length.steps_per_epoch))
         state = loop.train(
             state,
             make_advance(step, run.mesh, key),
@@ -189,7 +190,8 @@ def _train(
             every=loop.Every(
                 save=recipe.checkpoint_every,
                 log=recipe.log_every,
-                evaluate=max(1, round(recipe.eval.every_epochs * length.steps_per_epoch)),
+                evaluate=evaluate_every,
+                give_up=evaluate_every * recipe.eval.patience or None,
             ),
             checkpoints=checkpoints,
             writers=writers,
@@ -204,6 +206,12 @@ def _train(
         )
         if not preempted() and evaluation.last is None:  # a run that was finished before
             evaluation.of(state, checkpoints)
+        if not preempted() and int(state.step) < length.total_steps:
+            say(
+                f"AP has not risen for {recipe.eval.patience} evaluations: the run ends at step "
+                f"{int(state.step)} of {length.total_steps}; its best is --step "
+                f"{checkpoints.best_step}"
+            )
     return state, None if preempted() else evaluation.last
 
 
