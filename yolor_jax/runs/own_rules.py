@@ -58,11 +58,11 @@ def model_name(facts: Facts, recipe: Recipe) -> str:
 
 
 def image_size(facts: Facts, recipe: Recipe) -> int:
-    """So large that of 95 boxes in 100 the side is 20 pixels or more, two to three cells of the
+    """So large that of 95 boxes in 100 the side is 28 pixels or more, three to four cells of the
     finest level; not larger than the images, and 128 to 640.
     """
     stride = recipe.spec.strides[-1]
-    wanted = min(20 / facts.small if facts.small else math.inf, facts.long_side)
+    wanted = min(28 / facts.small if facts.small else math.inf, facts.long_side)
     return round(min(max(wanted, 128), 640) / stride) * stride
 
 
@@ -73,9 +73,9 @@ def batch_size(facts: Facts, recipe: Recipe) -> int:
 
 def epochs(facts: Facts, recipe: Recipe) -> float:
     """Steps enough to learn from few images, and more of them, but not as many times more, for
-    many: 2,250 up to 200 images, growing with the root of their number; a third from weights.
+    many: 1,000 up to 200 images, growing with the root of their number; a third from weights.
     """
-    steps = 2250 * math.sqrt(max(facts.images, 200) / 200)
+    steps = 1000 * math.sqrt(max(facts.images, 200) / 200)
     steps_per_epoch = max(facts.images // recipe.batch_size, 1)
     return float(math.ceil((steps / 3 if recipe.init else steps) / steps_per_epoch))
 
