@@ -16,7 +16,6 @@ def get_config():
     """The quickstart's optimiser with a moving average and a weight decay for short runs."""
     config = quickstart.get_config()
     config.model.name = placeholder(str)
-    config.model.anchors = "auto"
     config.image_size = placeholder(int)
     config.batch_size = placeholder(int)
     config.epochs = placeholder(float)
