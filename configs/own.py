@@ -32,6 +32,7 @@ def get_config():
     config.optim.ema_tau = 100.0
     config.eval.every_epochs = placeholder(float)
     config.eval.batch_size = 16
+    config.eval.recalibrate = 256
     config.eval.nms.max_candidates = 4096
     config.eval.nms.max_detections = 300
     return config

@@ -26,13 +26,13 @@ PROVISIONAL = {
     TRAIN_SPLIT: "train",
     EVAL_SPLIT: "val",
     "model.name": "yolor_nano",
-    "image_size": 320,
+    "image_size": 416,
     "batch_size": 8,
-    "epochs": 90.0,
+    "epochs": 65.0,
     "data.max_targets": 32,
     "loss.classification": 8.0,
     "optim.learning_rate": 8e-3,
-    "eval.every_epochs": 18.0,
+    "eval.every_epochs": 13.0,
 }
 """What stands for an open setting until the data are there, so that all others can be checked."""
 

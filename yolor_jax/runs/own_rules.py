@@ -73,9 +73,9 @@ def batch_size(facts: Facts, recipe: Recipe) -> int:
 
 def epochs(facts: Facts, recipe: Recipe) -> float:
     """Steps enough to learn from few images, and more of them, but not as many times more, for
-    many: 1,000 up to 200 images, growing with the root of their number; a third from weights.
+    many: 1,600 up to 200 images, growing with the root of their number; a third from weights.
     """
-    steps = 1000 * math.sqrt(max(facts.images, 200) / 200)
+    steps = 1600 * math.sqrt(max(facts.images, 200) / 200)
     steps_per_epoch = max(facts.images // recipe.batch_size, 1)
     return float(math.ceil((steps / 3 if recipe.init else steps) / steps_per_epoch))
 
