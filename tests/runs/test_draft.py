@@ -13,6 +13,8 @@ from yolor_jax.errors import InputError
 from yolor_jax.runs import draft
 from yolor_jax.runs.draft import PROVISIONAL, decide
 from yolor_jax.runs.own_rules import RULES
+from yolor_jax.runs.run_evaluation import RunEvaluation
+from yolor_jax.runs.trained import load
 
 
 @pytest.fixture(scope="module")
@@ -103,3 +105,27 @@ def test_the_recipe_of_data_is_own(words, recipe, workdir, folder, monkeypatch):
     path = [f"--config.data.path={words[-1]}"] if words else []
     assert dataclasses.asdict(trained) == read_recipe(recipe, [prepared, *path]).to_dict()
     assert str(where) == workdir
+
+
+@pytest.mark.long
+def test_a_run_of_own_data_ends_when_its_ap_no_longer_rises(folder, tmp_path, monkeypatch, capsys):
+    scores = RunEvaluation.scores
+
+    def falling(self, *args):
+        evaluate = scores(self, *args)
+        return lambda state: {**evaluate(state), "AP": 1 / int(state.step)}
+
+    monkeypatch.setattr(RunEvaluation, "scores", falling)
+    small = ["--config.model.name=yolor_test", "--config.image_size=64", "--config.epochs=5.0"]
+    prepared = f"--config.data.prepared={folder}-prepared"
+    words = ["train", "--data", str(folder), "--workdir", str(tmp_path), prepared, *small]
+    for first in (True, False):
+        assert main([*words, "--config.eval.patience=2"]) == 0
+        out = capsys.readouterr().out
+        assert out.startswith("10 images, 64 pixels long; 3 classes")
+        assert "AP has not risen for 2 evaluations: the run ends at step 3 of 5" in out
+        assert "its best is --step 1" in out
+        assert ("continuing at step 3 of 5" in out) != first
+        assert "yolor_test is trained" in out
+    assert load(tmp_path).meta["exact_statistics"] == 256
+    assert load(tmp_path / "checkpoints" / "1").meta["step"] == 1
