@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from yolor_jax.cli.arguments import add_step_argument, any_path
+from yolor_jax.cli.arguments import add_step_argument, network_path
 
 if TYPE_CHECKING:
     from yolor_jax.inference.sources import Sources
@@ -18,8 +18,8 @@ def add_network_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares which network, and how it looks."""
     network = parser.add_argument_group("network")
     network.add_argument(
-        "--checkpoint", type=any_path, required=True, metavar="PATH",
-        help="folder of a training run, or a file of weights",
+        "--checkpoint", type=network_path, required=True, metavar="PATH",
+        help="folder of a training run, a file of weights, or hf://ORG/NAME",
     )  # fmt: skip
     add_step_argument(network)
     network.add_argument(

@@ -20,6 +20,8 @@ COMMANDS = {
     "detect": "yolor_jax.cli.detect",
     "demo": "yolor_jax.cli.demo",
     "convert": "yolor_jax.cli.convert",
+    "weights": "yolor_jax.cli.weights",
+    "publish": "yolor_jax.cli.publish",
     "fold": "yolor_jax.cli.fold",
     "implicit": "yolor_jax.cli.implicit",
     "recalibrate": "yolor_jax.cli.recalibrate",
