@@ -101,7 +101,7 @@ def test_evaluations_of_other_steps_are_left_out(tmp_path):
 
 
 def test_other_places_of_weights_say_how_to_use_the_hub(capsys):
-    with pytest.raises(InputError, match="yolor convert hf://org/grid WEIGHTS.safetensors first"):
+    with pytest.raises(InputError, match=r"yolor convert hf://org/grid WEIGHTS\.safetensors first"):
         user_path("hf://org/grid")
     with pytest.raises(SystemExit):
         main(["detect", "a.png", "--checkpoint", "hf://grid"])

@@ -1,4 +1,4 @@
-"""The table of the original's files: models that there are, at a size that they take, and commands."""
+"""The table of the original's files: models that there are, their sizes, and commands."""
 
 from yolor_jax.cli.main import main
 from yolor_jax.models.zoo import MODELS
