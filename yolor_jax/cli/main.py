@@ -23,6 +23,7 @@ COMMANDS = {
     "weights": "yolor_jax.cli.weights",
     "publish": "yolor_jax.cli.publish",
     "fold": "yolor_jax.cli.fold",
+    "ablate": "yolor_jax.cli.ablate",
     "implicit": "yolor_jax.cli.implicit",
     "recalibrate": "yolor_jax.cli.recalibrate",
     "summary": "yolor_jax.cli.summary",
