@@ -21,6 +21,7 @@ COMMANDS = {
     "demo": "yolor_jax.cli.demo",
     "convert": "yolor_jax.cli.convert",
     "fold": "yolor_jax.cli.fold",
+    "export": "yolor_jax.cli.export",
     "implicit": "yolor_jax.cli.implicit",
     "recalibrate": "yolor_jax.cli.recalibrate",
     "summary": "yolor_jax.cli.summary",
