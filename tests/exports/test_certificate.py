@@ -35,6 +35,8 @@ def test_detections_are_matched_by_class_and_place():
     pairs = match(ours, moved)
     assert pairs[:3] == (1, 2, 1) and pairs.pixels == 0.5
     np.testing.assert_allclose(pairs.scores, 0.2, atol=1e-6)
+    flat = detections([[5, 5, 5, 9]], [0.5], [0])
+    assert match(flat, flat) == Pairs(1, 0, 0, 0.0, 0.0)  # no area, no IoU
     nothing = detections([], [], [])
     assert match(ours, nothing) == Pairs(0, 3, 0) and match(nothing, nothing) == Pairs()
     assert Pairs(1, 0, 2, 0.5, 0.1) + Pairs(2, 1, 0, 0.25, 0.2) == Pairs(3, 1, 2, 0.5, 0.2)
@@ -91,5 +93,5 @@ def test_a_certificate_of_another_file_is_refused(files, network, pictures, tmp_
 
 def test_pictures_that_are_none_are_a_sentence(tmp_path):
     with pytest.raises(InputError, match="no image in this folder"):
-        list(certification.pictures_of(str(tmp_path)))
+        certification.pictures_of(str(tmp_path))
     assert len(list(certification.painted_pictures())) == certification.PAINTED

@@ -14,6 +14,7 @@ missed.
 """
 
 import argparse
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from yolor_jax.cli.arguments import add_step_argument, any_path
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from yolor_jax.exports.exported import Exported
     from yolor_jax.inference.prediction import NmsConfig
     from yolor_jax.paths import Path
+    from yolor_jax.runs.certification import Picture
     from yolor_jax.runs.recipe import Recipe
     from yolor_jax.runs.trained import Trained
 
@@ -109,6 +111,7 @@ def run(args: argparse.Namespace) -> int:
         suffix=SUFFIXES[args.format],
     )
     nms = NmsConfig(args.score, args.iou, max_detections=args.max)
+    pictures = _pictures(args)  # before anything is written
     file = trained.export(
         output,
         image_size=size,
@@ -121,22 +124,23 @@ def run(args: argparse.Namespace) -> int:
         detection_only=args.detection_only,
     )
     print(f"wrote {output}, {output.stat().st_size / 1e6:.1f} MB, for {file.runtime}")
-    if args.verify is None:
+    if pictures is None:
         print("no certificate: --verify FOLDER compares it with the network on pictures")
         return 0
-    return _verify(args, trained, file, nms)
+    return _verify(args, trained, file, nms, pictures)
 
 
 def _verify(
-    args: argparse.Namespace, trained: "Trained", file: "Exported", nms: "NmsConfig"
+    args: argparse.Namespace,
+    trained: "Trained",
+    file: "Exported",
+    nms: "NmsConfig",
+    pictures: "Iterator[Picture]",
 ) -> int:
     """Makes the certificate, prints it and writes it; the exit code."""
     from yolor_jax.reports.certificate_page import write_page
     from yolor_jax.runs import certification
 
-    pictures = (
-        certification.pictures_of(args.verify) if args.verify else certification.painted_pictures()
-    )
     recipe = None if args.data is None else _recipe(args, trained)
     certificate = certification.certify(
         trained, file, pictures, nms=nms, recipe=recipe, progress=True
@@ -149,6 +153,17 @@ def _verify(
         print(f"AP of the network {_percent(network)}, of the file {_percent(exported)}")
     print(f"certificate: {path} and {page}")
     return 0 if certificate["ok"] else 1
+
+
+def _pictures(args: argparse.Namespace) -> "Iterator[Picture] | None":
+    """What the certificate looks at; None for no certificate."""
+    from yolor_jax.runs import certification
+
+    if args.verify is None:
+        return None
+    return (
+        certification.pictures_of(args.verify) if args.verify else certification.painted_pictures()
+    )
 
 
 def _recipe(args: argparse.Namespace, trained: "Trained") -> "Recipe":

@@ -21,8 +21,9 @@ from yolor_jax.exports.stages import DECODED, DETECTED, Found, stages_of, suppre
 from yolor_jax.inference.prediction import NmsConfig
 from yolor_jax.models.detector import Detector
 
-MATCHES = 0.5
-"""IoU from which on two detections of one class are taken for the same."""
+SAME_IOU, SAME_PIXELS = 0.5, 1.0
+"""Two detections of one class are the same from this IoU on, or where no corner is further off: a
+box without area has no IoU."""
 
 
 class Tolerance(NamedTuple):
@@ -197,16 +198,17 @@ def match(ours: Found, theirs: Found) -> Pairs:
         for one in (ours, theirs)
     )
     overlap = np.asarray(boxes.pairwise_iou(a.detected_boxes, b.detected_boxes))  # [n, m]
-    overlap = np.where(a.detected_labels[:, None] == b.detected_labels[None], overlap, 0.0)
+    corners = np.abs(a.detected_boxes[:, None] - b.detected_boxes[None]).max(axis=-1)  # [n, m]
+    same = (overlap >= SAME_IOU) | (corners <= SAME_PIXELS)
+    same &= a.detected_labels[:, None] == b.detected_labels[None]
     pixels = scores = 0.0
     matched = 0
-    for i in range(len(overlap)):
-        if overlap.shape[1] == 0 or overlap[i].max() < MATCHES:
+    for i in np.nonzero(same.any(axis=1))[0]:
+        if not same[i].any():  # another one took the last that was left
             continue
-        j = int(overlap[i].argmax())
-        overlap[:, j] = 0
+        j = int(np.where(same[i], corners[i], np.inf).argmin())
+        same[:, j] = False
         matched += 1
-        corners = np.abs(a.detected_boxes[i] - b.detected_boxes[j]).max()
-        pixels = max(pixels, float(corners))
+        pixels = max(pixels, float(corners[i, j]))
         scores = max(scores, float(abs(a.detected_scores[i] - b.detected_scores[j])))
-    return Pairs(matched, len(overlap) - matched, overlap.shape[1] - matched, pixels, scores)
+    return Pairs(matched, len(corners) - matched, corners.shape[1] - matched, pixels, scores)

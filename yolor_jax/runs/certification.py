@@ -47,17 +47,16 @@ def painted_pictures() -> Iterator[Picture]:
 
 
 def pictures_of(folder: str) -> Iterator[Picture]:
-    """Names and pixels of the pictures in a folder, or of one picture.
+    """Names and pixels of the pictures in a folder, or of one picture, each read when it is due.
 
     Raises:
-        InputError: there is none, or one cannot be read.
+        InputError: there is none; later, that one cannot be read.
     """
     found = find([folder])
     if problems := [*found.problems, *(f"{one.name} is a film" for one in found.films)]:
         raise InputError(f"{'; '.join(problems)}; --verify needs pictures")
-    for source in found.sources:
-        for path in source.files:
-            yield path.name, read_picture(path).image
+    files = [path for source in found.sources for path in source.files]
+    return ((path.name, read_picture(path).image) for path in files)
 
 
 def certify(
