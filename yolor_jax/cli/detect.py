@@ -30,6 +30,7 @@ from yolor_jax.errors import InputError
 if TYPE_CHECKING:
     from yolor_jax.inference.carried import Carried, OnDisk
     from yolor_jax.inference.sources import Sources
+    from yolor_jax.runs.exported import ExportedNetwork
     from yolor_jax.runs.trained import ObjectFinder, Trained
 
 
@@ -83,6 +84,8 @@ def run(args: argparse.Namespace) -> int:
         raise InputError(f"--format {args.format} has no place for vectors; expected json or jsonl")
     if args.ray and args.pictures != "none":
         raise InputError("--ray draws no pictures; expected --pictures none beside it")
+    if args.ray and args.exported:
+        raise InputError("--ray sends weights to its workers; use --checkpoint, not --exported")
     found = find(args.sources, recursive=args.recursive)
     if not found.sources:
         raise InputError("; ".join(found.problems))
@@ -98,20 +101,24 @@ def run(args: argparse.Namespace) -> int:
         return _detect(args, found, trained, finder, output, interrupted)
 
 
-def _load(args: argparse.Namespace) -> "Trained":
-    """The network of the checkpoint."""
+def _load(args: argparse.Namespace) -> "Trained | ExportedNetwork":
+    """The network of the checkpoint, or the exported file."""
     from yolor_jax.cli.launch import quiet_libraries, use_compilation_cache
     from yolor_jax.runs.trained import load
 
     quiet_libraries()
     use_compilation_cache()
+    if args.exported is not None:
+        from yolor_jax.runs.exported import ExportedNetwork
+
+        return ExportedNetwork(args.exported)
     return load(args.checkpoint, args.step)
 
 
 def _detect(
     args: argparse.Namespace,
     found: "Sources",
-    trained: "Trained",
+    trained: "Trained | ExportedNetwork",
     finder: "ObjectFinder | None",
     output: "OnDisk | Carried",
     interrupted: Callable[[], bool],

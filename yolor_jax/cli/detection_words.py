@@ -76,6 +76,8 @@ class Words:
         for said in [*self._found.passed_over, *(f"left out: {one}" for one in left_out)]:
             print(f"yolor detect: {said}", file=sys.stderr)
         if finished and not left_out:
+            if self._args.exported is not None:
+                return
             print(f"Next, in the browser:\n  yolor demo {shlex.quote(str(self._args.checkpoint))}")
             return
         words = [word for word in self._args.words if word != "--resume"]

@@ -24,6 +24,7 @@ COMMANDS = {
     "publish": "yolor_jax.cli.publish",
     "fold": "yolor_jax.cli.fold",
     "ablate": "yolor_jax.cli.ablate",
+    "export": "yolor_jax.cli.export",
     "implicit": "yolor_jax.cli.implicit",
     "recalibrate": "yolor_jax.cli.recalibrate",
     "summary": "yolor_jax.cli.summary",
