@@ -101,7 +101,7 @@ def _load(args: argparse.Namespace) -> "Trained":
 
     quiet_libraries()
     use_compilation_cache()
-    return load(args.checkpoint, args.step)
+    return load(args.checkpoint, args.step, knowledge=args.knowledge)
 
 
 def _detect(

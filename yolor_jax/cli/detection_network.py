@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from yolor_jax.cli.arguments import add_step_argument, any_path
+from yolor_jax.cli.arguments import add_knowledge_argument, add_step_argument, any_path
 
 if TYPE_CHECKING:
     from yolor_jax.inference.sources import Sources
@@ -22,6 +22,7 @@ def add_network_arguments(parser: argparse.ArgumentParser) -> None:
         help="folder of a training run, or a file of weights",
     )  # fmt: skip
     add_step_argument(network)
+    add_knowledge_argument(network)
     network.add_argument(
         "--score", type=_fraction, default=0.25, help="least score of a box, 0..1 (%(default)s)"
     )
@@ -107,6 +108,7 @@ def settings(args: argparse.Namespace, trained: "Trained") -> dict[str, Any]:
     return {
         "checkpoint": str(args.checkpoint),
         "step": trained.meta.get("step"),
+        "knowledge": args.knowledge,
         "model": trained.meta["model"],
         "image_size": args.image_size or trained.image_size,
         "score_threshold": args.score,

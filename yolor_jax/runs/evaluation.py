@@ -48,6 +48,7 @@ class Evaluated(NamedTuple):
         step: of the checkpoint; None for weights that do not say.
         exact_statistics: the images that batch norm's statistics were taken from; None: they are
             the running ones.
+        knowledge: name of a z that is not the network's own.
     """
 
     evaluation: Evaluation
@@ -57,6 +58,7 @@ class Evaluated(NamedTuple):
     mode: Mode
     step: int | None
     exact_statistics: int | None = None
+    knowledge: str | None = None
 
     @property
     def metrics(self) -> Metrics:
@@ -75,6 +77,8 @@ class Evaluated(NamedTuple):
         form = "-folded" * self.module.fused
         if self.exact_statistics is not None:
             form += f"-exact{self.exact_statistics}"
+        if self.knowledge is not None:
+            form += f"-{self.knowledge}"
         data = pathlib.Path(self.recipe.data.path).absolute().name
         return (
             f"{data}-{self.source.split}{step}{form}-{self.recipe.image_size}px{self.mode.suffix()}"
@@ -86,6 +90,7 @@ class Evaluated(NamedTuple):
             "image_size": self.recipe.image_size,
             "folded": self.module.fused,
             "exact_statistics": self.exact_statistics,
+            "knowledge": self.knowledge,
         }
         return {
             "data": self.recipe.data.path,
@@ -192,8 +197,8 @@ def evaluate(
     module = recipe.network(len(trained.class_names), fused=trained.fused)
     evaluator = make_evaluator(recipe, module, source, make_mesh(), mode=mode, progress=progress)
     evaluation = evaluator(trained.variables)
-    step, exact = (trained.meta.get(name) for name in ("step", EXACT_STATISTICS))
-    return Evaluated(evaluation, module, source, recipe, mode, step, exact)
+    known = (trained.meta.get(name) for name in ("step", EXACT_STATISTICS, "knowledge"))
+    return Evaluated(evaluation, module, source, recipe, mode, *known)
 
 
 def of_network(recipe: Recipe, trained: Trained) -> Recipe:

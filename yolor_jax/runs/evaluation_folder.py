@@ -92,6 +92,8 @@ def facts(about: Mapping[str, Any]) -> list[str]:
         said.append("folded")
     if images := given.get("exact_statistics"):
         said.append(f"exact statistics of {images} training images")
+    if knowledge := given.get("knowledge"):
+        said.append(f"knowledge {knowledge}")
     said += Mode.of(given).words()
     return said + ([given["backend"]] if given.get("backend") else [])
 
