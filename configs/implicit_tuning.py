@@ -3,9 +3,9 @@
 python train_main.py --config=configs/implicit_tuning.py:implicits --config.init=runs/quickstart \
     --workdir=runs/night
 
-All else stays as it was, batch norm's statistics too, so that several such trainings are one network
-with several z (docs/implicit_tuning.md). ROWS has what to compare it with. On classes of its own
-the head is new and must be trained: start from `new_head`.
+All else stays as it was, batch norm's statistics too, so that several such trainings are one
+network with several z (docs/implicit_tuning.md). ROWS has what to compare it with. On data with
+other classes the head is new and must be trained: begin at `new_head`.
 """
 
 from ml_collections.config_dict import placeholder
@@ -25,6 +25,7 @@ ROWS = {
     "add_pyramid": ("^(?!.*implicit_)", PYRAMID["add"]),
     "multiply_pyramid": ("^(?!.*implicit_)", PYRAMID["multiply"]),
     "head": ("^(?!head/.*/conv/)", RELEASE),
+    "norms": ("^(?!.*/bn/)", RELEASE),
     "everything": ("", RELEASE),
     # With classes of its own the head is new and trained too: z changes what it sees.
     "new_head": ("^(?!head/)", RELEASE),

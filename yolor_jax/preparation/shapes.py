@@ -1,10 +1,11 @@
 """The built-in data set: discs, squares, triangles, stars, rings and crosses on textured ground.
 
 Every picture is a pure function of (seed, split, index, light). Up to six objects overlap, the
-largest drawn at least four times as wide as the smallest; one picture in ten is empty, and one in ten has a
-crowd region: a swarm of small objects of one class with one box (iscrowd). As in COCO, a box is the
-extent of the *visible* pixels of an object, and its area their number (fractional: pixels at an
-edge count in part). An object of which later ones leave too little to be seen is not drawn at all.
+largest drawn at least four times as wide as the smallest; one picture in ten is empty, and one in
+ten has a crowd region: a swarm of small objects of one class with one box (iscrowd). As in COCO, a
+box is the extent of the *visible* pixels of an object, and its area their number (fractional:
+pixels at an edge count in part). An object of which later ones leave too little to be seen is not
+drawn at all.
 
 ``shapes_night`` is the same scenes in a dim blue light: another domain with the same classes, to
 adapt a network to (docs/implicit_tuning.md).
