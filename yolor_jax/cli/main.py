@@ -25,6 +25,7 @@ COMMANDS = {
     "recalibrate": "yolor_jax.cli.recalibrate",
     "summary": "yolor_jax.cli.summary",
     "report": "yolor_jax.cli.report",
+    "watch": "yolor_jax.cli.watch",
     "prepare": "yolor_jax.cli.prepare",
     "doctor": "yolor_jax.cli.doctor",
     "bench": "yolor_jax.cli.bench",
