@@ -112,7 +112,7 @@ def _load(args: argparse.Namespace) -> "Trained | ExportedNetwork":
         from yolor_jax.runs.exported import ExportedNetwork
 
         return ExportedNetwork(args.exported)
-    return load(args.checkpoint, args.step)
+    return load(args.checkpoint, args.step, knowledge=args.knowledge)
 
 
 def _detect(
