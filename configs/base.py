@@ -65,6 +65,8 @@ def get_config() -> ConfigDict:
     config.log_every = 20  # steps
     config.checkpoint_every = 1000  # steps; also saved after each evaluation
     config.tensorboard = False
+    config.trackers = ()  # where rows go too: "wandb", "mlflow", "trackio"
+    config.profile = ""  # steps to trace, such as "100:110"; "": none
     return config.lock()
 
 

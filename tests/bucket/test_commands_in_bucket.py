@@ -21,8 +21,8 @@ from yolor_jax.preparation import fetched, shapes
 from yolor_jax.runs.trained import load
 from yolor_jax.training import bad_batch
 from yolor_jax.training.checkpoints.loading import load_variables
-from yolor_jax.training.loop import CLOCK_METRICS
 from yolor_jax.training.metrics import read_json_lines
+from yolor_jax.training.window import CLOCK_METRICS
 
 SETTINGS = [
     "--config.model.name=yolor_test", "--config.image_size=64", "--config.batch_size=8",

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from tests.support.leaves import random_leaves
-from yolor_jax.cli.fold import count_operations
 from yolor_jax.cli.main import main
+from yolor_jax.models.compiled import count_operations
 from yolor_jax.models.detector import build, variable_shapes
 from yolor_jax.models.spec import with_implicit
 from yolor_jax.models.zoo import MODELS

@@ -35,8 +35,8 @@ from yolor_jax.runs.trained import load
 from yolor_jax.training import bad_batch
 from yolor_jax.training.checkpoints.checkpoint import Checkpoints
 from yolor_jax.training.checkpoints.loading import load_meta, load_variables
-from yolor_jax.training.loop import CLOCK_METRICS
 from yolor_jax.training.metrics import read_json_lines
+from yolor_jax.training.window import CLOCK_METRICS
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 

@@ -15,8 +15,8 @@ from yolor_jax.preparation import shapes
 from yolor_jax.runs import replay
 from yolor_jax.training import bad_batch
 from yolor_jax.training.checkpoints.loading import load_variables
-from yolor_jax.training.loop import CLOCK_METRICS
 from yolor_jax.training.metrics import read_json_lines
+from yolor_jax.training.window import CLOCK_METRICS
 
 pytestmark = pytest.mark.long
 

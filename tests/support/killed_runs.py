@@ -14,7 +14,8 @@ import orbax.checkpoint as ocp
 from tests.support import compiling
 from tests.support.local_bucket import ask
 from yolor_jax.paths import Path, is_local
-from yolor_jax.training import loop, metrics
+from yolor_jax.training import metrics
+from yolor_jax.training.window import CLOCK_METRICS
 
 LAST = 20
 EVALUATED = [6, 12, 18, 20]
@@ -93,7 +94,7 @@ class Runs:
     def rows(self, workdir: str) -> list[dict]:
         path = self.place / workdir / "metrics.jsonl"
         rows = metrics.read_json_lines(path) if path.exists() else []
-        return [{k: v for k, v in row.items() if k not in loop.CLOCK_METRICS} for row in rows]
+        return [{k: v for k, v in row.items() if k not in CLOCK_METRICS} for row in rows]
 
 
 def _unfinished(checkpoints: Path) -> list[str]:

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from tests.support import tiny_run
-from yolor_jax.training import bad_batch, loop, metrics, optim, state
+from yolor_jax.training import bad_batch, loop, metrics, optim, state, window
 from yolor_jax.training.checkpoints import checkpoint
+from yolor_jax.training.window import CLOCK_METRICS
 
 RUN = optim.RunLength(batch_size=4, steps_per_epoch=5, total_steps=10)
 META = {"model": {"name": "none"}}
@@ -117,7 +118,7 @@ def test_two_parts_record_what_one_run_records(tmp_path, log_every):
     last = run_loop(tmp_path / "parts", every={"log": log_every}, now=restored, keep_until=step)
     assert int(last.step) == 10
     whole, parts = (
-        [{k: v for k, v in row.items() if k not in loop.CLOCK_METRICS} for row in rows]
+        [{k: v for k, v in row.items() if k not in CLOCK_METRICS} for row in rows]
         for rows in (
             metrics.read_json_lines(tmp_path / name / "rows.jsonl") for name in ("whole", "parts")
         )
@@ -196,7 +197,9 @@ def test_the_share_of_time_without_data(
         nonlocal now
         now += seconds
 
-    monkeypatch.setattr(loop, "time", types.SimpleNamespace(monotonic=lambda: now))
+    clock = types.SimpleNamespace(monotonic=lambda: now, time=lambda: now)
+    for module in (loop, window):
+        monkeypatch.setattr(module, "time", clock)
     source = (spend(data_seconds) or batch for batch in batches())
     step = make_step({})
     run_loop(
@@ -215,7 +218,9 @@ def test_an_evaluation_is_no_wait_for_data(tmp_path, monkeypatch):
         nonlocal now
         now += seconds
 
-    monkeypatch.setattr(loop, "time", types.SimpleNamespace(monotonic=lambda: now))
+    clock = types.SimpleNamespace(monotonic=lambda: now, time=lambda: now)
+    for module in (loop, window):
+        monkeypatch.setattr(module, "time", clock)
     step = make_step({})
     run_loop(
         tmp_path, source=(spend(1.0) or batch for batch in batches()),

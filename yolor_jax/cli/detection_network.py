@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from yolor_jax.cli.arguments import add_step_argument, any_path
+from yolor_jax.cli.arguments import add_step_argument, any_path, network_path
 
 if TYPE_CHECKING:
     from yolor_jax.inference.sources import Sources
@@ -20,8 +20,8 @@ def add_network_arguments(parser: argparse.ArgumentParser) -> None:
     network = parser.add_argument_group("network")
     which = network.add_mutually_exclusive_group(required=True)
     which.add_argument(
-        "--checkpoint", type=any_path, metavar="PATH",
-        help="folder of a training run, or a file of weights",
+        "--checkpoint", type=network_path, metavar="PATH",
+        help="folder of a training run, a file of weights, or hf://ORG/NAME",
     )  # fmt: skip
     which.add_argument(
         "--exported", type=any_path, metavar="FILE",

@@ -10,10 +10,8 @@ image is measured.
 """
 
 import argparse
-import re
 import shlex
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from yolor_jax.cli.arguments import add_step_argument, any_path
 from yolor_jax.cli.output import weights_file
@@ -21,12 +19,7 @@ from yolor_jax.errors import InputError
 from yolor_jax.table import text_table
 
 if TYPE_CHECKING:
-    from yolor_jax.models.detector import Detector
     from yolor_jax.runs.trained import Trained
-
-# An instruction of the compiled program that computes something.
-OPERATION = re.compile(r"^\s+(ROOT )?%?[\w.-]+ = .*? (?P<name>[\w-]+)\(")
-NO_OPERATIONS = {"parameter", "constant", "tuple", "get-tuple-element", "bitcast"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -40,15 +33,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_step_argument(parser)
     parser.add_argument("--explain", action="store_true", help="list every rule that was applied")
     parser.add_argument("--overwrite", action="store_true", help="replace OUTPUT if it exists")
-
-
-class Form(NamedTuple):
-    """What one form of a network needs."""
-
-    parameters: int
-    statistics: int
-    flops: int
-    operations: int
 
 
 def run(args: argparse.Namespace) -> int:
@@ -83,10 +67,12 @@ def _report(trained: "Trained", folded: "Trained") -> str:
     """The table before and after, and the difference of the logits."""
     import numpy as np
 
-    image_size = trained.meta["image_size"]
-    before, logits = _form(trained.module, trained.variables, image_size)
-    after, folded_logits = _form(folded.module, folded.variables, image_size)
-    pairs = list(zip(logits, folded_logits, strict=True))
+    from yolor_jax.models.compiled import measure
+
+    image_size = trained.image_size
+    before = measure(trained.module, trained.variables, image_size)
+    after = measure(folded.module, folded.variables, image_size)
+    pairs = list(zip(before.logits, after.logits, strict=True))
     difference = max(float(np.abs(a - b).max()) for a, b in pairs)
     largest = max(float(np.abs(a).max()) for a, _ in pairs)
     rows = [
@@ -102,35 +88,3 @@ def _report(trained: "Trained", folded: "Trained") -> str:
     ]
     said = f"largest difference of the logits on a random image: {difference:.1e} of {largest:.1f}"
     return "\n".join([text_table(rows), said])
-
-
-def _form(module: "Detector", variables: Mapping, image_size: int) -> tuple[Form, list]:
-    """Counts one form of the network and computes all its outputs on a random image."""
-    import jax
-    import numpy as np
-
-    from yolor_jax.models.summary import summarize
-
-    side = 2 * module.spec.strides[-1]  # the operations do not depend on the size
-    image = np.random.default_rng(0).random((1, side, side, 3), np.float32)
-    compiled = jax.jit(module.apply).lower(variables, image).compile()
-    form = Form(
-        parameters=_count(variables["params"]),
-        statistics=_count(variables.get("batch_stats", {})),
-        flops=summarize(module, (image_size, image_size)).total.flops,
-        operations=count_operations(compiled.as_text()),
-    )
-    return form, jax.tree.leaves(jax.device_get(compiled(variables, image)))
-
-
-def count_operations(program: str) -> int:
-    """Instructions of a compiled program's entry that compute something; a fusion is one."""
-    entry = program[program.index("\nENTRY ") :].partition("\n}")[0]
-    names = (match["name"] for match in map(OPERATION.match, entry.splitlines()) if match)
-    return sum(name not in NO_OPERATIONS for name in names)
-
-
-def _count(tree: Mapping) -> int:
-    import jax
-
-    return sum(leaf.size for leaf in jax.tree.leaves(tree))

@@ -32,13 +32,24 @@ from yolor_jax.models.spec import ModelSpec, with_implicit, with_tasks
 from yolor_jax.paths import Path
 from yolor_jax.training.optim import OptimConfig, RunLength
 from yolor_jax.training.task_losses import TaskLossConfig
+from yolor_jax.training.trace import traced_steps
+from yolor_jax.training.trackers.experiment import TRACKERS
 from yolor_jax.whole_file import whole_file
 
 FILE = "config.json"
 AUTO = "auto"
 """Anchors that are found for the training data (`runs.anchors`)."""
 
-FREE = ("eval", "mesh", "remat", "log_every", "checkpoint_every", "tensorboard")
+FREE = (
+    "eval",
+    "mesh",
+    "remat",
+    "log_every",
+    "checkpoint_every",
+    "tensorboard",
+    "trackers",
+    "profile",
+)
 FREE_OF_DATA = ("path", "prepared", "eval_split", "threads", "workers")
 """Settings that may change when a run is continued: they do not decide its course."""
 
@@ -168,6 +179,9 @@ class Recipe:
         log_every: steps between rows of metrics.
         checkpoint_every: steps between checkpoints; one is saved after each evaluation too.
         tensorboard: also write event files for TensorBoard.
+        trackers: where rows of metrics go too: "wandb", "mlflow", "trackio".
+        profile: steps that are traced, such as "100:110", for a table of the most expensive
+            operations and a file for xprof; "": none.
 
     Raises:
         InputError: a setting that no part could use, before anything is computed.
@@ -194,12 +208,21 @@ class Recipe:
     log_every: int
     checkpoint_every: int
     tensorboard: bool
+    trackers: tuple[str, ...]
+    profile: str
 
     def __post_init__(self):
         positive = ("image_size", "batch_size", "epochs", "log_every", "checkpoint_every")
         _require_positive("", self, *positive)
         _require_not_negative("", self, "close_mosaic")
         _require("seed", self.seed, 0 <= self.seed < 2**32, "0 .. 2**32 - 1")
+        for tracker in self.trackers:
+            known = ", ".join(TRACKERS)
+            _require("trackers", self.trackers, tracker in TRACKERS, f"some of {known}")
+        _require(
+            "profile", self.profile, self.profile == "" or traced_steps(self.profile) is not None,
+            'two steps such as "100:110"',
+        )  # fmt: skip
         known = ("global", "device")
         _require("batch_norm", self.batch_norm, self.batch_norm in known, "global or device")
         _require(
@@ -294,6 +317,8 @@ OLDER = {
     "remat": "",
     "batch_norm": "global",
     "close_mosaic": 0.0,
+    "trackers": (),
+    "profile": "",
     "model": {"tasks": (), "anchors": None},
     "mesh": {"fsdp": 1},
     "data": {"image_weights": False, "workers": 0},

@@ -36,7 +36,7 @@ from yolor_jax.training.checkpoints import folder as folders
 from yolor_jax.training.checkpoints import loading
 from yolor_jax.training.checkpoints.statistics import EXACT_STATISTICS
 from yolor_jax.trees import require_finite
-from yolor_jax.weights import store
+from yolor_jax.weights import hub, store
 
 _lock = threading.Lock()
 
@@ -262,7 +262,8 @@ def load(path: str | os.PathLike, step: int | str | None = None) -> Trained:
     """Opens a run, one of its checkpoints, or a file that `weights.store` wrote.
 
     Args:
-        path: a workdir, the folder of a step in it, or a .safetensors file.
+        path: a workdir, the folder of a step in it, or a .safetensors file; or on the hub
+            ``hf://ORG/NAME``, with ``@REVISION`` and ``/FILE`` if wanted (`weights.hub`).
         step: of a run's checkpoint, a number, "best" (by AP) or "latest"; the latest if None.
 
     Raises:
@@ -302,7 +303,7 @@ def spec_of(meta: Mapping[str, Any]) -> ModelSpec:
 
 def _found(path: str | os.PathLike, step: int | str | None) -> tuple[Path, int | str | None, bool]:
     """The file, or the folder of a run with the step that its path may end in; whether a file."""
-    path = user_path(path)
+    path = hub.fetch(path) if hub.is_address(path) else user_path(path)
     with bucket.as_os_error(path):
         is_there, is_file = path.exists(), path.is_file()
     if not is_there:

@@ -26,14 +26,13 @@ from yolor_jax.runs import (
     evaluation_folder,
     preflight,
     programs,
+    recording,
     stamps,
     start,
     validation,
 )
 from yolor_jax.runs import recipe as recipes
 from yolor_jax.runs.batches import batch_reader
-from yolor_jax.runs.board import Board
-from yolor_jax.runs.curves import Curves
 from yolor_jax.runs.evaluation import Evaluated, make_evaluator, write_detections
 from yolor_jax.runs.evaluation_mode import PLAIN
 from yolor_jax.runs.preemption import Preemption, preemption, shared_preemption
@@ -45,7 +44,7 @@ from yolor_jax.training import loop
 from yolor_jax.training import mesh as meshes
 from yolor_jax.training.bad_batch import keep_in
 from yolor_jax.training.checkpoints.checkpoint import Checkpoints
-from yolor_jax.training.metrics import JsonLines, TensorBoard
+from yolor_jax.training.metrics import JsonLines
 from yolor_jax.training.processes.group import ALONE
 from yolor_jax.training.programs.compile_log import CompileLog
 from yolor_jax.training.state import TrainState
@@ -164,15 +163,20 @@ def _train(
             stamps.write(run.workdir, starts)
         state, position = start.state(run, checkpoints, say)
         key = jax.random.key(recipe.seed)
-        writers, board = [], None
+        writers, board, history = [], None, None
         if run.group.is_first:
-            writers, board = _writers(run, int(state.step))
+            rows = stack.enter_context(
+                JsonLines(run.workdir / "metrics.jsonl", keep_until=int(state.step))
+            )
+            history = recording.history(starts, rows)
+            writers, board = recording.writers(run, rows, int(state.step), starts)
             with contextlib.closing(read(start=position)) as first_batches:
                 picture = _draw_augmented(run, first_batches, state, key)
             if board:
                 board.show_augmented(int(state.step), picture)
         for writer in writers:
             stack.enter_context(writer)
+        writers = [rows, *writers] if run.group.is_first else []
         step = programs.make_step(recipe, run.module, state, run=length, mesh=run.mesh)
         # Workers end with the training: the stack is left before the folded network is evaluated.
         batches = read(start=position, workers=recipe.data.workers)
@@ -181,9 +185,12 @@ def _train(
         def image_id(position: int) -> int:
             return run.sources.train.image_ids[position]
 
+        advance = make_advance(step, run.mesh, key)
+        if recipe.profile and run.group.is_first:
+            advance = stack.enter_context(recording.traced_in(run, advance, int(state.step), say))
         state = loop.train(
             state,
-            make_advance(step, run.mesh, key),
+            advance,
             batches=batches,
             run=length,
             every=loop.Every(
@@ -200,6 +207,8 @@ def _train(
                 image_id=image_id,
             ),
             stop=preempted,
+            effort=recording.effort(run),
+            history=history,
             progress=progress and run.group.is_first,
         )
         if not preempted() and evaluation.last is None:  # a run that was finished before
@@ -220,18 +229,6 @@ def _draw_augmented(run: Run, batches: Iterator[Batch], state: TrainState, key: 
         class_names=run.sources.class_names,
     )
     return picture
-
-
-def _writers(run: Run, step: int) -> tuple[list[Any], Board | None]:
-    """Where metrics go, and the board; rows behind the step that the run continues at go."""
-    rows = JsonLines(run.workdir / "metrics.jsonl", keep_until=step)
-    # The curves are drawn from the rows on disk, and so come after them.
-    writers = [rows, Curves(rows, run.workdir / "curves.png")]
-    if not run.recipe.tensorboard:
-        return writers, None
-    tensorboard = TensorBoard(run.workdir / "tensorboard", keep_until=step)
-    board = Board(tensorboard, run.sources.evaluation, run.module.spec)
-    return [*writers, tensorboard], board
 
 
 def _meta(run: Run) -> dict[str, Any]:

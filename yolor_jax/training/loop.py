@@ -16,7 +16,6 @@
 """
 
 import collections
-import contextlib
 import dataclasses
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -33,15 +32,10 @@ from yolor_jax.training.checkpoints.checkpoint import Checkpoints
 from yolor_jax.training.optim import RunLength
 from yolor_jax.training.state import TrainState
 from yolor_jax.training.step import Advance, Metrics
+from yolor_jax.training.window import Effort, History, Window
 
 STEPS_AHEAD = 2
 """Steps that may run on the device before the metrics of one are fetched."""
-
-CLOCK_METRICS = ("images_per_second", "data_wait_share")
-"""Measured by the clock: all that differs between the rows of two equal runs."""
-
-NOTABLE_DATA_WAIT = 0.1
-"""Share of the time spent waiting for data from which on the progress bar shows it."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,6 +73,8 @@ def train(
     evaluate: Callable[[TrainState], dict[str, float] | None] | None = None,
     keep: bad_batch.Keep = bad_batch.name_images,
     stop: Callable[[], bool] = lambda: False,
+    effort: Effort | None = None,
+    history: History | None = None,
     progress: bool = True,
 ) -> TrainState:
     """Train from ``state.step`` to ``run.total_steps``, or until ``stop`` says so.
@@ -99,6 +95,8 @@ def train(
             returns words of advice, which end the error.
         stop: asked once a step and around an evaluation; when true, the step in flight is finished
             and saved, and training ends. Must agree among processes.
+        effort: of a step, for MFU.
+        history: of the run before ``state``, for goodput; None: it begins now.
         progress: show a progress bar.
 
     Returns:
@@ -114,9 +112,11 @@ def train(
         return evaluate is not None and (step == run.total_steps or _divides(every.evaluate, step))
 
     def score(step: int, state: TrainState) -> None:
+        started = time.monotonic()
         scores = evaluate(state)
         if scores is not None:
-            _write(writers, step, {f"eval/{name}": value for name, value in scores.items()})
+            row = {f"eval/{name}": value for name, value in scores.items()}
+            _write(writers, step, row | {"evaluation_seconds": time.monotonic() - started})
             _flush(writers)
             checkpoints.score(step, scores)
 
@@ -126,7 +126,7 @@ def train(
         score(start, state)
     if stop():
         return state
-    window = _Window(run.batch_size)
+    window = Window(run.batch_size, effort, history or History(time.time()))
     pending: collections.deque[_Pending] = collections.deque()
     with progress_bar(
         total=run.total_steps, initial=start, disable=not progress, unit="step"
@@ -155,7 +155,7 @@ def train(
                 bar.set_postfix(window.summary(), refresh=False)
                 # The row of a step that is saved is written below, with the checkpoint.
                 if _divides(every.log, entry.step) and not (saves and entry.step == step):
-                    _write(writers, entry.step, window.close())
+                    _write(writers, entry.step, {"epoch": run.epoch(entry.step)} | window.close())
             # The order decides what a run continues with that is killed between any two lines.
             # The row comes before the checkpoint: rows behind the checkpoint that a run continues
             # from are dropped (``keep_until``), one that is missing before it would never come.
@@ -163,73 +163,17 @@ def train(
             # evaluation loses no step, and finds above that the scores are missing. Stopping comes
             # last, because an evaluation may take long enough for the signal to come in it.
             if saves:
-                _write(writers, step, window.close())
+                _write(writers, step, {"epoch": run.epoch(step)} | window.close())
                 _flush(writers)
                 # Every step takes one batch, so that the position in the data follows from it.
-                checkpoints.save(step, state, position=step * run.batch_size)
+                with window.saving():
+                    checkpoints.save(step, state, position=step * run.batch_size)
                 if evaluates(step) and not stops:
                     score(step, state)
                 window.restart_clock()
                 if stops or stop():
                     break
     return state
-
-
-class _Window:
-    """The metrics and the time since the last row."""
-
-    def __init__(self, batch_size: int):
-        self._batch_size = batch_size
-        self._sums: metrics_lib.Sums = {}
-        self._images = 0
-        self._clock = None
-        self._waited = 0.0
-
-    @contextlib.contextmanager
-    def data_wait(self) -> Iterator[None]:
-        """Counts the time of its body as time without data, while the clock runs."""
-        started = time.monotonic()
-        yield
-        if self._clock is not None:
-            self._waited += time.monotonic() - started
-
-    def add(self, values: metrics_lib.Sums) -> None:
-        """Take in a step. The first after a pause only starts the clock: it may have compiled."""
-        self._sums = metrics_lib.merge(self._sums, values)
-        if self._clock is None:
-            self._clock = time.monotonic()
-        else:
-            self._images += self._batch_size
-
-    def summary(self) -> dict[str, str]:
-        """What the progress bar shows."""
-        row = self._row()
-        losses = {n.removeprefix("loss/"): row[n] for n in row if n.startswith("loss/")}
-        shown = {name: f"{value:.4f}" for name, value in losses.items()}
-        if "images_per_second" in row:
-            shown["images/s"] = f"{row['images_per_second']:.1f}"
-        if row.get("data_wait_share", 0.0) >= NOTABLE_DATA_WAIT:
-            shown["data wait"] = f"{row['data_wait_share']:.0%}"
-        return shown
-
-    def close(self) -> dict[str, float]:
-        """The row of this window; the next one begins."""
-        row = self._row()
-        self._sums, self._images, self._waited = {}, 0, 0.0
-        self._clock = time.monotonic()
-        return row
-
-    def restart_clock(self) -> None:
-        """Leave what happens until the next step out of images per second and data wait."""
-        self._clock = None
-
-    def _row(self) -> dict[str, float]:
-        row = metrics_lib.compute(self._sums)
-        elapsed = time.monotonic() - self._clock if self._clock is not None else 0.0
-        if self._images and elapsed:
-            row["images_per_second"] = self._images / elapsed
-            row["data_wait_share"] = self._waited / elapsed
-        return row
 
 
 def _not_finite(

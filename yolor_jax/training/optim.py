@@ -139,6 +139,10 @@ class RunLength:
                     f"{field.name} is {getattr(self, field.name)}: expected at least 1."
                 )
 
+    def epoch(self, step: int) -> float:
+        """Passes over the training images that the state of a step has behind it."""
+        return step / self.steps_per_epoch
+
 
 class Hyperparameters(NamedTuple):
     """The schedule's values at one micro-step; scalars."""

@@ -1,0 +1,1 @@
+"""Writers of metrics for experiment trackers: Weights & Biases, MLflow, trackio."""
