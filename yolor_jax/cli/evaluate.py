@@ -151,7 +151,7 @@ def evaluate_exported(args: argparse.Namespace) -> None:
     from yolor_jax.runs import recipe as recipes
 
     fixed = {"--step": args.step, "--folded": args.folded, "--image-size": args.image_size}
-    fixed["--max-detections"] = args.max_detections
+    fixed |= {"--max-detections": args.max_detections, "--knowledge": args.knowledge}
     if wrong := [name for name, value in fixed.items() if value]:
         raise InputError(f"{wrong[0]} is fixed in an exported file; export it anew for another")
     if args.data is None:
