@@ -17,7 +17,6 @@ from yolor_jax import bucket
 from yolor_jax.data import encoded
 from yolor_jax.data.letterbox import letterbox
 from yolor_jax.errors import InputError
-from yolor_jax.evaluation.coco import Metrics
 from yolor_jax.exports.certificate import compare
 from yolor_jax.exports.exported import Exported
 from yolor_jax.inference.frame import read_picture
@@ -111,7 +110,7 @@ def certify(
     }
 
 
-def _both(network: Trained, file: Exported, recipe: Recipe, progress: bool) -> dict[str, Metrics]:
+def _both(network: Trained, file: Exported, recipe: Recipe, progress: bool) -> dict[str, Any]:
     """The twelve numbers of the network and of the file."""
     height, _ = file.form.image_size
     recipe = evaluation.of_network(recipe, network).with_changes(image_size=height)
