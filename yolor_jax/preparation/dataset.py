@@ -61,7 +61,7 @@ def find_splits(path: Path, prepared_dir: Path, *, progress: bool = True) -> lis
     Raises:
         InputError: there is no such data set, or it has no split.
     """
-    if str(path) == "shapes":
+    if str(path) in shapes.LIGHTS:
         return list(shapes.SIZES)
     path = user_path(path)
     if not is_local(path):
