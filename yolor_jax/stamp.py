@@ -42,6 +42,7 @@ LIBRARIES = (
     "safetensors",
     "faster-coco-eval",
     "pycocotools",
+    "torch",
 )
 """Distributions that a number or a file may depend on; those that are installed are named."""
 
