@@ -6,6 +6,7 @@ yolor bench metrics
 yolor bench train --config configs/quickstart.py
 yolor bench detect photos/ --checkpoint runs/first
 yolor bench torch --model yolor_nano --image-size 128 --batch-size 8
+yolor bench device --out device.json
 """
 
 import argparse
@@ -19,6 +20,7 @@ COMMANDS = {
     "train": "yolor_jax.cli.bench.train",
     "detect": "yolor_jax.cli.bench.detect",
     "torch": "yolor_jax.cli.bench.torch",
+    "device": "yolor_jax.cli.bench.device",
 }
 
 
