@@ -40,6 +40,8 @@ LIBRARIES = (
     "opencv-python",
     "pillow",
     "safetensors",
+    "onnx",
+    "onnxruntime",
     "faster-coco-eval",
     "pycocotools",
     "torch",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from yolor_jax import paths
 from yolor_jax.errors import InputError
+from yolor_jax.weights import hub
 
 if TYPE_CHECKING:
     from yolor_jax.paths import Path
@@ -21,6 +22,17 @@ def any_path(text: str) -> "Path":
         return paths.user_path(text)
     except InputError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def network_path(text: str) -> "Path | str":
+    """As `any_path`, or the address of weights on the hub (`weights.hub`), which stays a text."""
+    if not hub.is_address(text):
+        return any_path(text)
+    try:
+        hub.parse(text)
+    except InputError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+    return text
 
 
 def local_path(text: str) -> pathlib.Path:

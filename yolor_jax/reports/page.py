@@ -16,7 +16,7 @@ from markupsafe import Markup
 
 from yolor_jax.errors import InputError
 from yolor_jax.paths import Path
-from yolor_jax.reports import comparison, report
+from yolor_jax.reports import ablation, comparison, report
 from yolor_jax.reports.gather import gather
 from yolor_jax.reports.report import percent
 from yolor_jax.whole_file import whole_file
@@ -41,10 +41,10 @@ class Written(NamedTuple):
 
 
 def write_report(paths: Sequence[Path], output: Path | None = None) -> Written:
-    """Writes the report of a run or an evaluation, or of several side by side.
+    """Writes the report of a run, an evaluation or an ablation, or of several runs side by side.
 
     Args:
-        paths: workdirs of runs, or folders of evaluations.
+        paths: workdirs of runs, or folders of evaluations; or the one folder of an ablation.
         output: the file; if None, ``report.html`` in the one folder, or ``comparison.html`` in the
             current one.
 
@@ -54,8 +54,12 @@ def write_report(paths: Sequence[Path], output: Path | None = None) -> Written:
     """
     if len(set(paths)) < len(paths):
         raise InputError("a folder is named twice; expected each once")
-    subjects = [gather(path) for path in paths]
-    if len(subjects) == 1:
+    found = ablation.read(paths[0]) if len(paths) == 1 else None
+    subjects = [] if found else [gather(path) for path in paths]
+    if found:
+        template, contents = "ablation.html", ablation.contents(found, paths[0])
+        output = output or paths[0] / FILE
+    elif len(subjects) == 1:
         template, contents = "report.html", report.contents(subjects[0])
         output = output or paths[0] / FILE
     else:

@@ -90,6 +90,8 @@ def facts(about: Mapping[str, Any]) -> list[str]:
         said.append(f"{size} pixels")
     if given.get("folded"):
         said.append("folded")
+    if runtime := given.get("runtime"):
+        said.append(f"exported, by {runtime}")
     if images := given.get("exact_statistics"):
         said.append(f"exact statistics of {images} training images")
     said += Mode.of(given).words()

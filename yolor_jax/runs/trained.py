@@ -20,8 +20,11 @@ from yolor_jax import bucket
 from yolor_jax.data.classes import category_ids
 from yolor_jax.detection.nms import class_agnostic_nms, non_max_suppression
 from yolor_jax.errors import InputError
+from yolor_jax.exports import files as exports
+from yolor_jax.exports.exported import Exported
+from yolor_jax.exports.form import Form
 from yolor_jax.inference.prediction import NmsConfig
-from yolor_jax.inference.predictor import Predictor
+from yolor_jax.inference.predictor import BatchPredictor, Predictor
 from yolor_jax.inference.views import AS_IT_IS, THREE_VIEWS
 from yolor_jax.models.anchors import with_anchors
 from yolor_jax.models.detector import Detector, build, find_spec
@@ -33,7 +36,7 @@ from yolor_jax.training.checkpoints import folder as folders
 from yolor_jax.training.checkpoints import loading
 from yolor_jax.training.checkpoints.statistics import EXACT_STATISTICS
 from yolor_jax.trees import require_finite
-from yolor_jax.weights import store
+from yolor_jax.weights import hub, store
 
 _lock = threading.Lock()
 
@@ -163,6 +166,46 @@ class Trained:
     def _finder(self) -> "ObjectFinder":
         return self.predictor()
 
+    def export(
+        self,
+        output: str | os.PathLike,
+        *,
+        image_size: int | tuple[int, int] | None = None,
+        batch: int | None = 1,
+        nms: NmsConfig | None = None,
+        dtype: str = "float32",
+        layout: str = "nhwc",
+        pixels: str = "uint8",
+        licence: str | None = None,
+        detection_only: bool = False,
+    ) -> Exported:
+        """Writes the folded network to a file for another runtime, and opens it there.
+
+        Args:
+            output: the file: ``.onnx``, or ``.zip`` for StableHLO. Replaced if there is one.
+            image_size: side in pixels, or (height, width); that of the training if None.
+            batch: images that go through together; None for any number.
+            nms: what is a detection, to have NMS in the file; None for all boxes.
+            dtype: of the activations: float32, bfloat16 or float16.
+            layout: of the images: nhwc or nchw.
+            pixels: uint8 for images of 0..255, float32 for 0..1.
+            licence: of the weights, in words, for the file's description.
+            detection_only: leave out what the network does beyond detection.
+
+        Raises:
+            ImportError: the library of the format is not installed; names the extra.
+            InputError: what is asked for does not fit the network or the format.
+            OSError: the file cannot be written.
+        """
+        network = self if self.fused else self.folded()
+        size = self.image_size if image_size is None else image_size
+        size = (size, size) if isinstance(size, int) else size
+        form = Form(size, batch, nms, dtype, layout, pixels)
+        path = user_path(output)
+        more = {"licence": licence, "detection_only": detection_only}
+        exports.write(path, network.spec, network.variables, network.meta, form, **more)
+        return exports.open_exported(path)
+
     def labels(self, classes: Sequence[str | int] | None) -> frozenset[int] | None:
         """The numbers of classes that are given by name or number; None for None.
 
@@ -187,7 +230,7 @@ class ObjectFinder:
         predictor: of arrays.
     """
 
-    def __init__(self, predictor: Predictor, class_names: tuple[str, ...]):
+    def __init__(self, predictor: BatchPredictor, class_names: tuple[str, ...]):
         """See `Trained.predictor`."""
         self.predictor = predictor
         self._class_names = class_names
@@ -219,7 +262,8 @@ def load(path: str | os.PathLike, step: int | str | None = None) -> Trained:
     """Opens a run, one of its checkpoints, or a file that `weights.store` wrote.
 
     Args:
-        path: a workdir, the folder of a step in it, or a .safetensors file.
+        path: a workdir, the folder of a step in it, or a .safetensors file; or on the hub
+            ``hf://ORG/NAME``, with ``@REVISION`` and ``/FILE`` if wanted (`weights.hub`).
         step: of a run's checkpoint, a number, "best" (by AP) or "latest"; the latest if None.
 
     Raises:
@@ -233,6 +277,11 @@ def load(path: str | os.PathLike, step: int | str | None = None) -> Trained:
         variables, meta = loading.load_variables(path, step)
     require_finite(variables, str(path))
     return Trained(spec_of(meta), variables, meta)
+
+
+def export(path: str | os.PathLike, output: str | os.PathLike, **settings: Any) -> Exported:
+    """Exports a run or a file of weights; see `Trained.export` for arguments and errors."""
+    return load(path).export(output, **settings)
 
 
 def load_meta(path: str | os.PathLike, step: int | str | None = None) -> dict[str, Any]:
@@ -254,7 +303,7 @@ def spec_of(meta: Mapping[str, Any]) -> ModelSpec:
 
 def _found(path: str | os.PathLike, step: int | str | None) -> tuple[Path, int | str | None, bool]:
     """The file, or the folder of a run with the step that its path may end in; whether a file."""
-    path = user_path(path)
+    path = hub.fetch(path) if hub.is_address(path) else user_path(path)
     with bucket.as_os_error(path):
         is_there, is_file = path.exists(), path.is_file()
     if not is_there:

@@ -29,6 +29,9 @@ from yolor_jax.whole_file import whole_file
 
 KEY = "yolor_jax"
 """Where the metadata of the file holds ``meta``."""
+FORMAT_KEY = "yolor_jax_format"
+"""Where they hold the number of the layout of this file; files of before have none, and are 1."""
+FORMAT = 1
 REQUIRED = ("model", "implicit", "num_classes", "class_names", "image_size", "fused")
 
 
@@ -59,9 +62,10 @@ def save_variables(
         name: np.asarray(leaf, order="C")
         for name, leaf in flatten_by_path(jax.device_get(variables)).items()
     }
+    metadata = {KEY: json.dumps(stamped), FORMAT_KEY: str(FORMAT)}
     try:
         with whole_file(path) as temporary:
-            safetensors.numpy.save_file(leaves, temporary, metadata={KEY: json.dumps(stamped)})
+            safetensors.numpy.save_file(leaves, temporary, metadata=metadata)
     except safetensors.SafetensorError as error:
         raise OSError(f"cannot write {path}: {error}") from error
 
@@ -116,8 +120,23 @@ def _meta(metadata: Mapping[str, str]) -> dict[str, Any]:
             f"{KEY!r}; `yolor convert` makes such a file of published weights"
         )
     meta = json.loads(metadata[KEY])
+    _require_format(metadata.get(FORMAT_KEY, "1"), meta)
     _require_meta(meta)
     return meta
+
+
+def _require_format(number: str, meta: Any) -> None:
+    """Raises a WeightsError for a file of a layout that is not known yet."""
+    if number == str(FORMAT):
+        return
+    try:
+        version = f"yolor-jax {meta[STAMPS][-1]['version']}"
+    except (KeyError, IndexError, TypeError):
+        version = "a later yolor-jax"
+    raise WeightsError(
+        f"is of format {number}, as {version} writes it; this version reads format {FORMAT}: "
+        "install that one to read it"
+    )
 
 
 def _require_meta(meta: Mapping[str, Any]) -> None:
