@@ -67,7 +67,7 @@ def test_loss_and_its_gradient_are_ours(number):
     given = [torch.tensor(x.transpose(0, 3, 1, 2, 4).copy()).requires_grad_() for x in logits]
     loss = theirs(given, torch.tensor(targets, dtype=torch.float32), SMALL, LossConfig())
     loss.backward()
-    np.testing.assert_allclose(float(loss), value, rtol=1e-5)
+    np.testing.assert_allclose(loss.item(), value, rtol=1e-5)
     for x, gradient in zip(given, gradients, strict=True):
         np.testing.assert_allclose(
             x.grad.numpy().transpose(0, 2, 3, 1, 4), gradient, rtol=1e-3, atol=1e-6
