@@ -42,7 +42,7 @@ def test_a_part_that_fails_is_done_again_and_the_others_are_not(calls, tmp_path,
 
 
 def test_no_part_begins_when_the_minutes_are_over(calls, tmp_path):
-    left = device_speed.measure(tmp_path / "d.json", SMALL, minutes=-1, say=print)
+    left = device_speed.measure(tmp_path / "d.json", SMALL, minutes=-1.0, say=print)
     assert left == ["one", "two", "three"] and calls == []
 
 

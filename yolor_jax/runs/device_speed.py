@@ -1,6 +1,6 @@
 """All figures of an accelerator in one go: parts of their own, in one file that is added to.
 
-    measure(path, FULL, minutes=8, say=print)      # a second call does what is missing
+    measure(path, FULL, minutes=8.0, say=print)      # a second call does what is missing
 
 An accelerator may be there for minutes only. The most important part comes first; what is done is
 written at once; a part that fails leaves its error in its place and is tried again by the next
@@ -14,18 +14,19 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from etils import epath
 
 from yolor_jax.detection.decode import decode
 from yolor_jax.errors import InputError
 from yolor_jax.inference.prediction import EVALUATION, NmsConfig, make_predict
 from yolor_jax.models.detector import normalise
 from yolor_jax.models.fold import fold
+from yolor_jax.paths import Path
 from yolor_jax.runs.model_speed import Trial, first_step, networks, random_batch, training
 from yolor_jax.runs.speed import matrix_flops_per_second
 from yolor_jax.stamp import stamp
@@ -269,7 +270,9 @@ def profile(trial: Trial) -> dict[str, Any]:
     said: list[str] = []
     with tempfile.TemporaryDirectory() as folder:
         steps = Steps(2, 12)
-        with traced(partial(_advance, step, key), 0, steps, Path(folder), said.append) as advance:
+        with traced(
+            partial(_advance, step, key), 0, steps, epath.Path(folder), said.append
+        ) as advance:
             for _ in range(steps.last):
                 state, _ = advance(state, batch)
     return {"batch_size": trial.batch_size, "operations": said}

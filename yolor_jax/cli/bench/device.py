@@ -20,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--out", type=any_path, required=True, metavar="FILE", help="JSON that is added to"
     )
     parser.add_argument(
-        "--minutes", type=float, default=8, help="after which no part begins (%(default)s)"
+        "--minutes", type=float, default=8.0, help="after which no part begins (%(default)s)"
     )
     parser.add_argument("--small", action="store_true", help="the smallest network, as a trial")
 
