@@ -8,7 +8,7 @@ import pathlib
 import shutil
 import tempfile
 
-from tests.support import compiling
+from tests.support import compiling, hub_server
 
 os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ["XLA_FLAGS"] = f"--xla_force_host_platform_device_count=8 {compiling.QUICKLY}"
@@ -54,6 +54,35 @@ def golden() -> pathlib.Path:
     """The golden files computed with the original implementation: all, or those stored here."""
     folder = SHARED / "golden"
     return folder if folder.is_dir() else StoredHere(TESTS / "golden")
+
+
+@pytest.fixture(scope="session")
+def hub_on_this_machine():
+    pytest.importorskip("huggingface_hub", reason="no huggingface_hub: pip install .[test]")
+    with hub_server.serving() as server:
+        yield server
+
+
+@pytest.fixture
+def served(hub_on_this_machine, tmp_path, monkeypatch):
+    """The stand-in, empty, as the hub of this process, with a cache of its own and no token."""
+    from huggingface_hub import constants
+
+    server = hub_on_this_machine
+    server.repositories.clear()
+    server.asked.clear()
+    server.status = None
+    for name, value in {
+        "ENDPOINT": server.address,
+        "HUGGINGFACE_CO_URL_TEMPLATE": server.address + "/{repo_id}/resolve/{revision}/{filename}",
+        "HF_HUB_CACHE": str(tmp_path / "cache"),
+        "HF_TOKEN_PATH": str(tmp_path / "token"),
+        "HF_HUB_DISABLE_XET": True,
+    }.items():
+        monkeypatch.setattr(constants, name, value)
+    monkeypatch.setattr("time.sleep", lambda seconds: None)  # between two tries
+    monkeypatch.delenv("HF_TOKEN", raising=False)
+    return server
 
 
 def pytest_configure():

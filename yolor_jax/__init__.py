@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from yolor_jax.models.fold import fold
     from yolor_jax.nn.implicit import Implicit
     from yolor_jax.runs.recipe import Recipe
-    from yolor_jax.runs.trained import Trained, load
+    from yolor_jax.runs.trained import Trained, export, load
 
     __version__: str
 
@@ -32,6 +32,7 @@ _HOMES = {
     "build": "models.detector",
     "decode": "detection.decode",
     "detection_loss": "detection.losses",
+    "export": "runs.trained",
     "fold": "models.fold",
     "load": "runs.trained",
     "non_max_suppression": "detection.nms",
@@ -46,6 +47,7 @@ __all__ = [
     "build",
     "decode",
     "detection_loss",
+    "export",
     "fold",
     "load",
     "non_max_suppression",

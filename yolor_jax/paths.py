@@ -45,6 +45,11 @@ def user_path(text: str | os.PathLike) -> Path:
         return _expand(pathlib.Path(text))
     if scheme[1] == "file":
         return _file_url(text)
+    if scheme[1] == "hf":
+        raise InputError(
+            f"got {text}; only yolor_jax.load, yolor detect and yolor convert read the hub: type "
+            f"yolor convert {text} WEIGHTS.safetensors first"
+        )
     if scheme[1] != "gs":
         raise InputError(
             f"got {text}; expected a local path or a bucket of Google Cloud Storage (gs://): copy "

@@ -40,8 +40,11 @@ LIBRARIES = (
     "opencv-python",
     "pillow",
     "safetensors",
+    "onnx",
+    "onnxruntime",
     "faster-coco-eval",
     "pycocotools",
+    "torch",
 )
 """Distributions that a number or a file may depend on; those that are installed are named."""
 

@@ -156,7 +156,7 @@ def test_a_test_split_whose_objects_nobody_knows(here, capsys):
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        ([], "expected one of --workdir=FOLDER, --checkpoint=FILE and --results=FILE"),
+        ([], "expected one of --workdir=FOLDER, --checkpoint=FILE, --exported=FILE and"),
         (["--results", "b.json"], "--results needs --data"),
         (["--results", "b.json", "--data", "pets", "--tta"], "--tta says how a network looks"),
         (["--results", "gone.json", "--data", "pets"], "gone.json"),

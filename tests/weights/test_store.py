@@ -173,3 +173,16 @@ def test_other_files_get_a_sentence(written, change, sentence):
 def test_a_file_that_is_not_there(tmp_path):
     with pytest.raises(FileNotFoundError, match="gone"):
         store.load_variables(tmp_path / "gone.safetensors")
+
+
+def test_a_file_says_its_format_and_one_of_the_future_is_refused(written, variables):
+    assert read_by_hand(written)[1]["yolor_jax_format"] == "1"
+    future = {"yolor_jax": json.dumps({"stamps": [{"version": "9.8"}]}), "yolor_jax_format": "2"}
+    safetensors.numpy.save_file({"a": np.zeros(3)}, written, future)
+    sentence = "of format 2, as yolor-jax 9.8 writes it; this version reads format 1: install"
+    for read in (store.load_variables, store.load_meta):
+        with pytest.raises(ValueError, match=f"^{written}: is {sentence}"):
+            read(written)
+    safetensors.numpy.save_file({}, written, future | {"yolor_jax": "[]"})
+    with pytest.raises(ValueError, match="as a later yolor-jax writes it"):
+        store.load_meta(written)

@@ -1,7 +1,8 @@
-"""Types of arguments that several commands take: paths, and which checkpoint of a run.
+"""Arguments that several commands take: paths, which checkpoint of a run, and with which z.
 
 parser.add_argument("--output", type=local_path)
-add_step_argument(parser)  # load(args.checkpoint, args.step)
+add_step_argument(parser)
+add_knowledge_argument(parser)  # load(args.checkpoint, args.step, knowledge=args.knowledge)
 """
 
 import argparse
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from yolor_jax import paths
 from yolor_jax.errors import InputError
+from yolor_jax.weights import hub
 
 if TYPE_CHECKING:
     from yolor_jax.paths import Path
@@ -21,6 +23,17 @@ def any_path(text: str) -> "Path":
         return paths.user_path(text)
     except InputError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def network_path(text: str) -> "Path | str":
+    """As `any_path`, or the address of weights on the hub (`weights.hub`), which stays a text."""
+    if not hub.is_address(text):
+        return any_path(text)
+    try:
+        hub.parse(text)
+    except InputError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+    return text
 
 
 def local_path(text: str) -> pathlib.Path:
@@ -38,6 +51,15 @@ def add_step_argument(parser: argparse.ArgumentParser | argparse._ArgumentGroup)
         type=_step,
         metavar="N",
         help="checkpoint of the run: its step, best (by AP) or latest (latest)",
+    )
+
+
+def add_knowledge_argument(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
+    """Declares ``--knowledge``, as `yolor_jax.load` takes it."""
+    parser.add_argument(
+        "--knowledge",
+        metavar="NAME",
+        help="implicit knowledge of a domain that lies beside the checkpoint (its own)",
     )
 
 

@@ -2,9 +2,9 @@
 
 INPUT is a PyTorch checkpoint of the original (.pt, read without torch and without running anything
 in it), its state dict as .safetensors, a darknet .weights file of a YOLOv4 model, a file that this
-command wrote, or the workdir of a training run, whose moving average is taken. What it is shows in
-its content. OUTPUT is a .safetensors file for `yolor detect`, or with --to torch the state dict of
-the original, to the bit.
+command wrote, one on the Hugging Face Hub (hf://ORG/NAME, @REVISION, /FILE), or the workdir of a
+training run, whose moving average is taken. What it is shows in its content. OUTPUT is a
+.safetensors file for `yolor detect`, or with --to torch the state dict of the original, to the bit.
 
     yolor convert yolor_p6.pt p6.safetensors
     yolor convert runs/first first.safetensors --to torch
@@ -22,7 +22,7 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from yolor_jax.cli.arguments import add_step_argument, any_path, local_path
+from yolor_jax.cli.arguments import add_step_argument, any_path, local_path, network_path
 from yolor_jax.cli.output import weights_file
 from yolor_jax.errors import InputError
 
@@ -34,7 +34,10 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the arguments of ``yolor convert``."""
     parser.add_argument(
-        "input", type=any_path, metavar="INPUT", help="file of weights, or workdir of a run"
+        "input",
+        type=network_path,
+        metavar="INPUT",
+        help="weights, workdir of a run, or hf://ORG/NAME",
     )
     parser.add_argument(
         "output", type=any_path, metavar="OUTPUT", help="file to write, .safetensors"

@@ -22,14 +22,16 @@ import signal
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from yolor_jax.cli.arguments import local_path
+from yolor_jax.cli.arguments import any_path
 from yolor_jax.cli.detection_network import add_network_arguments, network_options, settings
 from yolor_jax.cli.detection_words import Words
 from yolor_jax.errors import InputError
 
 if TYPE_CHECKING:
+    from yolor_jax.inference.carried import Carried, OnDisk
     from yolor_jax.inference.sources import Sources
-    from yolor_jax.runs.trained import Trained
+    from yolor_jax.runs.exported import ExportedNetwork
+    from yolor_jax.runs.trained import ObjectFinder, Trained
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -48,8 +50,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_network_arguments(parser)
     output = parser.add_argument_group("what is written")
     output.add_argument(
-        "--output", type=local_path, default=pathlib.Path("detections"), metavar="DIR",
-        help="where to write (%(default)s)",
+        "--output", type=any_path, default=pathlib.Path("detections"), metavar="DIR",
+        help="where to write, on a disk or in a bucket (%(default)s)",
     )  # fmt: skip
     output.add_argument(
         "--format", choices=("json", "jsonl", "coco", "yolo", "csv"), default="json",
@@ -75,12 +77,15 @@ def run(args: argparse.Namespace) -> int:
         InputError: there is nothing to look at, none of the pictures can be read, or the checkpoint
             is of no use.
     """
+    from yolor_jax.inference.carried import output_folder
     from yolor_jax.inference.sources import find
 
     if args.embed and args.format not in ("json", "jsonl"):
         raise InputError(f"--format {args.format} has no place for vectors; expected json or jsonl")
     if args.ray and args.pictures != "none":
         raise InputError("--ray draws no pictures; expected --pictures none beside it")
+    if args.ray and args.exported:
+        raise InputError("--ray sends weights to its workers; use --checkpoint, not --exported")
     found = find(args.sources, recursive=args.recursive)
     if not found.sources:
         raise InputError("; ".join(found.problems))
@@ -90,24 +95,35 @@ def run(args: argparse.Namespace) -> int:
         found = found.share(*args.shard)
         args.output = args.output / "shard-{}-of-{}".format(*args.shard)
     trained = _load(args)
-    with _interruption() as interrupted:
-        return _detect(args, found, trained, interrupted)
+    options = network_options(args, found, trained)
+    finder = None if args.ray else trained.predictor(**options)  # refuses before anything is made
+    with _interruption() as interrupted, output_folder(args.output, resume=args.resume) as output:
+        return _detect(args, found, trained, finder, output, interrupted)
 
 
-def _load(args: argparse.Namespace) -> "Trained":
-    """The network of the checkpoint."""
+def _load(args: argparse.Namespace) -> "Trained | ExportedNetwork":
+    """The network of the checkpoint, or the exported file."""
     from yolor_jax.cli.launch import quiet_libraries, use_compilation_cache
     from yolor_jax.runs.trained import load
 
     quiet_libraries()
     use_compilation_cache()
-    return load(args.checkpoint, args.step)
+    if args.exported is not None:
+        from yolor_jax.runs.exported import ExportedNetwork
+
+        for name in ("step", "knowledge"):
+            if getattr(args, name) is not None:
+                raise InputError(f"--{name} is fixed in an exported file; export it anew")
+        return ExportedNetwork(args.exported)
+    return load(args.checkpoint, args.step, knowledge=args.knowledge)
 
 
 def _detect(
     args: argparse.Namespace,
     found: "Sources",
-    trained: "Trained",
+    trained: "Trained | ExportedNetwork",
+    finder: "ObjectFinder | None",
+    output: "OnDisk | Carried",
     interrupted: Callable[[], bool],
 ) -> int:
     """Looks at everything, and says what was found and what was left out; the exit code."""
@@ -116,35 +132,31 @@ def _detect(
     from yolor_jax.runs.detection import Detection
     from yolor_jax.runs.many import ManyDetection
 
-    options = network_options(args, found, trained)
-    finder = None if args.ray else trained.predictor(**options)  # refuses before anything is made
-    try:
-        args.output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"cannot write to {args.output}: {error.strerror}") from error
-    writer = open_writer(args.format, args.output, settings(args, trained), resume=args.resume)
+    folder = output.folder
+    writer = open_writer(args.format, folder, settings(args, trained), resume=args.resume)
     threads = args.threads or len(os.sched_getaffinity(0))
     if finder is None:
-        options |= {"threads": args.threads}
+        options = network_options(args, found, trained) | {"threads": args.threads}
         work = ManyDetection(trained, writer, args.ray, options, stop=interrupted)
     else:
         work = Detection(
             finder.predictor,
             trained.class_names,
             writer,
-            args.output,
+            folder,
             pictures=args.pictures,
             threads=threads,
             stop=interrupted,
         )
     left_out = list(found.problems)
-    words = Words(found, writer.path, args)
+    words = Words(found, output.place_of(writer.path), args)
     try:
         for one in work.each(found.sources):
             if isinstance(one, Unread):
                 left_out.append(one.reason)
             else:
                 words.say(one)
+                output.carry()
     except (KeyboardInterrupt, OSError):
         words.end(work.speed(), left_out, finished=False)
         raise

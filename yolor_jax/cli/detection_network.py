@@ -4,10 +4,16 @@ import argparse
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from yolor_jax.cli.arguments import add_step_argument, any_path
+from yolor_jax.cli.arguments import (
+    add_knowledge_argument,
+    add_step_argument,
+    any_path,
+    network_path,
+)
 
 if TYPE_CHECKING:
     from yolor_jax.inference.sources import Sources
+    from yolor_jax.runs.exported import ExportedNetwork
     from yolor_jax.runs.trained import Trained
 
 BATCH_SIZE = 8
@@ -17,11 +23,17 @@ BATCH_SIZE = 8
 def add_network_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares which network, and how it looks."""
     network = parser.add_argument_group("network")
-    network.add_argument(
-        "--checkpoint", type=any_path, required=True, metavar="PATH",
-        help="folder of a training run, or a file of weights",
+    which = network.add_mutually_exclusive_group(required=True)
+    which.add_argument(
+        "--checkpoint", type=network_path, metavar="PATH",
+        help="folder of a training run, a file of weights, or hf://ORG/NAME",
+    )  # fmt: skip
+    which.add_argument(
+        "--exported", type=any_path, metavar="FILE",
+        help="file of `yolor export`, by its own runtime",
     )  # fmt: skip
     add_step_argument(network)
+    add_knowledge_argument(network)
     network.add_argument(
         "--score", type=_fraction, default=0.25, help="least score of a box, 0..1 (%(default)s)"
     )
@@ -74,7 +86,7 @@ def add_network_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def network_options(
-    args: argparse.Namespace, found: "Sources", trained: "Trained"
+    args: argparse.Namespace, found: "Sources", trained: "Trained | ExportedNetwork"
 ) -> dict[str, Any]:
     """Of `Trained.predictor`."""
     return {
@@ -93,7 +105,7 @@ def network_options(
     }
 
 
-def settings(args: argparse.Namespace, trained: "Trained") -> dict[str, Any]:
+def settings(args: argparse.Namespace, trained: "Trained | ExportedNetwork") -> dict[str, Any]:
     """What the file of detections says before the pictures."""
     asked = {
         "classes": args.classes,
@@ -105,8 +117,9 @@ def settings(args: argparse.Namespace, trained: "Trained") -> dict[str, Any]:
         "dtype": args.dtype,
     }
     return {
-        "checkpoint": str(args.checkpoint),
+        "checkpoint": str(args.exported or args.checkpoint),
         "step": trained.meta.get("step"),
+        "knowledge": args.knowledge,
         "model": trained.meta["model"],
         "image_size": args.image_size or trained.image_size,
         "score_threshold": args.score,

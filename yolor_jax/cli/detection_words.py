@@ -2,7 +2,6 @@
 
 import argparse
 import collections
-import pathlib
 import shlex
 import sys
 from collections.abc import Sequence
@@ -12,6 +11,7 @@ from yolor_jax.progress import progress
 
 if TYPE_CHECKING:
     from yolor_jax.inference.sources import Sources
+    from yolor_jax.paths import Path
     from yolor_jax.runs.detection import Done, Speed
 
 
@@ -22,7 +22,7 @@ class Words:
         frames: pictures, and frames of films, that were looked at.
     """
 
-    def __init__(self, found: "Sources", listed: pathlib.Path, args: argparse.Namespace):
+    def __init__(self, found: "Sources", listed: "Path", args: argparse.Namespace):
         """Of a command.
 
         Args:
@@ -76,6 +76,8 @@ class Words:
         for said in [*self._found.passed_over, *(f"left out: {one}" for one in left_out)]:
             print(f"yolor detect: {said}", file=sys.stderr)
         if finished and not left_out:
+            if self._args.exported is not None:
+                return
             print(f"Next, in the browser:\n  yolor demo {shlex.quote(str(self._args.checkpoint))}")
             return
         words = [word for word in self._args.words if word != "--resume"]

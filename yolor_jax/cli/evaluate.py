@@ -1,8 +1,9 @@
-"""Evaluate a run, a file of weights, or a file of boxes by the COCO protocol.
+"""Evaluate a run, a file of weights, an exported file or a file of boxes by the COCO protocol.
 
     yolor eval --workdir runs/quickstart
     yolor eval --workdir runs/quickstart --step best --folded --rect --tta
     yolor eval --checkpoint p6.safetensors --data data/coco --split val2017
+    yolor eval --exported p6.onnx --data data/coco --split val2017
     yolor eval --results detections.json --data data/coco --split val2017
 
 Prints the tables. Each evaluation has a folder of its own with its boxes (detections.json, COCO
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from yolor_jax import bucket
 from yolor_jax.cli import launch
-from yolor_jax.cli.arguments import add_step_argument, any_path, local_path
+from yolor_jax.cli.arguments import add_knowledge_argument, add_step_argument, any_path, local_path
 from yolor_jax.errors import InputError
 
 if TYPE_CHECKING:
@@ -34,6 +35,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     what.add_argument("--checkpoint", type=any_path, metavar="FILE", help="file of weights")
     what.add_argument(
         "--results", type=local_path, metavar="FILE", help="boxes, a COCO results file, of anybody"
+    )
+    what.add_argument(
+        "--exported", type=local_path, metavar="FILE", help="of yolor export, by its own runtime"
     )
     parser.add_argument(
         "--data",
@@ -53,6 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     network = parser.add_argument_group("how the network looks (not with --results)")
     add_step_argument(network)
+    add_knowledge_argument(network)
     network.add_argument("--folded", action="store_true", help="fold the network first")
     network.add_argument(
         "--image-size",
@@ -86,9 +91,15 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         InputError: not just one of workdir, checkpoint and results.
     """
-    given = [args.workdir, args.checkpoint, args.results]
+    given = [args.workdir, args.checkpoint, args.exported, args.results]
     if sum(one is not None for one in given) != 1:
-        raise InputError("expected one of --workdir=FOLDER, --checkpoint=FILE and --results=FILE")
+        raise InputError(
+            "expected one of --workdir=FOLDER, --checkpoint=FILE, --exported=FILE and "
+            "--results=FILE"
+        )
+    if args.exported is not None:
+        evaluate_exported(args)
+        return 0
     if args.results is not None:
         score(args)
         return 0
@@ -112,6 +123,7 @@ def score(args: argparse.Namespace) -> None:
     mode = _mode(args)
     of_a_network = {
         "--step": args.step,
+        "--knowledge": args.knowledge,
         "--folded": args.folded,
         "--image-size": args.image_size,
         "--rect": mode.rectangular,
@@ -126,6 +138,31 @@ def score(args: argparse.Namespace) -> None:
     backend = {} if args.backend is None else {"backend": args.backend}
     scored = scores.score(args.results, args.data, args.split, mode=mode, **backend)
     _report(args.results, scored, format_table({"boxes": scored.metrics}), len(scored.results))
+
+
+def evaluate_exported(args: argparse.Namespace) -> None:
+    """Evaluates an exported file, prints the tables and writes boxes and numbers.
+
+    Raises:
+        InputError: the file or the data are of no use, or a setting is about the network itself.
+    """
+    from yolor_jax.configs import base
+    from yolor_jax.runs import evaluation, exported
+    from yolor_jax.runs import recipe as recipes
+
+    fixed = {"--step": args.step, "--folded": args.folded, "--image-size": args.image_size}
+    fixed |= {"--max-detections": args.max_detections, "--knowledge": args.knowledge}
+    if wrong := [name for name, value in fixed.items() if value]:
+        raise InputError(f"{wrong[0]} is fixed in an exported file; export it anew for another")
+    if args.data is None:
+        raise InputError("--exported needs --data: the data set to evaluate on")
+    launch.quiet_libraries()
+    network = exported.ExportedNetwork(args.exported)
+    recipe = recipes.read(base.get_config().to_dict())
+    recipe = evaluation.on(recipe, data=args.data, split=args.split, backend=args.backend)
+    evaluated = exported.evaluate(network.file, recipe, mode=_mode(args), progress=True)
+    table = evaluation.table({"exported": evaluated.metrics}, evaluated.module)
+    _report(args.exported, evaluated, table, len(evaluated.results))
 
 
 def evaluate(args: argparse.Namespace, group: "ProcessGroup") -> None:
@@ -143,11 +180,12 @@ def evaluate(args: argparse.Namespace, group: "ProcessGroup") -> None:
     with bucket.as_os_error(place):
         is_file = place.is_file()
     if is_file:
-        trained = load(place)
-        recipe = evaluation.of_network(recipes.read(base.get_config().to_dict()), trained)
+        trained = load(place, knowledge=args.knowledge)
+        recipe = recipes.read(base.get_config().to_dict())
     else:
+        trained = load(place, args.step, knowledge=args.knowledge)
         recipe = recipes.load(place)
-        trained = load(place, args.step)
+    recipe = evaluation.of_network(recipe, trained)
     recipe = evaluation.on(
         recipe,
         data=args.data,

@@ -23,15 +23,15 @@ if TYPE_CHECKING:
     from yolor_jax.paths import Path
 
 
-def weights_file(path: "Path", *, overwrite: bool) -> "Path":
+def weights_file(path: "Path", *, overwrite: bool, suffix: str = ".safetensors") -> "Path":
     """The path of OUTPUT.
 
     Raises:
-        InputError: it does not end in .safetensors, has no folder, or exists and is to stay.
+        InputError: it does not end in ``suffix``, has no folder, or exists and is to stay.
         OSError: the bucket cannot be written to.
     """
-    if path.suffix != ".safetensors":
-        raise InputError(f"OUTPUT is {path}; expected a name that ends in .safetensors")
+    if path.suffix != suffix:
+        raise InputError(f"OUTPUT is {path}; expected a name that ends in {suffix}")
     with bucket.as_os_error(path):
         exists, is_folder = path.exists(), path.is_dir()
     if is_folder or (exists and not overwrite):

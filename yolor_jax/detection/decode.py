@@ -38,7 +38,8 @@ class Decoded(NamedTuple):
 
 
 def activate(
-    box_logits: Float[Array, "*batch 4"], anchor_wh: Float[Array, "*#batch 2"]
+    box_logits: Float[Array, "*batch 4"],
+    anchor_wh: Float[Array, "... 2"],  # not #batch, which cannot compare the sizes of jax.export
 ) -> tuple[Float[Array, "*batch 2"], Float[Array, "*batch 2"]]:
     """Logits of boxes to centres and sizes; used by `decode` and by the loss.
 

@@ -40,6 +40,9 @@ from yolor_jax.models.detector import Detector, require_multiple
 MOST_WAITING = 8
 """Batches' worth of images behind one that waits for others of its shape."""
 
+Letterbox = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
+Compute = Callable[..., tuple[Detections, Any]]
+
 
 class Prepared(NamedTuple):
     """An image as the network takes it.
@@ -55,8 +58,8 @@ class Prepared(NamedTuple):
     size_hw: tuple[int, int]
 
 
-class Predictor:
-    """Images of any size in, boxes out; compiles once, or once for each canvas.
+class BatchPredictor:
+    """Images of any size in, boxes out, by whatever computes the boxes of a batch of canvases.
 
     Images are letterboxed to one size and go through the network in batches of one size, the last
     of which is padded. The host prepares a batch while the device computes the one before. All
@@ -71,66 +74,31 @@ class Predictor:
 
     def __init__(
         self,
-        module: Detector,
-        variables: Mapping,
+        compute: Compute,
         *,
-        image_size: int | tuple[int, int],
-        nms: NmsConfig | None = None,
-        classes: Collection[int] | None = None,
-        suppress: Callable[..., Detections] = non_max_suppression,
-        views: Sequence[View] = AS_IT_IS,
-        rect: bool = False,
-        embed: bool = False,
-        batch_size: int = 1,
+        size: tuple[int, int],
+        letterbox: Letterbox,
+        batch_size: int,
     ):
-        """Places the variables on the device.
+        """Keeps what computes.
 
         Args:
-            module: the network, built with ``fused=True`` if the variables are folded.
-            variables: its variables.
-            image_size: side of the network's square input in pixels, or (height, width);
-                multiples of the largest stride.
-            nms: what is a detection; ``NmsConfig()`` if left out.
-            classes: numbers of the classes to look for; all if None.
-            suppress: see `make_predict`.
-            views: of each image, see `make_predict`.
-            rect: each image gets the smallest canvas on which its longer side has ``image_size``
-                pixels, the original's way; each shape of canvas is compiled once.
-            embed: whether predictions have vectors, of a network that has embedding.
+            compute: ``(images, letterboxes, sizes) -> (detections, vectors)``, as `make_predict`
+                has them but for the variables.
+            size: height and width of the network's input, or of the largest.
+            letterbox: an image to its canvas and ``(scale, pad_x, pad_y)``.
             batch_size: how many images go through the network together.
 
         Raises:
-            InputError: an image size that does not fit (the message names those that do), a batch
-                size below 1, or a network without embedding.
+            InputError: a batch size below 1.
         """
-        self.size = (image_size, image_size) if isinstance(image_size, int) else image_size
-        require_multiple(self.size, module.spec.strides[-1])
         if batch_size < 1:
             raise InputError(f"got batch_size={batch_size}; it must be positive")
-        if rect and self.size[0] != self.size[1]:
-            raise InputError(f"got rect with the size {self.size}; expected one side, in pixels")
+        self.size = size
         self.batch_size = batch_size
         self.compile_seconds = self.busy_seconds = 0.0
-        self._letterbox = (
-            functools.partial(
-                smallest_letterbox,
-                size=self.size[0],
-                grid=max(rectangles.GRID, module.spec.strides[-1]),
-            )
-            if rect
-            else functools.partial(letterbox_image, size=self.size)
-        )
-        self._variables = jax.device_put(dict(variables))
-        predict = make_predict(
-            module, nms or NmsConfig(), classes=classes, suppress=suppress, views=views
-        )
-        describe = make_describe(module) if embed else lambda *_: None
-
-        def predict_and_describe(variables, image, letterbox, original_size):
-            detections = predict(variables, image, letterbox, original_size)
-            return detections, describe(variables, image, letterbox, detections)
-
-        self._predict = jax.jit(predict_and_describe)
+        self._compute = compute
+        self._letterbox = letterbox
         self._compiled: set[tuple[int, ...]] = set()
         self._last_done = 0.0
         self._lock = threading.Lock()
@@ -200,7 +168,7 @@ class Predictor:
         arrays = np.stack(canvases), np.stack(letterboxes), np.array(sizes_hw, np.int32)
         with self._lock:  # two threads that come first would both compile
             before = time.perf_counter()
-            answer = self._predict(self._variables, *jax.device_put(arrays))
+            answer = self._compute(*jax.device_put(arrays))
             if arrays[0].shape in self._compiled:
                 return answer, before
             self._compiled.add(arrays[0].shape)
@@ -215,6 +183,69 @@ class Predictor:
             self.busy_seconds += done - max(started, self._last_done)
             self._last_done = done
         return split_detections(*answer)
+
+
+class Predictor(BatchPredictor):
+    """A `BatchPredictor` of a network; compiles once, or once for each canvas."""
+
+    def __init__(
+        self,
+        module: Detector,
+        variables: Mapping,
+        *,
+        image_size: int | tuple[int, int],
+        nms: NmsConfig | None = None,
+        classes: Collection[int] | None = None,
+        suppress: Callable[..., Detections] = non_max_suppression,
+        views: Sequence[View] = AS_IT_IS,
+        rect: bool = False,
+        embed: bool = False,
+        batch_size: int = 1,
+    ):
+        """Places the variables on the device.
+
+        Args:
+            module: the network, built with ``fused=True`` if the variables are folded.
+            variables: its variables.
+            image_size: side of the network's square input in pixels, or (height, width);
+                multiples of the largest stride.
+            nms: what is a detection; ``NmsConfig()`` if left out.
+            classes: numbers of the classes to look for; all if None.
+            suppress: see `make_predict`.
+            views: of each image, see `make_predict`.
+            rect: each image gets the smallest canvas on which its longer side has ``image_size``
+                pixels, the original's way; each shape of canvas is compiled once.
+            embed: whether predictions have vectors, of a network that has embedding.
+            batch_size: how many images go through the network together.
+
+        Raises:
+            InputError: an image size that does not fit (the message names those that do), a batch
+                size below 1, or a network without embedding.
+        """
+        size = (image_size, image_size) if isinstance(image_size, int) else image_size
+        require_multiple(size, module.spec.strides[-1])
+        if rect and size[0] != size[1]:
+            raise InputError(f"got rect with the size {size}; expected one side, in pixels")
+        grid = max(rectangles.GRID, module.spec.strides[-1])
+        letterbox = (
+            functools.partial(smallest_letterbox, size=size[0], grid=grid)
+            if rect
+            else functools.partial(letterbox_image, size=size)
+        )
+        variables = jax.device_put(dict(variables))
+        predict = make_predict(
+            module, nms or NmsConfig(), classes=classes, suppress=suppress, views=views
+        )
+        describe = make_describe(module) if embed else lambda *_: None
+
+        def predict_and_describe(variables, image, letterbox, original_size):
+            detections = predict(variables, image, letterbox, original_size)
+            return detections, describe(variables, image, letterbox, detections)
+
+        self._predict = jax.jit(predict_and_describe)
+        # Variables are an argument: constants would be copied into every compiled program.
+        compute = functools.partial(self._predict, variables)
+        super().__init__(compute, size=size, letterbox=letterbox, batch_size=batch_size)
 
 
 def check_image(image, name: str) -> np.ndarray:

@@ -16,7 +16,7 @@ from yolor_jax.errors import InputError
 from yolor_jax.inference.batching import in_threads
 from yolor_jax.inference.frame import Encoded, Frame, Unread, decode_picture, read_picture
 from yolor_jax.inference.prediction import Prediction
-from yolor_jax.inference.predictor import Predictor, Prepared
+from yolor_jax.inference.predictor import BatchPredictor, Prepared
 
 Item = pathlib.Path | Encoded | Frame | Unread
 
@@ -35,7 +35,9 @@ class _Ready(NamedTuple):
     prepared: Prepared
 
 
-def stream(items: Iterable[Item], predictor: Predictor, *, threads: int) -> Iterator[Seen | Unread]:
+def stream(
+    items: Iterable[Item], predictor: BatchPredictor, *, threads: int
+) -> Iterator[Seen | Unread]:
     """Finds the objects in pictures and frames.
 
     Args:

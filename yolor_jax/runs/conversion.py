@@ -18,6 +18,7 @@ from yolor_jax.models.detector import find_spec, require_multiple, variable_shap
 from yolor_jax.paths import Path
 from yolor_jax.runs.trained import Trained, load
 from yolor_jax.trees import differences, flatten_by_path, require_finite
+from yolor_jax.weights import hub
 from yolor_jax.weights.convert import COUNTERS, from_torch, to_torch
 from yolor_jax.weights.recognise import (
     Format,
@@ -65,12 +66,17 @@ class Converted(NamedTuple):
     dtypes: list[str]
 
 
-def read(path: Path, asked: Asked) -> Converted:
+def read(path: Path | str, asked: Asked) -> Converted:
     """The network in a file or run. What it is shows in its content.
+
+    Args:
+        path: on a disk or in a bucket; or the address of a file on the hub.
+        asked: what a user says of it.
 
     Raises:
         InputError: the input cannot be read, or is not of what was asked for.
     """
+    path = hub.fetch(path) if hub.is_address(path) else path
     if path.is_dir():
         return _of_ours(path, asked, "moving average of a run")
     kind = recognise(path)

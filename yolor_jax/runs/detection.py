@@ -19,7 +19,7 @@ from yolor_jax.inference.batching import in_threads
 from yolor_jax.inference.film import Film
 from yolor_jax.inference.formats import Key, Writer
 from yolor_jax.inference.frame import Frame, Unread
-from yolor_jax.inference.predictor import Predictor
+from yolor_jax.inference.predictor import BatchPredictor
 from yolor_jax.inference.rows import Row, row_of
 from yolor_jax.inference.sources import Pictures
 from yolor_jax.inference.stream import Seen, stream
@@ -64,7 +64,7 @@ class Detection:
 
     def __init__(
         self,
-        predictor: Predictor,
+        predictor: BatchPredictor,
         class_names: Sequence[str],
         writer: Writer,
         folder: pathlib.Path,

@@ -48,6 +48,8 @@ class Evaluated(NamedTuple):
         step: of the checkpoint; None for weights that do not say.
         exact_statistics: the images that batch norm's statistics were taken from; None: they are
             the running ones.
+        runtime: what has computed an exported file, with its version; None for the network itself.
+        knowledge: name of a z that is not the network's own.
     """
 
     evaluation: Evaluation
@@ -57,6 +59,8 @@ class Evaluated(NamedTuple):
     mode: Mode
     step: int | None
     exact_statistics: int | None = None
+    runtime: str | None = None
+    knowledge: str | None = None
 
     @property
     def metrics(self) -> Metrics:
@@ -75,6 +79,8 @@ class Evaluated(NamedTuple):
         form = "-folded" * self.module.fused
         if self.exact_statistics is not None:
             form += f"-exact{self.exact_statistics}"
+        if self.knowledge is not None:
+            form += f"-{self.knowledge}"
         data = pathlib.Path(self.recipe.data.path).absolute().name
         return (
             f"{data}-{self.source.split}{step}{form}-{self.recipe.image_size}px{self.mode.suffix()}"
@@ -86,7 +92,10 @@ class Evaluated(NamedTuple):
             "image_size": self.recipe.image_size,
             "folded": self.module.fused,
             "exact_statistics": self.exact_statistics,
+            "knowledge": self.knowledge,
         }
+        if self.runtime is not None:
+            mode["runtime"] = self.runtime
         return {
             "data": self.recipe.data.path,
             "split": self.source.split,
@@ -188,12 +197,12 @@ def evaluate(
         InputError: the data cannot be used, or has other classes.
     """
     source = preflight.open_evaluation(recipe.data, group, progress=progress)
-    require_classes(source, trained)
+    require_classes(source, trained.class_names)
     module = recipe.network(len(trained.class_names), fused=trained.fused)
     evaluator = make_evaluator(recipe, module, source, make_mesh(), mode=mode, progress=progress)
     evaluation = evaluator(trained.variables)
-    step, exact = (trained.meta.get(name) for name in ("step", EXACT_STATISTICS))
-    return Evaluated(evaluation, module, source, recipe, mode, step, exact)
+    known = (trained.meta.get(name) for name in ("step", EXACT_STATISTICS, "knowledge"))
+    return Evaluated(evaluation, module, source, recipe, mode, *known)
 
 
 def of_network(recipe: Recipe, trained: Trained) -> Recipe:
@@ -247,9 +256,8 @@ def write_detections(path: Path, evaluation: Evaluation) -> None:
         file.write_text(json.dumps(evaluation.results))
 
 
-def require_classes(source: Split, trained: Trained) -> None:
+def require_classes(source: Split, names: tuple[str, ...]) -> None:
     """Raises an InputError unless a data set has the classes that a network was trained for."""
-    names = tuple(trained.class_names)
     if source.class_names != names:
         raise InputError(
             f"the network was trained for {len(names)} classes ({', '.join(names[:5])} ...), but "

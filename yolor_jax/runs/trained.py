@@ -1,6 +1,6 @@
 """A trained network, opened in one line: a run, a checkpoint of it, or a file of weights.
 
-trained = load("runs/quickstart")
+trained = load("runs/quickstart")                       # or load(..., knowledge="night")
 found = trained.predict("photo.jpg")
 found[0].boxes_xyxy, found[0].scores, found[0].names
 module, variables = trained.module, trained.variables   # for jax.jit, jax.grad and so on
@@ -20,20 +20,25 @@ from yolor_jax import bucket
 from yolor_jax.data.classes import category_ids
 from yolor_jax.detection.nms import class_agnostic_nms, non_max_suppression
 from yolor_jax.errors import InputError
+from yolor_jax.exports import files as exports
+from yolor_jax.exports.exported import Exported
+from yolor_jax.exports.form import Form
 from yolor_jax.inference.prediction import NmsConfig
-from yolor_jax.inference.predictor import Predictor
+from yolor_jax.inference.predictor import BatchPredictor, Predictor
 from yolor_jax.inference.views import AS_IT_IS, THREE_VIEWS
 from yolor_jax.models.anchors import with_anchors
 from yolor_jax.models.detector import Detector, build, find_spec
 from yolor_jax.models.fold import fold
 from yolor_jax.models.spec import ModelSpec, with_implicit, with_tasks
 from yolor_jax.paths import Path, user_path
+from yolor_jax.runs import knowledge as knowledges
 from yolor_jax.runs.found import Found, as_images
 from yolor_jax.training.checkpoints import folder as folders
 from yolor_jax.training.checkpoints import loading
 from yolor_jax.training.checkpoints.statistics import EXACT_STATISTICS
 from yolor_jax.trees import require_finite
-from yolor_jax.weights import store
+from yolor_jax.weights import hub, store
+from yolor_jax.weights.knowledge_set import KnowledgeSet, knowledge_of, read_set, with_set
 
 _lock = threading.Lock()
 
@@ -48,7 +53,8 @@ class Trained:
         meta: model, implicit, num_classes, class_names, image_size; tasks, if it has any beyond
             detection; anchors, if they are not the model's own; step, of a checkpoint; of a file
             also fused; exact_statistics, the images that batch norm's were taken from, if they are
-            not the running ones; and stamps, of who made it (`stamp`), oldest first, unless it is
+            not the running ones; knowledge, the name of a z that is not its own
+            (`with_knowledge`); and stamps, of who made it (`stamp`), oldest first, unless it is
             older than these.
     """
 
@@ -94,6 +100,34 @@ class Trained:
         """
         variables = {**self.variables, "batch_stats": batch_stats}
         return Trained(self.spec, variables, {**self.meta, EXACT_STATISTICS: images})
+
+    def knowledge(self) -> KnowledgeSet:
+        """Its implicit knowledge alone, for `with_knowledge` of the network it was learnt on.
+
+        Raises:
+            InputError: there is none in it.
+        """
+        return knowledge_of(self.variables, self.meta)
+
+    def with_knowledge(self, knowledge: KnowledgeSet, name: str) -> "Trained":
+        """The same network with another z, to be folded on its own.
+
+        Args:
+            knowledge: learnt on these very weights; it may stand in other places.
+            name: by which results tell it from the network's own.
+
+        Raises:
+            InputError: the network is folded, the set has other leaves than its model, or it was
+                learnt on other weights.
+        """
+        if self.fused:
+            raise InputError(
+                "this network is folded and takes no other implicit knowledge; give the one that "
+                "it was folded from"
+            )
+        meta = {**self.meta, "implicit": knowledge.implicit, "knowledge": name}
+        spec = spec_of(meta)
+        return Trained(spec, with_set(self.variables, knowledge, spec), meta)
 
     def predictor(
         self,
@@ -163,6 +197,46 @@ class Trained:
     def _finder(self) -> "ObjectFinder":
         return self.predictor()
 
+    def export(
+        self,
+        output: str | os.PathLike,
+        *,
+        image_size: int | tuple[int, int] | None = None,
+        batch: int | None = 1,
+        nms: NmsConfig | None = None,
+        dtype: str = "float32",
+        layout: str = "nhwc",
+        pixels: str = "uint8",
+        licence: str | None = None,
+        detection_only: bool = False,
+    ) -> Exported:
+        """Writes the folded network to a file for another runtime, and opens it there.
+
+        Args:
+            output: the file: ``.onnx``, or ``.zip`` for StableHLO. Replaced if there is one.
+            image_size: side in pixels, or (height, width); that of the training if None.
+            batch: images that go through together; None for any number.
+            nms: what is a detection, to have NMS in the file; None for all boxes.
+            dtype: of the activations: float32, bfloat16 or float16.
+            layout: of the images: nhwc or nchw.
+            pixels: uint8 for images of 0..255, float32 for 0..1.
+            licence: of the weights, in words, for the file's description.
+            detection_only: leave out what the network does beyond detection.
+
+        Raises:
+            ImportError: the library of the format is not installed; names the extra.
+            InputError: what is asked for does not fit the network or the format.
+            OSError: the file cannot be written.
+        """
+        network = self if self.fused else self.folded()
+        size = self.image_size if image_size is None else image_size
+        size = (size, size) if isinstance(size, int) else size
+        form = Form(size, batch, nms, dtype, layout, pixels)
+        path = user_path(output)
+        more = {"licence": licence, "detection_only": detection_only}
+        exports.write(path, network.spec, network.variables, network.meta, form, **more)
+        return exports.open_exported(path)
+
     def labels(self, classes: Sequence[str | int] | None) -> frozenset[int] | None:
         """The numbers of classes that are given by name or number; None for None.
 
@@ -187,7 +261,7 @@ class ObjectFinder:
         predictor: of arrays.
     """
 
-    def __init__(self, predictor: Predictor, class_names: tuple[str, ...]):
+    def __init__(self, predictor: BatchPredictor, class_names: tuple[str, ...]):
         """See `Trained.predictor`."""
         self.predictor = predictor
         self._class_names = class_names
@@ -215,15 +289,20 @@ class ObjectFinder:
             )
 
 
-def load(path: str | os.PathLike, step: int | str | None = None) -> Trained:
+def load(
+    path: str | os.PathLike, step: int | str | None = None, *, knowledge: str | None = None
+) -> Trained:
     """Opens a run, one of its checkpoints, or a file that `weights.store` wrote.
 
     Args:
-        path: a workdir, the folder of a step in it, or a .safetensors file.
+        path: a workdir, the folder of a step in it, or a .safetensors file; or on the hub
+            ``hf://ORG/NAME``, with ``@REVISION`` and ``/FILE`` if wanted (`weights.hub`).
         step: of a run's checkpoint, a number, "best" (by AP) or "latest"; the latest if None.
+        knowledge: name of a z that lies beside it (`runs.knowledge`); its own if None.
 
     Raises:
-        InputError: the file is damaged or of another kind, or a weight is not finite.
+        InputError: the file is damaged or of another kind, a weight is not finite, or the z is not
+            there or not of these weights.
         OSError: there is no checkpoint there, or it cannot be read.
     """
     path, step, is_file = _found(path, step)
@@ -232,7 +311,46 @@ def load(path: str | os.PathLike, step: int | str | None = None) -> Trained:
     else:
         variables, meta = loading.load_variables(path, step)
     require_finite(variables, str(path))
-    return Trained(spec_of(meta), variables, meta)
+    trained = Trained(spec_of(meta), variables, meta)
+    if knowledge is None:
+        return trained
+    file = knowledges.find(path, knowledge)
+    found = read_set(file)
+    require_finite(found.leaves, str(file))
+    return trained.with_knowledge(found, knowledge)
+
+
+def keep_knowledge(
+    path: str | os.PathLike, name: str, tuned: Trained, step: int | str | None = None
+) -> Path:
+    """Keeps the z of a tuned network beside the one that it was tuned from.
+
+    Args:
+        path: of the latter, as `load` takes it.
+        name: by which `load` finds it again; one of this name that is there is replaced.
+        tuned: of the same weights but for its implicit knowledge.
+        step: as `load` takes it.
+
+    Returns:
+        The file.
+
+    Raises:
+        InputError: the z does not belong to these weights.
+        OSError: it cannot be read or written.
+    """
+    knowledge = tuned.knowledge()
+    load(path, step).with_knowledge(knowledge, name)  # which refuses what does not fit
+    return knowledges.write(_found(path, step)[0], name, knowledge)
+
+
+def knowledge_beside(path: str | os.PathLike) -> list[str]:
+    """The names that ``load(path, knowledge=...)`` takes."""
+    return knowledges.names(_found(path, None)[0])
+
+
+def export(path: str | os.PathLike, output: str | os.PathLike, **settings: Any) -> Exported:
+    """Exports a run or a file of weights; see `Trained.export` for arguments and errors."""
+    return load(path).export(output, **settings)
 
 
 def load_meta(path: str | os.PathLike, step: int | str | None = None) -> dict[str, Any]:
@@ -254,7 +372,7 @@ def spec_of(meta: Mapping[str, Any]) -> ModelSpec:
 
 def _found(path: str | os.PathLike, step: int | str | None) -> tuple[Path, int | str | None, bool]:
     """The file, or the folder of a run with the step that its path may end in; whether a file."""
-    path = user_path(path)
+    path = hub.fetch(path) if hub.is_address(path) else user_path(path)
     with bucket.as_os_error(path):
         is_there, is_file = path.exists(), path.is_file()
     if not is_there:

@@ -29,6 +29,9 @@ from yolor_jax.whole_file import whole_file
 
 KEY = "yolor_jax"
 """Where the metadata of the file holds ``meta``."""
+FORMAT_KEY = "yolor_jax_format"
+"""Where they hold the number of the layout of this file; files of before have none, and are 1."""
+FORMAT = 1
 REQUIRED = ("model", "implicit", "num_classes", "class_names", "image_size", "fused")
 
 
@@ -59,9 +62,10 @@ def save_variables(
         name: np.asarray(leaf, order="C")
         for name, leaf in flatten_by_path(jax.device_get(variables)).items()
     }
+    metadata = {KEY: json.dumps(stamped), FORMAT_KEY: str(FORMAT)}
     try:
         with whole_file(path) as temporary:
-            safetensors.numpy.save_file(leaves, temporary, metadata={KEY: json.dumps(stamped)})
+            safetensors.numpy.save_file(leaves, temporary, metadata=metadata)
     except safetensors.SafetensorError as error:
         raise OSError(f"cannot write {path}: {error}") from error
 
@@ -79,7 +83,7 @@ def load_variables(path: str | os.PathLike) -> tuple[dict[str, Any], dict[str, A
         WeightsError: the file is damaged, of another kind, or was not written here.
         OSError: it cannot be opened.
     """
-    with _opened(path) as file:
+    with opened(path) as file:
         meta = _meta(file.metadata() or {})
         leaves = {name: file.get_tensor(name) for name in file.keys()}
     return flax.traverse_util.unflatten_dict(leaves, sep="/"), meta
@@ -87,12 +91,12 @@ def load_variables(path: str | os.PathLike) -> tuple[dict[str, Any], dict[str, A
 
 def load_meta(path: str | os.PathLike) -> dict[str, Any]:
     """``meta`` of a file of `save_variables`, without its tensors; raises as `load_variables`."""
-    with _opened(path) as file:
+    with opened(path) as file:
         return _meta(file.metadata() or {})
 
 
 @contextlib.contextmanager
-def _opened(path: str | os.PathLike) -> Iterator[Any]:
+def opened(path: str | os.PathLike) -> Iterator[Any]:
     """A safetensors file; what is wrong with it becomes a WeightsError that names it."""
     path = user_path(path)
     with bucket.on_disk(path) as local, naming(path):
@@ -116,8 +120,23 @@ def _meta(metadata: Mapping[str, str]) -> dict[str, Any]:
             f"{KEY!r}; `yolor convert` makes such a file of published weights"
         )
     meta = json.loads(metadata[KEY])
+    _require_format(metadata.get(FORMAT_KEY, "1"), meta)
     _require_meta(meta)
     return meta
+
+
+def _require_format(number: str, meta: Any) -> None:
+    """Raises a WeightsError for a file of a layout that is not known yet."""
+    if number == str(FORMAT):
+        return
+    try:
+        version = f"yolor-jax {meta[STAMPS][-1]['version']}"
+    except (KeyError, IndexError, TypeError):
+        version = "a later yolor-jax"
+    raise WeightsError(
+        f"is of format {number}, as {version} writes it; this version reads format {FORMAT}: "
+        "install that one to read it"
+    )
 
 
 def _require_meta(meta: Mapping[str, Any]) -> None:

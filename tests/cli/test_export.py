@@ -1,0 +1,107 @@
+"""``yolor export``, and the commands that take what it writes."""
+
+import json
+
+import numpy as np
+import pytest
+
+from tests.support import coco_folder
+from tests.support.grid_detector import SCORE, grid_detector
+from tests.support.saved_run import META
+from yolor_jax.cli.main import main
+from yolor_jax.exports import certificate
+from yolor_jax.weights.store import save_variables
+
+
+def a_dog_in_a_cell(coco, _):
+    coco["categories"] = [
+        {"id": number, "name": name} for number, name in enumerate(META["class_names"], 1)
+    ]
+    coco["annotations"] = [
+        coco_folder.box_entry(number, number, 2, (8 * number, 8, 8, 8), area=64)
+        for number in range(1, 5)
+    ]
+
+
+@pytest.fixture(scope="module")
+def here(tmp_path_factory):
+    """Weights of a network that finds a dog in each cell, and data."""
+    folder = tmp_path_factory.mktemp("export")
+    save_variables(folder / "grid.safetensors", grid_detector()[1], {**META, "fused": False})
+    coco_folder.write(folder / "pets", edit=a_dog_in_a_cell)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def in_it(here, monkeypatch):
+    monkeypatch.chdir(here)
+
+
+def export(*words):
+    return main(["export", "grid.safetensors", "--format", "onnx", *words])
+
+
+def test_a_file_with_its_certificate_detects_and_is_evaluated(here, capsys):
+    data = ["--data", "pets", "--split", "val"]
+    assert export("--batch", "dynamic", "--verify", "pets/val", *data) == 0
+    out = capsys.readouterr().out
+    assert "wrote yolor_test-64.onnx" in out and "NOT ok" not in out
+    written = json.loads((here / "yolor_test-64.onnx.certificate.json").read_text())
+    assert written["ok"] and written["detections"]["matched"] == 4 * 6 * 8 + 4 * 2 * 8
+    assert written["ap"]["file"] == written["ap"]["network"] and written["ap"]["file"]["AP"] > 0
+    assert (
+        "finds what the network finds" in (here / "yolor_test-64.onnx.certificate.html").read_text()
+    )
+
+    assert main(["eval", "--exported", "yolor_test-64.onnx", *data]) == 0
+    assert "exported, by onnxruntime" in capsys.readouterr().out
+    [record] = (here / "yolor_test-64.evaluations").glob("*/evaluation.json")
+    assert json.loads(record.read_text())["metrics"] == written["ap"]["file"]
+
+    words = ["detect", "pets/val", "--exported", "yolor_test-64.onnx", "--output", "found"]
+    assert main(words) == 0
+    rows = json.loads((here / "found" / "detections.json").read_text())["images"]
+    assert len(rows) == 4 and len(list((here / "found").glob("*.jpg"))) == 4
+    np.testing.assert_allclose(rows[0]["detections"][0]["score"], SCORE, atol=1e-5)
+
+
+def test_a_missed_tolerance_is_exit_code_1(monkeypatch, capsys):
+    nothing = certificate.Tolerance(-1.0, -1.0, -1.0, -1.0)
+    monkeypatch.setitem(certificate.TOLERANCES, "float32", nothing)
+    assert export("--output", "missed.onnx", "--verify", "pets/val/001.jpg") == 1
+    assert "NOT ok" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--image-size", "100"], "not a multiple of the largest stride 32; use 96 or 128"),
+        (["--data", "pets"], "add --verify"),
+        (["--output", "a.zip"], "ends in .onnx"),
+        (["--output", "gone/a.onnx"], "no folder gone"),
+        (["--output", "b.onnx", "--verify", "gone"], "gone: no such file"),
+    ],
+)
+def test_what_does_not_fit_is_a_sentence(words, sentence, capsys):
+    assert export(*words) == 2
+    assert sentence in capsys.readouterr().err
+
+
+def test_height_and_width_are_not_dynamic(capsys):
+    with pytest.raises(SystemExit):
+        export("--image-size", "dynamic")
+    assert "height and width are fixed" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["eval", "--exported", "a.onnx"], "--exported needs --data"),
+        (["eval", "--exported", "a.onnx", "--data", "pets", "--folded"], "--folded is fixed"),
+        (["eval", "--exported", "gone.onnx", "--data", "pets"], "gone.onnx: No such file"),
+        (["detect", "pets/val", "--exported", "a.txt"], "no ending of an exported file"),
+    ],
+)
+def test_a_file_that_cannot_be_used_is_a_sentence(words, sentence, capsys):
+    assert main(words) == 2
+    assert sentence in capsys.readouterr().err

@@ -1,0 +1,205 @@
+"""Export a network for other runtimes, with a certificate that it finds the same boxes.
+
+Writes the folded network to one file: ONNX for onnxruntime and others, StableHLO for JAX without
+this package on CPU, CUDA and TPU. The file describes itself: class names, letterbox, strides,
+thresholds, licence, and who made it.
+
+    yolor export runs/quickstart --format onnx --output quickstart.onnx
+    yolor export csp.safetensors --format onnx --batch dynamic --nms inside --verify photos/
+    yolor export csp.safetensors --format stablehlo --dtype bfloat16 --verify --data data/coco
+
+--verify runs the file by its own runtime on pictures and compares it with the network at four
+borders; the certificate lies beside the file, as JSON and as a page. Exit code 1: a tolerance is
+missed.
+"""
+
+import argparse
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from yolor_jax.cli.arguments import add_step_argument, any_path
+from yolor_jax.cli.output import weights_file
+from yolor_jax.errors import InputError
+from yolor_jax.table import text_table
+
+if TYPE_CHECKING:
+    from yolor_jax.exports.exported import Exported
+    from yolor_jax.inference.prediction import NmsConfig
+    from yolor_jax.paths import Path
+    from yolor_jax.runs.certification import Picture
+    from yolor_jax.runs.recipe import Recipe
+    from yolor_jax.runs.trained import Trained
+
+SUFFIXES = {"onnx": ".onnx", "stablehlo": ".zip"}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the arguments of ``yolor export``."""
+    parser.add_argument(
+        "checkpoint", type=any_path, metavar="CHECKPOINT", help="workdir of a run, or a file"
+    )
+    parser.add_argument("--format", choices=SUFFIXES, required=True, help="of the file")
+    parser.add_argument(
+        "--output", type=any_path, metavar="FILE", help="the file (MODEL-SIZE with its ending)"
+    )
+    add_step_argument(parser)
+    parser.add_argument("--overwrite", action="store_true", help="replace FILE if it exists")
+    parser.add_argument("--licence", metavar="TEXT", help="of the weights; written into the file")
+    form = parser.add_argument_group("form of the file")
+    form.add_argument(
+        "--image-size", type=_size, metavar="N|HxW", help="pixels (those of the training)"
+    )
+    form.add_argument(
+        "--batch", type=_batch, default=1, metavar="N|dynamic",
+        help="images that go through together; dynamic: any number (%(default)s)",
+    )  # fmt: skip
+    form.add_argument(
+        "--nms", choices=("none", "inside"), default="none",
+        help="all boxes, or detections alone (%(default)s)",
+    )  # fmt: skip
+    form.add_argument("--score", type=float, default=0.25, help="of NMS (%(default)s)")
+    form.add_argument("--iou", type=float, default=0.45, help="of NMS (%(default)s)")
+    form.add_argument("--max", type=int, default=300, help="boxes of an image (%(default)s)")
+    form.add_argument(
+        "--dtype", choices=("float32", "bfloat16", "float16"), default="float32",
+        help="of activations and weights (%(default)s)",
+    )  # fmt: skip
+    form.add_argument(
+        "--layout", choices=("nhwc", "nchw"), default="nhwc", help="of images (%(default)s)"
+    )
+    form.add_argument(
+        "--pixels", choices=("uint8", "float32"), default="uint8",
+        help="images of 0..255 or 0..1 (%(default)s)",
+    )  # fmt: skip
+    form.add_argument(
+        "--detection-only", action="store_true", help="leave out what it does beside detection"
+    )
+    certificate = parser.add_argument_group("certificate")
+    certificate.add_argument(
+        "--verify", nargs="?", const="", metavar="FOLDER",
+        help="compare the file with the network on these pictures, or on painted ones",
+    )  # fmt: skip
+    certificate.add_argument(
+        "--data", metavar="FOLDER", help="with --verify: compare AP on this data set too"
+    )
+    certificate.add_argument("--split", metavar="NAME", help="of the data set")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Runs ``yolor export``.
+
+    Returns:
+        0; 1 if the certificate misses a tolerance.
+
+    Raises:
+        InputError: no such checkpoint, or what is asked for does not fit the network or the format.
+        ImportError: the library of the format is not installed.
+    """
+    from yolor_jax.cli.launch import quiet_libraries, use_compilation_cache
+    from yolor_jax.inference.prediction import NmsConfig
+    from yolor_jax.runs.trained import load
+
+    if args.data is not None and args.verify is None:
+        raise InputError("--data compares AP for the certificate; add --verify")
+    quiet_libraries()
+    use_compilation_cache()
+    trained = load(args.checkpoint, args.step)
+    size = args.image_size or (trained.image_size, trained.image_size)
+    output = weights_file(
+        args.output or _default_output(trained, size, args),
+        overwrite=args.overwrite,
+        suffix=SUFFIXES[args.format],
+    )
+    nms = NmsConfig(args.score, args.iou, max_detections=args.max)
+    pictures = _pictures(args)  # before anything is written
+    file = trained.export(
+        output,
+        image_size=size,
+        batch=args.batch,
+        nms=nms if args.nms == "inside" else None,
+        dtype=args.dtype,
+        layout=args.layout,
+        pixels=args.pixels,
+        licence=args.licence,
+        detection_only=args.detection_only,
+    )
+    print(f"wrote {output}, {output.stat().st_size / 1e6:.1f} MB, for {file.runtime}")
+    if pictures is None:
+        print("no certificate: --verify FOLDER compares it with the network on pictures")
+        return 0
+    return _verify(args, trained, file, nms, pictures)
+
+
+def _verify(
+    args: argparse.Namespace,
+    trained: "Trained",
+    file: "Exported",
+    nms: "NmsConfig",
+    pictures: "Iterator[Picture]",
+) -> int:
+    """Makes the certificate, prints it and writes it; the exit code."""
+    from yolor_jax.reports.certificate_page import write_page
+    from yolor_jax.runs import certification
+
+    recipe = None if args.data is None else _recipe(args, trained)
+    certificate = certification.certify(
+        trained, file, pictures, nms=nms, recipe=recipe, progress=True
+    )
+    path = certification.write(certificate, file.path)
+    page = write_page(certificate, file.path)
+    print(text_table(certification.lines(certificate), left=(0, 3, 5)))
+    if certificate["ap"] is not None:
+        network, exported = (certificate["ap"][side]["AP"] for side in ("network", "file"))
+        print(f"AP of the network {_percent(network)}, of the file {_percent(exported)}")
+    print(f"certificate: {path} and {page}")
+    return 0 if certificate["ok"] else 1
+
+
+def _pictures(args: argparse.Namespace) -> "Iterator[Picture] | None":
+    """What the certificate looks at; None for no certificate."""
+    from yolor_jax.runs import certification
+
+    if args.verify is None:
+        return None
+    return (
+        certification.pictures_of(args.verify) if args.verify else certification.painted_pictures()
+    )
+
+
+def _recipe(args: argparse.Namespace, trained: "Trained") -> "Recipe":
+    """Of the evaluation."""
+    from yolor_jax.configs import base
+    from yolor_jax.runs import evaluation
+    from yolor_jax.runs import recipe as recipes
+
+    recipe = evaluation.of_network(recipes.read(base.get_config().to_dict()), trained)
+    return evaluation.on(recipe, data=args.data, split=args.split)
+
+
+def _default_output(trained: "Trained", size: tuple[int, int], args: argparse.Namespace) -> "Path":
+    """``yolor_csp-640.onnx``, in the current folder."""
+    height, width = size
+    sides = f"{height}" if height == width else f"{height}x{width}"
+    return any_path(f"{trained.meta['model']}-{sides}{SUFFIXES[args.format]}")
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:.1f}"
+
+
+def _size(text: str) -> tuple[int, int]:
+    sides = text.lower().split("x")
+    if len(sides) > 2 or not all(side.isdecimal() for side in sides):
+        raise argparse.ArgumentTypeError(
+            f"got {text}, expected pixels as N or HxW: height and width are fixed in a file, only "
+            "the batch may be dynamic"
+        )
+    return int(sides[0]), int(sides[-1])
+
+
+def _batch(text: str) -> int | None:
+    if text == "dynamic":
+        return None
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"got {text}, expected a number from 1 on, or dynamic")
+    return int(text)

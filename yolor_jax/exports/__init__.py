@@ -1,0 +1,1 @@
+"""Networks as files for other runtimes, and the proof that they find the same boxes."""
