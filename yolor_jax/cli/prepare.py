@@ -75,8 +75,8 @@ def run(args: argparse.Namespace) -> int:
 
     if args.workers < 1:
         raise InputError(f"--workers is {args.workers}; expected at least 1")
-    if str(args.source) == "shapes":
-        raise InputError("the built-in shapes are drawn on first use; nothing to prepare")
+    if str(args.source) in ("shapes", "shapes_film"):
+        raise InputError(f"the built-in {args.source} are drawn on first use; nothing to prepare")
     name, originals = _open(args.source.resolve(), args.splits)
     target = args.target or pathlib.Path("data/prepared") / name
     workers = Workers(args.workers, args.ray)

@@ -216,4 +216,5 @@ def _abstract_batch(recipe: Recipe, batch_size: int, mesh: Mesh) -> Batch:
         original_size=shape(np.int32, 2),
         letterbox=shape(np.float32, 3),
         valid=shape(np.bool_),
+        identity=shape(np.int32, targets),
     )
