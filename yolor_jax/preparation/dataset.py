@@ -1,8 +1,8 @@
 """Opens any data set by its name or path, and prepares it where that has not been done.
 
-`open_dataset` takes the name of a built-in data set (``shapes``, ``shapes_film``), a folder in one of the
-`formats`, or a TFDS directory with the features of coco/2017 in array_record files. The first two
-are prepared into a TFDS directory once.
+`open_dataset` takes the name of a built-in data set (``shapes``, ``shapes_film``), a folder in one
+of the `formats`, or a TFDS directory with the features of coco/2017 in array_record files. The
+first two are prepared into a TFDS directory once.
 
     source = open_dataset("shapes", "train", "prepared")
 """
@@ -38,8 +38,8 @@ def open_dataset(
     """Opens any data set, preparing it on first use.
 
     Args:
-        path: one of `BUILT_IN`, a folder in one of the `formats`, or a TFDS directory; one of the last
-            may lie in a bucket, and is copied.
+        path: one of `BUILT_IN`, a folder in one of the `formats`, or a TFDS directory; one of the
+            last may lie in a bucket, and is copied.
         split: name of the split, as its files call it (``train2017``; shapes: ``train``).
         prepared_dir: where prepared data sets are kept.
         skip_broken: of a folder in one of the `formats`: leave out what is broken instead of

@@ -1,7 +1,7 @@
 """The built-in short films: the shapes as objects that move, and that return in other films.
 
-An object is known by its class, colour, texture and marking (its lower part has another colour), and
-has an identity. `POOL` objects of a split appear in all of its films, a few at a time; those of
+An object is known by its class, colour, texture and marking (its lower part has another colour),
+and has an identity. `POOL` objects of a split appear in all of its films, a few at a time; those of
 other splits are other objects. The ground of a film stays as it is. Every frame is a pure function
 of (seed, split, index), and a film is `FRAMES` frames that follow each other.
 

@@ -44,7 +44,7 @@ class Identities:
 
 
 def numbered(identities: Sequence[int | None]) -> Int32[np.ndarray, " M"] | None:
-    """The identities of a split as 0 .. I - 1 by rising number; -1 for none, None for none at all."""
+    """The identities of a split as 0 .. I - 1 by rising number, -1 for none; None without any."""
     known = sorted({identity for identity in identities if identity is not None})
     if not known:
         return None

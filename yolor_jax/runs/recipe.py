@@ -86,7 +86,8 @@ class DataRecipe:
     """The images, and how the host reads them.
 
     Attributes:
-        path: TFDS directory, folder in one of the formats of docs/data.md, "shapes" or "shapes_film".
+        path: TFDS directory, folder in one of the formats of docs/data.md, "shapes" or
+            "shapes_film".
         prepared: where folders are turned into TFDS directories.
         train_split: name of the split to train on.
         eval_split: name of the split to evaluate on.

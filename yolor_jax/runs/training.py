@@ -173,7 +173,7 @@ def _train(
                 board.show_augmented(int(state.step), picture)
         for writer in writers:
             stack.enter_context(writer)
-        step = programs.make_step(recipe, run.module, state, run=length, mesh=run.mesh)
+        step = programs.make_step(recipe, run.learner, state, run=length, mesh=run.mesh)
         # Workers end with the training: the stack is left before the folded network is evaluated.
         batches = read(start=position, workers=recipe.data.workers)
         stack.enter_context(contextlib.closing(batches))
