@@ -62,11 +62,11 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         InputError: there is no such recipe or setting.
     """
-    from yolor_jax.preparation.shapes import LIGHTS
+    from yolor_jax.preparation.dataset import BUILT_IN
 
     if args.recipe and args.config:
         raise InputError(f"got the recipes {args.recipe} and {args.config}; expected one")
-    own = args.data and args.data not in LIGHTS
+    own = args.data and args.data not in BUILT_IN
     config = args.recipe or args.config or (OWN if own else QUICKSTART)
     data = [f"--config.data.path={args.data}"] if args.data else []
     draft = recipes.read_draft(config, [*args.settings, *data])

@@ -174,6 +174,7 @@ def random_batch(trial: Trial) -> Batch:
         original_size=np.full((count, 2), side, np.int32),
         letterbox=np.tile(np.float32([1, 0, 0]), (count, 1)),
         valid=np.ones(count, bool),
+        identity=np.full((count, targets), -1, np.int32),
     )
 
 

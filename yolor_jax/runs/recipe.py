@@ -98,7 +98,7 @@ class DataRecipe:
 
     Attributes:
         path: TFDS directory, folder in one of the formats of docs/data.md, or built in: "shapes",
-            "shapes_night".
+            "shapes_night", "shapes_film".
         prepared: where folders are turned into TFDS directories.
         train_split: name of the split to train on.
         eval_split: name of the split to evaluate on.
