@@ -2,10 +2,10 @@
 
 SRC is a folder of COCO (annotations/instances_SPLIT.json, images in SPLIT/ or images/SPLIT/; or its
 zip files, which are read without unpacking), YOLO text labels (data.yaml, images/, labels/), Pascal
-VOC (Annotations/, JPEGImages/), or COCO as Roboflow, CVAT and Label Studio export it; or a
-coco/2017 that somebody prepared with TFDS as TFRecord, which is read without TensorFlow. DST
-becomes a TFDS directory of array_record files. Every image is decoded and every annotation
-checked. Killed in the middle, the same command goes on.
+VOC (Annotations/, JPEGImages/), MOTChallenge (SEQUENCE/gt/gt.txt), or COCO as Roboflow, CVAT and
+Label Studio export it; or a coco/2017 that somebody prepared with TFDS as TFRecord, which is read
+without TensorFlow. DST becomes a TFDS directory of array_record files. Every image is decoded and
+every annotation checked. Killed in the middle, the same command goes on.
 
     yolor prepare data/coco
     yolor prepare data/pets.yaml

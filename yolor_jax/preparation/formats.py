@@ -13,9 +13,9 @@ import pathlib
 from types import ModuleType
 
 from yolor_jax.errors import InputError
-from yolor_jax.preparation import coco_exports, coco_files, voc, yolo_text
+from yolor_jax.preparation import coco_exports, coco_files, mot, voc, yolo_text
 
-FORMATS = (coco_files, yolo_text, voc, coco_exports)
+FORMATS = (coco_files, mot, yolo_text, voc, coco_exports)
 
 
 def of(folder: pathlib.Path) -> ModuleType | None:

@@ -42,6 +42,8 @@ NOTED = {
     "super-category left out": "category 0, which no annotation has and others name as theirs",
     "file name matched by its end": "the one file whose path ends so",
     "file name of several files": "none of them taken",
+    "sequence of another detector": "the same frames as those of the first, taken once",
+    "object not to be considered": "MOT's flag 0: left out",
     "box from its segmentation": "the box around it",
     "file not in the JSON": "not used",
     "crowd region": "kept, marked as crowd",
