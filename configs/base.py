@@ -38,7 +38,7 @@ def get_config() -> ConfigDict:
     config.mesh.fsdp = 1  # devices that share one copy of the state; divides their number
 
     config.data = ConfigDict()
-    config.data.path = "data/coco"  # TFDS directory, COCO-format folder, or "shapes"
+    config.data.path = "data/coco"  # TFDS directory, COCO-format folder, "shapes", "shapes_night"
     config.data.prepared = "data/prepared"  # where folders are turned into TFDS directories
     config.data.train_split = "train2017"
     config.data.eval_split = "val2017"
@@ -60,6 +60,7 @@ def get_config() -> ConfigDict:
     config.eval.batch_size = 32
     config.eval.backend = "faster-coco-eval"  # or "pycocotools", "hotcoco"
     config.eval.recalibrate = 0  # images to take batch norm's statistics from anew; 0: running ones
+    config.eval.patience = 0  # evaluations without a better AP that end the run; 0: never
     config.eval.nms = ConfigDict(dataclasses.asdict(EVALUATION))
 
     config.log_every = 20  # steps

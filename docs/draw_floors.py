@@ -26,6 +26,7 @@ FLOORS = (
     ("measure", ("evaluation", "exports")),
     ("training", ("training",)),
     ("runs", ("runs", "configs")),
+    ("studies", ("ablation",)),
     ("pages", ("reports", "demo")),
     ("commands", ("cli",)),
 )

@@ -13,7 +13,10 @@ from yolor_jax import trees
 from yolor_jax.errors import InputError
 from yolor_jax.models.detector import build, variable_shapes
 from yolor_jax.models.implicits import (
+    between,
     distances,
+    effective_rank,
+    effective_ranks,
     find,
     representations,
     sparsity_penalty,
@@ -111,6 +114,54 @@ def test_what_was_concatenated_is_zero_without_effect():
     assert np.all(neutral["head/level1/implicit_after"] == 0)
     with pytest.raises(InputError, match="no implicit knowledge"):
         without_effect(with_implicit(spec, {}), {"head": {"conv": {"kernel": np.zeros(1)}}})
+
+
+@pytest.mark.parametrize(
+    ("matrix", "rank"),
+    [
+        ([[1.0, 0.0], [0.0, 1.0]], 2.0),  # singular values 1, 1
+        ([[3.0, 4.0], [6.0, 8.0], [0.0, 0.0]], 1.0),  # one direction
+        ([[3.0, 0.0, 0.0], [0.0, 1.0, 0.0]], 4 / 3**0.75),  # shares 3/4, 1/4
+        ([[0.0, 0.0]], 0.0),
+    ],
+)
+def test_effective_rank_by_hand(matrix, rank):
+    assert effective_rank(np.array(matrix, np.float32)) == pytest.approx(rank, abs=1e-9)
+
+
+def test_effective_rank_of_what_the_anchors_were_taught():
+    """Of a refinement that adds what is 1 in another output for each anchor, three directions."""
+    spec, params = network({"alignment": "add", "refinement": "add"})
+    g = np.eye(3, 8, dtype=np.float32)
+    same = np.ones((3, 8), np.float32)
+    path = "head/level{}/implicit_after"
+    leaves = {f"{path.format(i)}/z": z.reshape(-1) for i, z in ((0, g), (1, same), (2, 0 * same))}
+    ranks = effective_ranks(spec, trees.replace(params, leaves))
+    assert ranks == pytest.approx({path.format(i): rank for i, rank in ((0, 3), (1, 1), (2, 0))})
+
+
+def test_half_way_between_two_z():
+    """The middle of both g(z), whatever models them; the rest is that of the first."""
+    spec, params = network(EVERYWHERE)
+    other = random_leaves(variable_shapes(build(spec, num_classes=3)), seed=1)["params"]
+    here, there = representations(spec, params), representations(spec, other)
+    middle_spec, middle = between(spec, params, other, 0.25)
+    got = representations(middle_spec, middle)
+    for path, g in got.items():
+        np.testing.assert_allclose(g, 0.75 * here[path] + 0.25 * there[path], atol=1e-5)
+    kept = {k: v for k, v in trees.flatten_by_path(params).items() if "/implicit_" not in k}
+    assert kept.items() <= trees.flatten_by_path(middle).items()
+    assert representations(*between(spec, params, other, 1.0)).keys() == there.keys()
+
+
+def test_two_z_of_other_shapes_have_nothing_between_them():
+    spec, params = network({"alignment": "add"})
+    other = random_leaves(variable_shapes(build(spec, num_classes=3)))["params"]
+    del other["head"]["level2"]["implicit_before"]
+    with pytest.raises(InputError, match=r"level2/implicit_before is missing"):
+        between(spec, params, other, 0.5)
+    with pytest.raises(InputError, match="no implicit knowledge"):
+        between(spec, params, {}, 0.5)
 
 
 def test_a_replaced_implicit_is_in_a_new_tree():

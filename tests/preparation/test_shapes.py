@@ -32,6 +32,13 @@ def test_equal_arguments_give_the_equal_picture(drawn):
         assert shapes.draw(**arguments).jpeg != drawn[3].jpeg
 
 
+def test_night_is_the_same_scenes_in_a_dim_blue_light(drawn):
+    night = shapes.draw(seed=1, split="train", index=3, light=shapes.LIGHTS["shapes_night"])
+    assert night.annotations == drawn[3].annotations
+    day, dark = (decode(record.jpeg).mean((0, 1)) for record in (drawn[3], night))
+    np.testing.assert_allclose(dark / day, [0.25, 0.35, 0.8], atol=0.03)
+
+
 def test_boxes_and_areas(drawn):
     for record in drawn:
         height, width = decode(record.jpeg).shape[:2]

@@ -9,7 +9,7 @@ from tests.support.left_run import PATHS, STEPS, leave_evaluation
 from tests.support.small_recipe import small_recipe, typed
 from yolor_jax.errors import InputError
 from yolor_jax.evaluation.analysis import to_json
-from yolor_jax.models.implicits import distances
+from yolor_jax.models.implicits import distances, effective_ranks
 from yolor_jax.reports.gather import gather
 from yolor_jax.runs import recipe
 from yolor_jax.runs.evaluation_mode import Mode
@@ -29,6 +29,7 @@ def test_all_that_a_run_left(left, data):
     assert subject.stamps[0]["command"]
     assert set(subject.drift) == set(PATHS)
     assert subject.drift[PATHS[0]] == ([20, 40], [0.4, 0.8])
+    assert subject.ranks == {path: ([20, 40], [3.0, 1.5]) for path in PATHS[1::2]}
     assert subject.trained.meta["num_classes"] == 6
     record = json.loads((subject.evaluation.folder / "evaluation.json").read_text())
     assert to_json(subject.evaluation.analysis) == record["analysis"]
@@ -83,6 +84,8 @@ def test_drift_of_a_run_from_before_rows_had_it(run):
     trained = subject.trained
     moved = distances(trained.spec, trained.variables["params"])
     assert subject.drift == {path: ([STEPS], [value]) for path, value in moved.items()}
+    ranks = effective_ranks(trained.spec, trained.variables["params"])
+    assert subject.ranks == {path: ([STEPS], [value]) for path, value in ranks.items()}
 
 
 def test_what_is_damaged_is_said_and_the_rest_is_read(run, data):

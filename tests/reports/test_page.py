@@ -62,7 +62,7 @@ def test_the_page_of_a_run(left, written):
     for one in (worst, best):
         numbers = f"F1 {100 * one.f1:.1f} · {one.matched} found, {one.missed} missed"
         assert f"{numbers}, {one.false} false" in said
-    assert markup.count('<svg class="chart"') == 5 + 7 + 1 + 6 + 2  # course .. drift
+    assert markup.count('<svg class="chart"') == 5 + 7 + 1 + 6 + 2 + 1  # course .. drift, ranks
     assert markup.count("data:image/jpeg") == 12 + 6
     assert "moved" in said and "Refinement" in said and "Alignment" in said
 

@@ -18,7 +18,7 @@ def subject(name, *, step=10, data="coco", **changes):
     record = {"data": data, "split": "val", "step": step, "mode": {}}
     left = Left(pathlib.Path(), record, NOTHING)
     path = pathlib.Path(name)
-    return Subject(path, path, recipe, [], [], [left], None, {}, [])
+    return Subject(path, path, recipe, [], [], [left], None, {}, {}, [])
 
 
 def groups(*subjects):

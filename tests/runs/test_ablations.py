@@ -24,7 +24,7 @@ JDC = CSP + ENTRY[512] + (1024 + 1) * 80
 JDE = CSP + sum(ENTRY[c] + (2 * c + 1) * 128 for c in SHARED)
 MORE = {
     "baseline": 0,
-    "yolov4_csp": CSP,
+    "JD": CSP,
     "JDC": JDC,
     "iJDC": JDC + sum(SHARED) + 512,  # detection, classification
     "JDE": JDE,
@@ -33,6 +33,7 @@ MORE = {
     "multiply_iFA": sum(WIDTHS),
     "concat_iFA": sum(c + c * OUTPUTS for c in WIDTHS),  # the prediction reads [g(z); x]
     "add_iPR": 3 * OUTPUTS,
+    "add_iFA_multiply_iPR": sum(WIDTHS) + 3 * OUTPUTS,  # 2,557: paper, table 7
     "multiply_iPR": 3 * OUTPUTS,
     "multiply_iFA_anchor": sum(3 * c for c in WIDTHS),
     "multiply_iPR_size": 3 * 3 * 2,  # levels, anchors, width and height
@@ -57,7 +58,7 @@ def test_a_row_survives_the_file_of_its_run(row, tmp_path):
     recipe.save(typed(config), tmp_path)
     loaded = recipe.load(tmp_path)
     assert loaded.spec == typed(config).spec
-    assert loaded.model.implicit == ablations.ROWS[row]["implicit"]
+    assert loaded.model.implicit == ablations.ROWS[row]["model.implicit"]
     assert json.dumps(loaded.identity()) == json.dumps(typed(config).identity())
 
 

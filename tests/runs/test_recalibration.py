@@ -79,7 +79,7 @@ def test_bad_input(finished, config, capsys):
     with pytest.raises(InputError, match="before the fold"):
         recalibrated(load(finished).folded(), recipes.load(finished), images=8)
     few = recipes.load(finished).with_changes(batch_size=64)
-    with pytest.raises(InputError, match="fewer than a batch of 64"):
+    with pytest.raises(InputError, match="fewer than one batch of 64"):
         recalibrated(load(finished), few, images=8)
     assert main(["recalibrate", str(finished), "--images", "0"]) == 2
     assert main(["recalibrate", str(finished / "gone")]) == 2

@@ -102,7 +102,9 @@ def leave_run(workdir: pathlib.Path, data: Any, *, seed: int = 0, drift: bool = 
             row |= {f"loss/{n}": 3 / step + 0.1 * rng.random() for n in ("box", "total")}
             if step % 20 == 0:
                 row |= {"eval/AP": step / 100, "eval/AP50": step / 80, "eval/AP75": step / 120}
-                row |= {f"implicit/{path}": step / 50 for path in PATHS} if drift else {}
+                if drift:
+                    row |= {f"implicit/{path}": step / 50 for path in PATHS}
+                    row |= {f"implicit_rank/{path}": 60 / step for path in PATHS[1::2]}
             file.write(json.dumps(row) + "\n")
     names = open_dataset(str(data), "validation", data).class_names
     variables = random_leaves(variable_shapes(build("yolor_test", len(names))), seed=seed)

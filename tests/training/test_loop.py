@@ -288,3 +288,24 @@ def test_an_evaluation_that_ends_the_process_loses_no_step(tmp_path):
 def test_a_stop_before_the_first_step_leaves_all_as_it_is(tmp_path):
     now = run_loop(tmp_path, source=iter(()), stop=lambda: True)
     assert int(now.step) == 0 and latest(tmp_path) is None
+
+
+def test_a_run_whose_scores_no_longer_rise_ends_and_keeps_the_best(tmp_path):
+    scores = {2: 0.1, 4: 0.3, 6: 0.2, 8: 0.25, 10: 0.9}
+    every = {"evaluate": 2, "save": 1, "give_up": 4}
+
+    def evaluate(now):
+        return {"AP": scores[int(now.step)]}
+
+    assert int(run_loop(tmp_path, evaluate=evaluate, every=every).step) == 8
+    assert {p.name for p in (tmp_path / "checkpoints").iterdir()} == {"4", "7", "8"}
+    # At its end it stays; with more patience it goes on.
+    ended, _, step = latest(tmp_path)
+    again = {"now": ended, "evaluate": evaluate, "keep_until": step}
+    assert int(run_loop(tmp_path, source=iter(()), every=every, **again).step) == 8
+    assert int(run_loop(tmp_path, every=every | {"give_up": 6}, **again).step) == 10
+
+
+def test_an_equal_score_is_no_reason_to_give_up(tmp_path):
+    every = {"evaluate": 2, "give_up": 2}
+    assert int(run_loop(tmp_path, evaluate=lambda now: {"AP": 0.0}, every=every).step) == 10

@@ -23,10 +23,11 @@ from yolor_jax.errors import InputError
 from yolor_jax.stamp import command
 
 if TYPE_CHECKING:
-    from yolor_jax.runs.ablation import Planned, Table
-    from yolor_jax.runs.ablation_runs import Done
+    from yolor_jax.ablation.plan import Planned
+    from yolor_jax.ablation.table import Table
+    from yolor_jax.ablation.training import Done
 
-TRAIN = (sys.executable, "-m", "yolor_jax.cli.main", "train")
+TRAIN = ("-m", "yolor_jax.cli.main", "train")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -52,7 +53,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     where.add_argument(
         "--ray",
         metavar="ADDRESS",
-        help="run on the machines of a Ray cluster, local to start one here; all must see DIR",
+        help="run on the machines of a Ray cluster, local to start one here; all must see this "
+        "folder and DIR",
     )
     parser.set_defaults(takes_settings=True)
 
@@ -73,17 +75,18 @@ def run(args: argparse.Namespace) -> int:
         InputError: a table, row or setting that there is not; a folder with other settings.
         OSError: something cannot be read or written.
     """
-    from yolor_jax.runs import ablation, ablation_result
+    from yolor_jax.ablation import result as results
+    from yolor_jax.ablation import table as tables
 
     launch.quiet_libraries()
-    table = ablation.find_table(args.table)
+    table = tables.find_table(args.table)
     if args.rows:
         table = table.of(args.rows.split(","))
     table = table._replace(recipe=args.recipe or table.recipe)
     workdir = args.workdir or pathlib.Path("runs", pathlib.Path(args.table).stem)
     plan = planned_runs(table, workdir, args)
     failures = _train_missing(plan, args)
-    result = ablation_result.measure(table, plan)
+    result = results.measure(table, plan)
     if any(row.by_seed for row in result.rows):
         _show(result, workdir)
     for done in failures:
@@ -99,7 +102,7 @@ def planned_runs(table: "Table", workdir, args: argparse.Namespace) -> list["Pla
     Raises:
         InputError: a setting of a row, or one that was given, is of no use.
     """
-    from yolor_jax.runs.ablation import Planned, words
+    from yolor_jax.ablation.plan import Planned, words
 
     if any(word.startswith("--config.seed") for word in args.settings):
         raise InputError("the seeds are 0 to N - 1 by --seeds N; leave --config.seed out")
@@ -119,9 +122,9 @@ def _train_missing(plan: list["Planned"], args: argparse.Namespace) -> list["Don
     """Trains what is not finished, with a bar; returns what failed."""
     import tqdm
 
-    from yolor_jax.runs import ablation
+    from yolor_jax.ablation.plan import standing
 
-    missing = [one for one in plan if ablation.standing(one) != "finished"]
+    missing = [one for one in plan if standing(one) != "finished"]
     print(f"{len(plan)} runs, {len(plan) - len(missing)} of them finished")
     failures = []
     with tqdm.tqdm(total=len(missing), unit="run", disable=not missing) as bar:
@@ -137,37 +140,37 @@ def _train_missing(plan: list["Planned"], args: argparse.Namespace) -> list["Don
 
 def _ended(missing: list["Planned"], args: argparse.Namespace) -> Iterator["Done"]:
     """The runs as they end, wherever they are trained; SIGTERM stops those of this machine."""
-    from yolor_jax.runs import ablation_runs
+    from yolor_jax.ablation import training
     from yolor_jax.runs.preemption import preemption
 
     if not missing:
         return
     if args.ray:
-        yield from ablation_runs.train_on_cluster(missing, TRAIN, args.ray)
+        yield from training.train_on_cluster(missing, TRAIN, args.ray)
         return
-    places = [{}] if args.at_once == 1 else ablation_runs.devices()
+    places = [{}] if args.at_once == 1 else training.devices()
     count = args.at_once or len(places)
     places = [places[number % len(places)] for number in range(count)]
     with preemption() as preempted:
-        yield from ablation_runs.train_all(missing, TRAIN, places, preempted)
+        yield from training.train_all(missing, TRAIN, places, preempted)
 
 
 def _show(result, workdir) -> None:
     """Prints the table, and writes it as JSON and as a page with AP over the epochs."""
+    from yolor_jax.ablation import result as results
     from yolor_jax.reports.ablation import write_chart
     from yolor_jax.reports.page import write_report
-    from yolor_jax.runs import ablation_result
 
-    print(ablation_result.text(result))
+    print(results.text(result))
     print(
         "AP in percent: mean ± standard error over seeds. difference: from "
-        f"{result.baseline}, by pairs of one seed.\nseeds for {ablation_result.EFFECT}: that an "
-        f"effect of {ablation_result.EFFECT} AP needs at this scatter (5 % two-sided, power 80 %)."
+        f"{result.baseline}, by pairs of one seed.\nseeds for {results.EFFECT}: that an "
+        f"effect of {results.EFFECT} AP needs at this scatter (5 % two-sided, power 80 %)."
     )
     if result.missing:
         print(f"{result.missing} runs are missing.")
     made = [
-        ablation_result.write(result, workdir),
+        results.write(result, workdir),
         write_chart(result, workdir),
         write_report([workdir]).path,
     ]

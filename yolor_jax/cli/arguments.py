@@ -1,7 +1,8 @@
-"""Types of arguments that several commands take: paths, and which checkpoint of a run.
+"""Arguments that several commands take: paths, which checkpoint of a run, and with which z.
 
 parser.add_argument("--output", type=local_path)
-add_step_argument(parser)  # load(args.checkpoint, args.step)
+add_step_argument(parser)
+add_knowledge_argument(parser)  # load(args.checkpoint, args.step, knowledge=args.knowledge)
 """
 
 import argparse
@@ -50,6 +51,15 @@ def add_step_argument(parser: argparse.ArgumentParser | argparse._ArgumentGroup)
         type=_step,
         metavar="N",
         help="checkpoint of the run: its step, best (by AP) or latest (latest)",
+    )
+
+
+def add_knowledge_argument(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
+    """Declares ``--knowledge``, as `yolor_jax.load` takes it."""
+    parser.add_argument(
+        "--knowledge",
+        metavar="NAME",
+        help="implicit knowledge of a domain that lies beside the checkpoint (its own)",
     )
 
 

@@ -111,8 +111,11 @@ def _load(args: argparse.Namespace) -> "Trained | ExportedNetwork":
     if args.exported is not None:
         from yolor_jax.runs.exported import ExportedNetwork
 
+        for name in ("step", "knowledge"):
+            if getattr(args, name) is not None:
+                raise InputError(f"--{name} is fixed in an exported file; export it anew")
         return ExportedNetwork(args.exported)
-    return load(args.checkpoint, args.step)
+    return load(args.checkpoint, args.step, knowledge=args.knowledge)
 
 
 def _detect(

@@ -4,7 +4,12 @@ import argparse
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from yolor_jax.cli.arguments import add_step_argument, any_path, network_path
+from yolor_jax.cli.arguments import (
+    add_knowledge_argument,
+    add_step_argument,
+    any_path,
+    network_path,
+)
 
 if TYPE_CHECKING:
     from yolor_jax.inference.sources import Sources
@@ -28,6 +33,7 @@ def add_network_arguments(parser: argparse.ArgumentParser) -> None:
         help="file of `yolor export`, by its own runtime",
     )  # fmt: skip
     add_step_argument(network)
+    add_knowledge_argument(network)
     network.add_argument(
         "--score", type=_fraction, default=0.25, help="least score of a box, 0..1 (%(default)s)"
     )
@@ -113,6 +119,7 @@ def settings(args: argparse.Namespace, trained: "Trained | ExportedNetwork") -> 
     return {
         "checkpoint": str(args.exported or args.checkpoint),
         "step": trained.meta.get("step"),
+        "knowledge": args.knowledge,
         "model": trained.meta["model"],
         "image_size": args.image_size or trained.image_size,
         "score_threshold": args.score,

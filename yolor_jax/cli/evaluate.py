@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from yolor_jax import bucket
 from yolor_jax.cli import launch
-from yolor_jax.cli.arguments import add_step_argument, any_path, local_path
+from yolor_jax.cli.arguments import add_knowledge_argument, add_step_argument, any_path, local_path
 from yolor_jax.errors import InputError
 
 if TYPE_CHECKING:
@@ -57,6 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     network = parser.add_argument_group("how the network looks (not with --results)")
     add_step_argument(network)
+    add_knowledge_argument(network)
     network.add_argument("--folded", action="store_true", help="fold the network first")
     network.add_argument(
         "--image-size",
@@ -122,6 +123,7 @@ def score(args: argparse.Namespace) -> None:
     mode = _mode(args)
     of_a_network = {
         "--step": args.step,
+        "--knowledge": args.knowledge,
         "--folded": args.folded,
         "--image-size": args.image_size,
         "--rect": mode.rectangular,
@@ -149,7 +151,7 @@ def evaluate_exported(args: argparse.Namespace) -> None:
     from yolor_jax.runs import recipe as recipes
 
     fixed = {"--step": args.step, "--folded": args.folded, "--image-size": args.image_size}
-    fixed["--max-detections"] = args.max_detections
+    fixed |= {"--max-detections": args.max_detections, "--knowledge": args.knowledge}
     if wrong := [name for name, value in fixed.items() if value]:
         raise InputError(f"{wrong[0]} is fixed in an exported file; export it anew for another")
     if args.data is None:
@@ -178,11 +180,12 @@ def evaluate(args: argparse.Namespace, group: "ProcessGroup") -> None:
     with bucket.as_os_error(place):
         is_file = place.is_file()
     if is_file:
-        trained = load(place)
-        recipe = evaluation.of_network(recipes.read(base.get_config().to_dict()), trained)
+        trained = load(place, knowledge=args.knowledge)
+        recipe = recipes.read(base.get_config().to_dict())
     else:
+        trained = load(place, args.step, knowledge=args.knowledge)
         recipe = recipes.load(place)
-        trained = load(place, args.step)
+    recipe = evaluation.of_network(recipe, trained)
     recipe = evaluation.on(
         recipe,
         data=args.data,

@@ -13,7 +13,7 @@ import argparse
 import shlex
 from typing import TYPE_CHECKING
 
-from yolor_jax.cli.arguments import add_step_argument, any_path
+from yolor_jax.cli.arguments import add_knowledge_argument, add_step_argument, any_path
 from yolor_jax.cli.output import weights_file
 from yolor_jax.errors import InputError
 from yolor_jax.table import text_table
@@ -31,6 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "output", type=any_path, metavar="OUTPUT", help="the file to write, .safetensors"
     )
     add_step_argument(parser)
+    add_knowledge_argument(parser)
     parser.add_argument("--explain", action="store_true", help="list every rule that was applied")
     parser.add_argument("--overwrite", action="store_true", help="replace OUTPUT if it exists")
 
@@ -53,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
         raise InputError(
             "OUTPUT is the checkpoint itself, and a fold cannot be undone; choose another name"
         )
-    checkpoint = load(args.checkpoint, args.step)
+    checkpoint = load(args.checkpoint, args.step, knowledge=args.knowledge)
     folded = checkpoint.folded()
     if args.explain:
         print(format_rules(explain(checkpoint.spec, checkpoint.variables)), end="\n\n")

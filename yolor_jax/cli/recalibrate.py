@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=IMAGES,
         metavar="N",
-        help="images of the training split, evenly spread (%(default)s)",
+        help="images of the training split, augmented as in training (%(default)s)",
     )
     parser.add_argument("--data", metavar="FOLDER", help="the data set, if it lies elsewhere now")
     parser.add_argument("--undo", action="store_true", help="the running statistics again")

@@ -19,6 +19,7 @@ from yolor_jax.errors import InputError
 from yolor_jax.paths import local_path
 
 if TYPE_CHECKING:
+    from yolor_jax.runs.draft import Draft
     from yolor_jax.runs.recipe import Recipe
 
 SHIPPED = "yolor_jax.configs"
@@ -39,11 +40,23 @@ def add_recipe_option(parser: argparse.ArgumentParser, *, required: bool) -> Non
 
 
 def read_recipe(config: str, settings: Sequence[str]) -> "Recipe":
-    """The recipe of ``RECIPE[:ROW]`` with other settings.
+    """The recipe of ``RECIPE[:ROW]`` with other settings; what it leaves to the data is decided.
 
     Args:
         config: a name or a file, and a row if the recipe has rows.
         settings: ``--config.NAME=VALUE`` each.
+
+    Raises:
+        InputError: there is no such recipe, row or setting, a value is of no use, or the data are
+            to decide and cannot be used.
+    """
+    from yolor_jax.runs.draft import decide
+
+    return decide(read_draft(config, settings), progress=True).recipe
+
+
+def read_draft(config: str, settings: Sequence[str]) -> "Draft":
+    """The same as it is before the data are opened.
 
     Raises:
         InputError: there is no such recipe, row or setting, or a value is of no use.
@@ -51,14 +64,14 @@ def read_recipe(config: str, settings: Sequence[str]) -> "Recipe":
     from absl import flags
     from ml_collections import config_flags
 
-    from yolor_jax.runs.recipe import read
+    from yolor_jax.runs import draft
 
     _, colon, row = config.partition(":")
     argv = ["yolor", f"--config={recipe_file(config)}{colon}{row}", *settings]
     values = flags.FlagValues()
     given = config_flags.DEFINE_config_file("config", flag_values=values, sys_argv=argv)
     _parse(argv, values)
-    return read(given.value.to_dict())
+    return draft.read_draft(given.value.to_dict())
 
 
 def recipe_file(config: str) -> pathlib.Path:

@@ -1,7 +1,7 @@
 """Train a detector, evaluate and fold it, and draw what it finds.
 
     yolor train                                  # the quickstart, minutes on a CPU
-    yolor train coco128 --data FOLDER
+    yolor train --data FOLDER                    # one's own: sizes and lengths by the data
     yolor train coco640:yolor_csp --data data/coco --workdir runs/csp --config.batch_size=128
 
 The same command with the same workdir continues a run that was stopped. RECIPE is the name of a
@@ -22,18 +22,23 @@ from yolor_jax.stamp import command
 if TYPE_CHECKING:
     from yolor_jax.evaluation.coco import Metrics
     from yolor_jax.paths import Path
+    from yolor_jax.runs.draft import Draft
     from yolor_jax.runs.recipe import Recipe
     from yolor_jax.runs.run import Run
     from yolor_jax.runs.training import Outcome
     from yolor_jax.training.processes.group import ProcessGroup
 
-QUICKSTART = "quickstart"
+QUICKSTART, OWN = "quickstart", "own"
+SHAPES = "shapes"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the arguments of ``yolor train``."""
     parser.add_argument(
-        "recipe", nargs="?", metavar="RECIPE[:ROW]", help=f"what to train ({QUICKSTART})"
+        "recipe",
+        nargs="?",
+        metavar="RECIPE[:ROW]",
+        help=f"what to train ({QUICKSTART}; with --data {OWN})",
     )
     recipes.add_recipe_option(parser, required=False)
     parser.add_argument("--data", metavar="FOLDER", help="short for --config.data.path=FOLDER")
@@ -60,15 +65,28 @@ def run(args: argparse.Namespace) -> int:
     """
     if args.recipe and args.config:
         raise InputError(f"got the recipes {args.recipe} and {args.config}; expected one")
-    config = args.recipe or args.config or QUICKSTART
+    own = args.data and args.data != SHAPES
+    config = args.recipe or args.config or (OWN if own else QUICKSTART)
     data = [f"--config.data.path={args.data}"] if args.data else []
-    recipe = recipes.read_recipe(config, [*args.settings, *data])
+    draft = recipes.read_draft(config, [*args.settings, *data])
     name, _, row = config.partition(":")
     workdir = args.workdir or pathlib.Path("runs", pathlib.Path(name).stem, row)
-    settings = {"config": recipe.to_dict(), "workdir": str(workdir)}
+    settings = {"config": draft.recipe.to_dict(), "workdir": str(workdir)}
     return launch.together(
-        "train", lambda group: train_and_report(recipe, workdir, group), settings
+        "train",
+        lambda group: train_and_report(whole_recipe(draft, group), workdir, group),
+        settings,
     )
+
+
+def whole_recipe(draft: "Draft", group: "ProcessGroup") -> "Recipe":
+    """The recipe with what the data decide of it; says what that is."""
+    from yolor_jax.runs.draft import decide
+
+    decided = decide(draft, group, progress=True)
+    if decided.said:
+        print(decided.said)
+    return decided.recipe
 
 
 def train_and_report(recipe: "Recipe", workdir: "Path", group: "ProcessGroup") -> None:
@@ -181,8 +199,8 @@ def closing(run: "Run", outcome: "Outcome") -> str:
         f"  yolor detect IMAGE... --checkpoint {shlex.quote(str(workdir))}",
         f"  yolor eval --workdir {shlex.quote(str(workdir))}",
     ]
-    if recipe.data.path == "shapes":
-        lines.append("  yolor train coco128 --data FOLDER")
+    if recipe.data.path == SHAPES:
+        lines.append("  yolor train --data FOLDER")
     return "\n".join(lines)
 
 

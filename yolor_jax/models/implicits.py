@@ -4,7 +4,9 @@
     g = representations(spec, params)          # {"head/level0/implicit_before": g(z), ...}
     distances(spec, params)                    # {"head/level0/implicit_before": 0.13, ...}
     params = trees.replace(params, {"head/level0/implicit_before/z": z})
+    effective_ranks(spec, params)              # {"head/level0/implicit_after": 1.9, ...}
     spec, params = without_effect(spec, params)
+    spec, params = between(spec, day, night, 0.5)
 
 To freeze it, or all but it, is a matter of paths: ``--config.optim.freeze=implicit`` in a recipe,
 `trees.label_by_path` with `optax.multi_transform` elsewhere.
@@ -17,13 +19,13 @@ from typing import Any
 import flax.traverse_util
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Float32, Float64
 
 from yolor_jax.errors import InputError
 from yolor_jax.models.spec import Implicits, ModelSpec
 from yolor_jax.nn.implicit import NEUTRAL, VECTOR, Factorization
 from yolor_jax.nn.knowledge import SIZE
-from yolor_jax.trees import flatten_by_path
+from yolor_jax.trees import differences, flatten_by_path
 
 
 def find(params: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
@@ -88,13 +90,56 @@ def distances(spec: ModelSpec, params: Mapping[str, Any]) -> dict[str, float]:
         By path the root of the mean squared distance of the entries; before training that is about
         the ``std`` of the knowledge.
     """
-    found = {}
+    return {
+        path: float(np.sqrt(np.mean(away**2)))
+        for path, away in _away_from_neutral(spec, params).items()
+    }
+
+
+def _away_from_neutral(
+    spec: ModelSpec, params: Mapping[str, Any]
+) -> dict[str, Float64[np.ndarray, "..."]]:
+    """By path g(z) less the neutral element, without what does not act."""
+    away = {}
     for path, g in representations(spec, params).items():
         knowledge = spec.knowledge_at(path)
         acting = g[:, slice(*SIZE)] if knowledge.scope == "size" else g
-        away = np.asarray(acting, np.float64) - NEUTRAL[knowledge.operator]
-        found[path] = float(np.sqrt(np.mean(away**2)))
-    return found
+        away[path] = np.asarray(acting, np.float64) - NEUTRAL[knowledge.operator]
+    return away
+
+
+def effective_rank(matrix: Float[Any, "N C"]) -> float:
+    """The exponential of the entropy of the singular values: how many directions rows lie in.
+
+    Args:
+        matrix: NumPy or JAX, on the host or one device.
+
+    Returns:
+        From 1, where all rows are multiples of one, to min(N, C), where all singular values are
+        equal; 0 of a matrix of zeros.
+
+    References:
+        Roy and Vetterli, The effective rank: a measure of effective dimensionality, 2007.
+    """
+    values = np.linalg.svd(np.asarray(matrix, np.float64), compute_uv=False)
+    shares = values[values > 0] / values.sum()
+    return float(np.exp(-np.sum(shares * np.log(shares)))) if len(shares) else 0.0
+
+
+def effective_ranks(spec: ModelSpec, params: Mapping[str, Any]) -> dict[str, float]:
+    """Effective rank of g(z) less the neutral element, where each anchor has a row of its own.
+
+    Near 1 all anchors were taught the same; near their number A each was taught something else.
+
+    Args:
+        spec: the model.
+        params: not folded; NumPy or JAX, on the host or one device.
+
+    Returns:
+        By path; without those in front of a convolution that have one g(z) for all anchors.
+    """
+    moved = _away_from_neutral(spec, params)
+    return {path: effective_rank(away) for path, away in moved.items() if away.ndim == 2}
 
 
 def without_effect(spec: ModelSpec, params: Mapping[str, Any]) -> tuple[ModelSpec, dict[str, Any]]:
@@ -114,27 +159,71 @@ def without_effect(spec: ModelSpec, params: Mapping[str, Any]) -> tuple[ModelSpe
     Raises:
         InputError: there is no implicit knowledge in it.
     """
+    neutral = {
+        path: np.full_like(g, NEUTRAL[spec.knowledge_at(path).operator])
+        for path, g in _as_vectors(spec, params).items()
+    }
+    return _with_vectors(spec, params, neutral)
+
+
+def between(
+    spec: ModelSpec, params: Mapping[str, Any], other: Mapping[str, Any], t: float
+) -> tuple[ModelSpec, dict[str, Any]]:
+    """The network on the line from one z to another: ``(1 - t) g(z) + t g(z')`` in every place.
+
+    It is the representations that are mixed, whatever models them: two networks W z and W' z' meet
+    in the vector that lies between theirs.
+
+    Args:
+        spec: the model of both.
+        params: not folded; all but the implicit knowledge comes from here.
+        other: those of the other z, of which nothing else is looked at.
+        t: 0 for the one, 1 for the other; beyond both is allowed.
+
+    Returns:
+        A spec in which every g(z) is a vector, and the params that belong to it, in NumPy.
+
+    Raises:
+        InputError: there is no implicit knowledge in one, or it has other places or shapes.
+    """
+    here, there = _as_vectors(spec, params), _as_vectors(spec, other)
+    if wrong := differences(there, here):
+        raise InputError(f"two z of one model are needed to go from one to the other: {wrong[0]}")
+    mixed = {path: np.float32(1 - t) * g + np.float32(t) * there[path] for path, g in here.items()}
+    return _with_vectors(spec, params, mixed)
+
+
+def _as_vectors(spec: ModelSpec, params: Mapping[str, Any]) -> dict[str, Float32[Any, "..."]]:
+    """By path each g(z) as the leaf that a `Vector` would have in its place."""
     found = find(params)
     if not found:
         raise InputError(
             "there is no implicit knowledge in this network: it is folded, or its model has none"
         )
+    return {
+        path: np.asarray(spec.knowledge_at(path).modelling.g(leaves), np.float32)
+        for path, leaves in found.items()
+    }
+
+
+def _with_vectors(
+    spec: ModelSpec, params: Mapping[str, Any], vectors: Mapping[str, Any]
+) -> tuple[ModelSpec, dict[str, Any]]:
+    """The spec in which every g(z) is a vector, and params in which it is the given one."""
     places = {
         field.name: getattr(spec.implicit, field.name) for field in dataclasses.fields(Implicits)
     }
-    vectors = {
+    as_vectors = {
         place: knowledge and dataclasses.replace(knowledge, modelling=VECTOR)
         for place, knowledge in places.items()
     }
-    leaves = flatten_by_path(params)
-    for path, module in found.items():
-        for name in module:
-            del leaves[f"{path}/{name}"]
-        knowledge = spec.knowledge_at(path)
-        g = np.asarray(knowledge.modelling.g(module), np.float32)
-        leaves[f"{path}/z"] = np.full_like(g, NEUTRAL[knowledge.operator])
-    neutral = dataclasses.replace(spec, implicit=Implicits(**vectors))
-    return neutral, flax.traverse_util.unflatten_dict(leaves, sep="/")
+    inside = tuple(f"{path}/" for path in vectors)
+    leaves = {
+        path: leaf for path, leaf in flatten_by_path(params).items() if not path.startswith(inside)
+    }
+    leaves |= {f"{path}/z": g for path, g in vectors.items()}
+    changed = dataclasses.replace(spec, implicit=Implicits(**as_vectors))
+    return changed, flax.traverse_util.unflatten_dict(leaves, sep="/")
 
 
 def wants_sparsity(spec: ModelSpec) -> bool:

@@ -1,8 +1,8 @@
 """Opens any data set by its name or path, and prepares it where that has not been done.
 
-`open_dataset` takes the name of the built-in data set (``shapes``), a folder in one of the
-`formats`, or a TFDS directory with the features of coco/2017 in array_record files. The first two
-are prepared into a TFDS directory once.
+`open_dataset` takes the name of a built-in data set (``shapes``, ``shapes_night``), a folder in one
+of the `formats`, or a TFDS directory with the features of coco/2017 in array_record files. The
+first two are prepared into a TFDS directory once.
 
     source = open_dataset("shapes", "train", "prepared")
 """
@@ -27,8 +27,8 @@ def open_dataset(
     """Opens any data set, preparing it on first use.
 
     Args:
-        path: ``"shapes"``, a folder in one of the `formats`, or a TFDS directory; one of the last
-            may lie in a bucket, and is copied.
+        path: one of `shapes.LIGHTS`, a folder in one of the `formats`, or a TFDS directory; one of
+            the last may lie in a bucket, and is copied.
         split: name of the split, as its files call it (``train2017``; shapes: ``train``).
         prepared_dir: where prepared data sets are kept.
         skip_broken: of a folder in one of the `formats`: leave out what is broken instead of
@@ -39,8 +39,10 @@ def open_dataset(
     Raises:
         InputError: if there is no such data set or split, or it is broken; the message says how.
     """
-    if str(path) == "shapes":
-        directory = shapes.prepare(prepared_dir, sizes=shapes_sizes, progress=progress)
+    if str(path) in shapes.LIGHTS:
+        directory = shapes.prepare(
+            prepared_dir, name=str(path), sizes=shapes_sizes, progress=progress
+        )
         return open_source(directory, split)
     path = user_path(path)
     if not is_local(path):
@@ -53,6 +55,22 @@ def open_dataset(
     return open_source(path, split)
 
 
+def find_splits(path: Path, prepared_dir: Path, *, progress: bool = True) -> list[str]:
+    """Names of the splits of any data set; the arguments are those of `open_dataset`.
+
+    Raises:
+        InputError: there is no such data set, or it has no split.
+    """
+    if str(path) == "shapes":
+        return list(shapes.SIZES)
+    path = user_path(path)
+    if not is_local(path):
+        return stored.find_splits(fetched.fetch(path, prepared_dir, progress=progress))
+    if is_prepared(path):
+        return stored.find_splits(path)
+    return formats.require(path).find_splits(path)
+
+
 def count_classes(path: Path, split: str) -> int:
     """K of a data set that need not be prepared, and is not for this.
 
@@ -63,7 +81,7 @@ def count_classes(path: Path, split: str) -> int:
     Raises:
         InputError: there is no such data set or split.
     """
-    if str(path) == "shapes":
+    if str(path) in shapes.LIGHTS:
         return len(painting.CLASS_NAMES)
     path = local_path(path)
     if not is_prepared(path):
@@ -77,7 +95,7 @@ def read_ground_truth(path: Path, split: str | None) -> tuple[dict, str]:
     """What is in the images of a data set, which need not be there.
 
     Args:
-        path: as `open_dataset` takes it, but local and not "shapes"; or a file of annotations in
+        path: as `open_dataset` takes it, but local and not built in; or a file of annotations in
             COCO's format.
         split: name of the split; of a folder the one for evaluation if None. A file has none.
 

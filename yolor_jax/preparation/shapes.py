@@ -1,13 +1,17 @@
 """The built-in data set: discs, squares, triangles, stars, rings and crosses on textured ground.
 
-Every picture is a pure function of (seed, split, index). Up to six objects overlap, the largest
-drawn at least four times as wide as the smallest; one picture in ten is empty, and one in ten has a
-crowd region: a swarm of small objects of one class with one box (iscrowd). As in COCO, a box is the
-extent of the *visible* pixels of an object, and its area their number (fractional: pixels at an
-edge count in part). An object of which later ones leave too little to be seen is not drawn at all.
+Every picture is a pure function of (seed, split, index, light). Up to six objects overlap, the
+largest drawn at least four times as wide as the smallest; one picture in ten is empty, and one in
+ten has a crowd region: a swarm of small objects of one class with one box (iscrowd). As in COCO, a
+box is the extent of the *visible* pixels of an object, and its area their number (fractional:
+pixels at an edge count in part). An object of which later ones leave too little to be seen is not
+drawn at all.
+
+``shapes_night`` is the same scenes in a dim blue light: another domain with the same classes, to
+adapt a network to (docs/implicit_tuning.md).
 
     picture = draw(seed=0, split="train", index=3)
-    directory = prepare("prepared", sizes={"train": 24, "validation": 8})
+    directory = prepare("prepared", name="shapes_night", sizes={"train": 24, "validation": 8})
 """
 
 import math
@@ -27,6 +31,9 @@ SIZES = {"train": 4000, "validation": 300}
 VERSION = 1
 """To be raised whenever a picture changes: prepared directories carry it in their name."""
 
+LIGHTS = {"shapes": (1.0, 1.0, 1.0), "shapes_night": (0.25, 0.35, 0.8)}
+"""By name of a data set the light on its pictures: what red, green and blue are multiplied by."""
+
 _MIN_VISIBLE = 0.35  # of an object's pixels
 _MIN_SIDE = 5  # pixels
 _QUALITY = 92
@@ -35,6 +42,7 @@ _QUALITY = 92
 def prepare(
     prepared_dir: str | pathlib.Path,
     *,
+    name: str = "shapes",
     sizes: dict[str, int] | None = None,
     seed: int = 0,
     progress: bool = True,
@@ -43,6 +51,7 @@ def prepare(
 
     Args:
         prepared_dir: where prepared data sets lie.
+        name: one of `LIGHTS`; the objects are the same in every light.
         sizes: number of images of each split; `SIZES` by default.
         seed: other seeds give other pictures.
         progress: whether to show a progress bar.
@@ -51,37 +60,47 @@ def prepare(
         The TFDS directory.
     """
     sizes = SIZES if sizes is None else sizes
-    name = "-".join(
-        ["shapes", f"v{VERSION}", f"seed{seed}", *(f"{s}{n}" for s, n in sizes.items())]
-    )
-    directory = local_path(prepared_dir) / name
+    folder = "-".join([name, f"v{VERSION}", f"seed{seed}", *(f"{s}{n}" for s, n in sizes.items())])
+    directory = local_path(prepared_dir) / folder
     directory.parent.mkdir(parents=True, exist_ok=True)
     with records.lock(directory):
         if not directory.exists():
             categories = [
-                {"id": i + 1, "name": name} for i, name in enumerate(painting.CLASS_NAMES)
+                {"id": i + 1, "name": shape} for i, shape in enumerate(painting.CLASS_NAMES)
             ]
-            splits = {split: _records(seed, split, n, progress) for split, n in sizes.items()}
-            records.write(directory, name="shapes", categories=categories, splits=splits)
+            splits = {split: _records(name, seed, split, n, progress) for split, n in sizes.items()}
+            records.write(directory, name=name, categories=categories, splits=splits)
     return directory
 
 
-def _records(seed: int, split: str, size: int, progress: bool) -> Iterator[Record]:
+def _records(name: str, seed: int, split: str, size: int, progress: bool) -> Iterator[Record]:
     """Draws the pictures of a split one by one, with annotation ids that count through it."""
     annotation_id = 0
     indices = progress_bar(
-        range(size), desc=f"drawing shapes/{split}", unit="image", disable=not progress
+        range(size), desc=f"drawing {name}/{split}", unit="image", disable=not progress
     )
     for index in indices:
-        record = draw(seed=seed, split=split, index=index)
+        record = draw(seed=seed, split=split, index=index, light=LIGHTS[name])
         for annotation in record.annotations:
             annotation_id += 1
             annotation["id"] = annotation_id
         yield record
 
 
-def draw(*, seed: int, split: str, index: int) -> Record:
+def draw(
+    *,
+    seed: int,
+    split: str,
+    index: int,
+    light: tuple[float, float, float] = LIGHTS["shapes"],
+) -> Record:
     """Draws one picture; equal arguments give the equal picture.
+
+    Args:
+        seed: other seeds give other pictures.
+        split: to which it belongs.
+        index: in its split.
+        light: that falls on the finished scene; the grain of the camera stays as it is.
 
     Returns:
         The picture with its boxes; annotation ids count from 1 within the picture.
@@ -101,7 +120,7 @@ def draw(*, seed: int, split: str, index: int) -> Record:
         for placed in group:
             painting.paint(rng, picture, placed)
     grain = 3 * rng.standard_normal((height, width, 1), dtype=np.float32)
-    pixels = np.clip(picture + grain, 0, 255).astype(np.uint8)
+    pixels = np.clip(picture * np.float32(light) + grain, 0, 255).astype(np.uint8)
     jpeg = cv2.imencode(".jpg", pixels[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])[1]
     file_name = f"{split}_{index:06d}.jpg"
     image = {"id": index + 1, "file_name": file_name, "height": height, "width": width}

@@ -11,12 +11,12 @@ from typing import Any
 from matplotlib.axes import Axes
 
 from yolor_jax import bucket
+from yolor_jax.ablation import result as results
+from yolor_jax.ablation.result import FILE, Result, Row
 from yolor_jax.errors import InputError
 from yolor_jax.paths import Path
 from yolor_jax.pictures.chart import INK, PALETTE, chart
 from yolor_jax.reports.svg import Chart, page_chart
-from yolor_jax.runs import ablation_result
-from yolor_jax.runs.ablation_result import FILE, Result, Row
 from yolor_jax.whole_file import whole_file
 
 PICTURE = "ap_over_epochs.svg"
@@ -33,7 +33,7 @@ def read(folder: Path) -> Result | None:
     path = folder / FILE
     try:
         with bucket.as_os_error(path):
-            return ablation_result.from_json(json.loads(path.read_text()))
+            return results.from_json(json.loads(path.read_text()))
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -47,7 +47,7 @@ def contents(result: Result, folder: Path) -> dict[str, Any]:
         "title": f"Ablation {result.table}",
         "folder": folder,
         "result": result,
-        "effect": ablation_result.EFFECT,
+        "effect": results.EFFECT,
         "charts": [*([differences(compared, result.baseline)] if compared else []), course(result)],
         "doubts": [f"{result.missing} runs are missing"] if result.missing else [],
     }

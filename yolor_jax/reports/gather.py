@@ -21,7 +21,7 @@ from yolor_jax.errors import MENDABLE, InputError, sentence
 from yolor_jax.evaluation.analysis import Analysis, from_json
 from yolor_jax.evaluation.coco import Metrics
 from yolor_jax.evaluation.evaluate import Results
-from yolor_jax.models.implicits import distances
+from yolor_jax.models.implicits import distances, effective_ranks
 from yolor_jax.paths import Path
 from yolor_jax.pictures.curves import Line, line
 from yolor_jax.runs import evaluation_folder, stamps
@@ -34,7 +34,7 @@ from yolor_jax.training.checkpoints import folder as folders
 from yolor_jax.training.metrics import read_json_lines
 
 METRICS = "metrics.jsonl"
-IMPLICIT = "implicit/"
+IMPLICIT, RANK = "implicit/", "implicit_rank/"
 """With what the names of rows on implicit knowledge begin; its path follows."""
 
 
@@ -100,6 +100,7 @@ class Subject:
         evaluations: all of the run, the one that stands for it first.
         trained: its network; None if there is none any more.
         drift: by path of an implicit module, over the steps its distance from the neutral element.
+        ranks: likewise the effective rank of what it is away from that element, where it has one.
         doubts: a sentence for each thing that could not be read.
     """
 
@@ -111,6 +112,7 @@ class Subject:
     evaluations: Sequence[Left]
     trained: Trained | None
     drift: Mapping[str, Line]
+    ranks: Mapping[str, Line]
     doubts: Sequence[str]
 
     @property
@@ -159,7 +161,7 @@ def gather(path: Path) -> Subject:
         )
     if workdir is None:
         return Subject(
-            path, None, None, [shown.record.get("stamp") or {}], [], [shown], None, {}, []
+            path, None, None, [shown.record.get("stamp") or {}], [], [shown], None, {}, {}, []
         )
     return _run(path, workdir, shown)
 
@@ -193,12 +195,12 @@ def _run(path: Path, workdir: Path, shown: Left | None) -> Subject:
     trained = None
     with _doubting(doubts):
         trained = _network(workdir, evaluations[0].step if evaluations else None)
-    drift = _drift(rows)
+    drift, ranks = _of_rows(rows, IMPLICIT), _of_rows(rows, RANK)
     if not drift and trained is not None:
         with _doubting(doubts):
-            drift = _drift_of_checkpoints(workdir)
+            drift, ranks = _of_checkpoints(workdir)
     starts = stamps.read(workdir) or (trained.meta.get(STAMPS, []) if trained else [])
-    return Subject(path, workdir, recipe, starts, rows, evaluations, trained, drift, doubts)
+    return Subject(path, workdir, recipe, starts, rows, evaluations, trained, drift, ranks, doubts)
 
 
 @contextlib.contextmanager
@@ -230,19 +232,21 @@ def _network(workdir: Path, step: int | None) -> Trained:
     return load(workdir, step if step in kept else None)
 
 
-def _drift(rows: Sequence[Mapping[str, Any]]) -> dict[str, Line]:
-    """By path of an implicit module its distance from the neutral element, where rows have it."""
-    names = dict.fromkeys(name for row in rows for name in row if name.startswith(IMPLICIT))
-    return {name.removeprefix(IMPLICIT): line(rows, name) for name in names}
+def _of_rows(rows: Sequence[Mapping[str, Any]], prefix: str) -> dict[str, Line]:
+    """By path of an implicit module a number of it over the steps, where rows have it."""
+    names = dict.fromkeys(name for row in rows for name in row if name.startswith(prefix))
+    return {name.removeprefix(prefix): line(rows, name) for name in names}
 
 
-def _drift_of_checkpoints(workdir: Path) -> dict[str, Line]:
-    """The same, of the checkpoints that are kept of a run from before rows had it."""
-    lines: dict[str, Line] = {}
+def _of_checkpoints(workdir: Path) -> tuple[dict[str, Line], dict[str, Line]]:
+    """Distances and ranks of the checkpoints that are kept of a run from before rows had them."""
+    drift: dict[str, Line] = {}
+    ranks: dict[str, Line] = {}
     for step in folders.steps(folders.absolute(workdir) / folders.FOLDER):
         trained = load(workdir, step)
-        for path, distance in distances(trained.spec, trained.variables["params"]).items():
-            steps, values = lines.setdefault(path, ([], []))
-            steps.append(step)
-            values.append(distance)
-    return lines
+        for lines, number in ((drift, distances), (ranks, effective_ranks)):
+            for path, value in number(trained.spec, trained.variables["params"]).items():
+                steps, values = lines.setdefault(path, ([], []))
+                steps.append(step)
+                values.append(value)
+    return drift, ranks

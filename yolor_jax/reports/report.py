@@ -23,7 +23,7 @@ from yolor_jax.reports.evaluation_charts import (
 )
 from yolor_jax.reports.gather import Left, Subject
 from yolor_jax.reports.photos import Photo, photos
-from yolor_jax.reports.run_charts import course_charts, drift_charts, implicit_charts
+from yolor_jax.reports.run_charts import course_charts, drift_charts, implicit_charts, rank_charts
 from yolor_jax.runs.recipe import Recipe
 from yolor_jax.runs.sources import open_split
 from yolor_jax.stamp import described
@@ -81,6 +81,7 @@ def contents(subject: Subject) -> dict[str, Any]:
         "photos": groups,
         "implicit": implicit,
         "drift": drift_charts(subject.drift),
+        "ranks": rank_charts(subject.ranks),
         "next": _next(subject),
         "doubts": doubts,
     }

@@ -63,16 +63,34 @@ def drift_charts(drift: Mapping[str, Line]) -> list[Chart]:
     Args:
         drift: by path of the module, steps and distances.
     """
+    note = "Root mean squared distance of g(z) from the operator's neutral element."
+    return _charts_by_place("drift", drift, note)
+
+
+def rank_charts(ranks: Mapping[str, Line]) -> list[Chart]:
+    """In how many directions the anchors' g(z) have moved over the steps, a chart for each place.
+
+    Args:
+        ranks: by path of the module, steps and effective ranks.
+    """
+    note = (
+        "Effective rank of g(z) less the neutral element, a row for each anchor "
+        "(Roy and Vetterli 2007): 1 where all anchors were taught the same."
+    )
+    return _charts_by_place("rank", ranks, note)
+
+
+def _charts_by_place(kind: str, numbers: Mapping[str, Line], note: str) -> list[Chart]:
+    """Lines over the steps from 0 up, a chart for each place."""
     places: dict[str, dict[str, Line]] = {}
-    for path, values in drift.items():
+    for path, values in numbers.items():
         places.setdefault(place_of(path), {})[short_path(path)] = values
     shown = []
     for place, lines in places.items():
-        with page_chart(chart_id("drift", place), place) as drawn:
+        with page_chart(chart_id(kind, place), place) as drawn:
             draw_lines(drawn.axes, lines)
             drawn.axes.set_xlabel("steps")
-            drawn.axes.set_ylim(0, 1.1 * max(max(moved) for _, moved in lines.values()))
-        note = "Root mean squared distance of g(z) from the operator's neutral element."
+            drawn.axes.set_ylim(0, 1.1 * max(max(values) for _, values in lines.values()))
         shown.append(Chart(place, note, drawn.svg))
     return shown
 

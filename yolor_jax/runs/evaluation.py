@@ -49,6 +49,7 @@ class Evaluated(NamedTuple):
         exact_statistics: the images that batch norm's statistics were taken from; None: they are
             the running ones.
         runtime: what has computed an exported file, with its version; None for the network itself.
+        knowledge: name of a z that is not the network's own.
     """
 
     evaluation: Evaluation
@@ -59,6 +60,7 @@ class Evaluated(NamedTuple):
     step: int | None
     exact_statistics: int | None = None
     runtime: str | None = None
+    knowledge: str | None = None
 
     @property
     def metrics(self) -> Metrics:
@@ -77,6 +79,8 @@ class Evaluated(NamedTuple):
         form = "-folded" * self.module.fused
         if self.exact_statistics is not None:
             form += f"-exact{self.exact_statistics}"
+        if self.knowledge is not None:
+            form += f"-{self.knowledge}"
         data = pathlib.Path(self.recipe.data.path).absolute().name
         return (
             f"{data}-{self.source.split}{step}{form}-{self.recipe.image_size}px{self.mode.suffix()}"
@@ -88,6 +92,7 @@ class Evaluated(NamedTuple):
             "image_size": self.recipe.image_size,
             "folded": self.module.fused,
             "exact_statistics": self.exact_statistics,
+            "knowledge": self.knowledge,
         }
         if self.runtime is not None:
             mode["runtime"] = self.runtime
@@ -196,8 +201,8 @@ def evaluate(
     module = recipe.network(len(trained.class_names), fused=trained.fused)
     evaluator = make_evaluator(recipe, module, source, make_mesh(), mode=mode, progress=progress)
     evaluation = evaluator(trained.variables)
-    step, exact = (trained.meta.get(name) for name in ("step", EXACT_STATISTICS))
-    return Evaluated(evaluation, module, source, recipe, mode, step, exact)
+    known = (trained.meta.get(name) for name in ("step", EXACT_STATISTICS, "knowledge"))
+    return Evaluated(evaluation, module, source, recipe, mode, *known)
 
 
 def of_network(recipe: Recipe, trained: Trained) -> Recipe:

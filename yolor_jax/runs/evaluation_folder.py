@@ -94,6 +94,8 @@ def facts(about: Mapping[str, Any]) -> list[str]:
         said.append(f"exported, by {runtime}")
     if images := given.get("exact_statistics"):
         said.append(f"exact statistics of {images} training images")
+    if knowledge := given.get("knowledge"):
+        said.append(f"knowledge {knowledge}")
     said += Mode.of(given).words()
     return said + ([given["backend"]] if given.get("backend") else [])
 

@@ -2,23 +2,28 @@
 
     trained = recalibrated(load("runs/own"), recipes.load(pathlib.Path("runs/own")), images=256)
 
-Images are as evaluation sees them, letterboxed and not augmented, evenly spread over the split, in
-batches as training had them.
+Images are as the last steps of training see them, augmented: the weights were fitted to activations
+that are normalised by those, and with the statistics of plain images they find less, as
+docs/evaluation.md has it in figures. If more are asked for than the split has, it is gone through
+again and augmented otherwise.
 """
 
+import contextlib
 import dataclasses
-from collections.abc import Callable, Mapping
+import itertools
+from collections.abc import Callable, Iterator, Mapping
 
 import jax
+import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import PyTree
 
-from yolor_jax.data.pipeline import eval_batches
-from yolor_jax.data.subset import Subset
+from yolor_jax.data.example import Batch
 from yolor_jax.errors import InputError
 from yolor_jax.models.detector import Detector
 from yolor_jax.runs import preflight
-from yolor_jax.runs.batches import reading
+from yolor_jax.runs.batches import batch_reader
+from yolor_jax.runs.programs import augmentation
 from yolor_jax.runs.recipe import Recipe
 from yolor_jax.runs.sources import Split
 from yolor_jax.runs.trained import Trained
@@ -36,35 +41,30 @@ def make_recalibration(
     """The exact statistics of a network's variables, from images of a split; compiles once.
 
     Args:
-        recipe: says size and batch size.
+        recipe: says size, batch size and augmentation.
         module: the network, not folded.
         source: the split that it learns from.
         mesh: the devices.
-        images: how many; as many whole batches as there are in them, and one at least.
+        images: how many, in whole batches, and one of these at least.
 
     Raises:
         InputError: the split has not the images of one batch.
     """
-    batch_size = recipe.batch_size
-    count = min(images, len(source)) // batch_size * batch_size or batch_size
-    if len(source) < count:
-        raise InputError(
-            f"the split {source.split!r} has {len(source)} images, fewer than a batch of "
-            f"{batch_size}; give a smaller batch size, or more images"
-        )
-    chosen = Subset(source, tuple(i * len(source) // count for i in range(count)))
+    length = recipe.length(len(source))
+    read = batch_reader(recipe, source)
+    augment = jax.jit(augmentation(recipe, length))
     moments = jax.jit(make_moments(module), out_shardings=replicated(mesh))
+    key, last_step = jax.random.key(recipe.seed), np.int32(length.total_steps - 1)
+
+    def augmented(batches: Iterator[Batch]) -> Iterator[jax.Array]:
+        for number, batch in enumerate(batches):
+            key_of_batch = jax.random.fold_in(key, number)
+            yield augment(key_of_batch, shard_batch(mesh, batch), last_step).image
 
     def recalibrate(variables: Mapping) -> PyTree:
-        batches = eval_batches(
-            chosen,
-            image_size=recipe.image_size,
-            batch_size=batch_size,
-            max_targets=0,
-            reading=reading(recipe, workers=0),
-        )
-        images = (shard_batch(mesh, batch).image for batch in batches)
-        return exact_statistics(moments, replicate(mesh, variables), images)
+        with contextlib.closing(read()) as batches:
+            first = itertools.islice(batches, max(images // recipe.batch_size, 1))
+            return exact_statistics(moments, replicate(mesh, variables), augmented(first))
 
     return recalibrate
 

@@ -97,7 +97,8 @@ class DataRecipe:
     """The images, and how the host reads them.
 
     Attributes:
-        path: TFDS directory, folder in one of the formats of docs/data.md, or "shapes".
+        path: TFDS directory, folder in one of the formats of docs/data.md, or built in: "shapes",
+            "shapes_night".
         prepared: where folders are turned into TFDS directories.
         train_split: name of the split to train on.
         eval_split: name of the split to evaluate on.
@@ -136,6 +137,8 @@ class EvalRecipe:
         nms: what counts as a detection.
         recalibrate: images of the training split from which batch norm's statistics are taken anew
             for each evaluation, and kept with the checkpoint; 0: the running statistics.
+        patience: evaluations without a better AP after which the run is at its end; 0: it goes to
+            its last step.
     """
 
     every_epochs: float
@@ -143,10 +146,12 @@ class EvalRecipe:
     backend: str
     nms: NmsConfig
     recalibrate: int
+    patience: int
 
     def __post_init__(self):
         _require_positive("eval.", self, "every_epochs", "batch_size")
         _require("eval.recalibrate", self.recalibrate, self.recalibrate >= 0, "0 or more images")
+        _require("eval.patience", self.patience, self.patience >= 0, "0 or more evaluations")
         known = ", ".join(BACKENDS)
         _require("eval.backend", self.backend, self.backend in BACKENDS, f"one of {known}")
 
@@ -328,7 +333,7 @@ OLDER = {
         **{"group": 8, "partners": "batch", "max_targets": 0, "sampling": "auto"},
     },
     "task_loss": dataclasses.asdict(TaskLossConfig()),
-    "eval": {"recalibrate": 0},
+    "eval": {"recalibrate": 0, "patience": 0},
     "optim": {"clip_norm": 0.0, "freeze": ""},
 }
 """Settings that did not exist when older runs were started, with the values that they ran by."""

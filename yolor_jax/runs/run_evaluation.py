@@ -11,7 +11,8 @@ from typing import Any
 import jax
 
 from yolor_jax.evaluation.evaluate import Evaluation
-from yolor_jax.models.implicits import distances
+from yolor_jax.models.implicits import distances, effective_ranks
+from yolor_jax.models.spec import ModelSpec
 from yolor_jax.runs.board import Board
 from yolor_jax.runs.evaluation import make_evaluator
 from yolor_jax.runs.preemption import Preemption
@@ -82,7 +83,7 @@ class RunEvaluation:
         """What the loop calls after it has saved a state that is to be evaluated.
 
         Numbers for which the split has no object of that size are left out. How far each g(z) has
-        moved goes to the writers, pictures to the board.
+        moved, and in how many directions, goes to the writers, pictures to the board.
         """
 
         def scores(state: TrainState) -> dict[str, float] | None:
@@ -93,7 +94,7 @@ class RunEvaluation:
             params = meshes.replicate(run.mesh, state.ema_params)  # by all, for the first process
             if run.group.is_first:
                 step, params = int(state.step), jax.device_get(params)
-                _write_distances(writers, step, distances(run.module.spec, params))
+                _write_implicit(writers, step, run.module.spec, params)
                 if board:
                     board.show_evaluation(step, params, evaluation.results)
             return {name: value for name, value in evaluation.metrics.items() if value is not None}
@@ -101,7 +102,11 @@ class RunEvaluation:
         return scores
 
 
-def _write_distances(writers: Sequence[Writer], step: int, moved: Mapping[str, float]) -> None:
-    """A row of how far each g(z) has moved; none where there is nothing implicit."""
-    for writer in writers if moved else ():
-        writer.write(step, {f"implicit/{path}": distance for path, distance in moved.items()})
+def _write_implicit(
+    writers: Sequence[Writer], step: int, spec: ModelSpec, params: Mapping[str, Any]
+) -> None:
+    """A row of what each g(z) has become; none where there is nothing implicit."""
+    row = {f"implicit/{path}": moved for path, moved in distances(spec, params).items()}
+    row |= {f"implicit_rank/{path}": rank for path, rank in effective_ranks(spec, params).items()}
+    for writer in writers if row else ():
+        writer.write(step, row)

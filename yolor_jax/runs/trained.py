@@ -1,6 +1,6 @@
 """A trained network, opened in one line: a run, a checkpoint of it, or a file of weights.
 
-trained = load("runs/quickstart")
+trained = load("runs/quickstart")                       # or load(..., knowledge="night")
 found = trained.predict("photo.jpg")
 found[0].boxes_xyxy, found[0].scores, found[0].names
 module, variables = trained.module, trained.variables   # for jax.jit, jax.grad and so on
@@ -31,12 +31,14 @@ from yolor_jax.models.detector import Detector, build, find_spec
 from yolor_jax.models.fold import fold
 from yolor_jax.models.spec import ModelSpec, with_implicit, with_tasks
 from yolor_jax.paths import Path, user_path
+from yolor_jax.runs import knowledge as knowledges
 from yolor_jax.runs.found import Found, as_images
 from yolor_jax.training.checkpoints import folder as folders
 from yolor_jax.training.checkpoints import loading
 from yolor_jax.training.checkpoints.statistics import EXACT_STATISTICS
 from yolor_jax.trees import require_finite
 from yolor_jax.weights import hub, store
+from yolor_jax.weights.knowledge_set import KnowledgeSet, knowledge_of, read_set, with_set
 
 _lock = threading.Lock()
 
@@ -51,7 +53,8 @@ class Trained:
         meta: model, implicit, num_classes, class_names, image_size; tasks, if it has any beyond
             detection; anchors, if they are not the model's own; step, of a checkpoint; of a file
             also fused; exact_statistics, the images that batch norm's were taken from, if they are
-            not the running ones; and stamps, of who made it (`stamp`), oldest first, unless it is
+            not the running ones; knowledge, the name of a z that is not its own
+            (`with_knowledge`); and stamps, of who made it (`stamp`), oldest first, unless it is
             older than these.
     """
 
@@ -97,6 +100,34 @@ class Trained:
         """
         variables = {**self.variables, "batch_stats": batch_stats}
         return Trained(self.spec, variables, {**self.meta, EXACT_STATISTICS: images})
+
+    def knowledge(self) -> KnowledgeSet:
+        """Its implicit knowledge alone, for `with_knowledge` of the network it was learnt on.
+
+        Raises:
+            InputError: there is none in it.
+        """
+        return knowledge_of(self.variables, self.meta)
+
+    def with_knowledge(self, knowledge: KnowledgeSet, name: str) -> "Trained":
+        """The same network with another z, to be folded on its own.
+
+        Args:
+            knowledge: learnt on these very weights; it may stand in other places.
+            name: by which results tell it from the network's own.
+
+        Raises:
+            InputError: the network is folded, the set has other leaves than its model, or it was
+                learnt on other weights.
+        """
+        if self.fused:
+            raise InputError(
+                "this network is folded and takes no other implicit knowledge; give the one that "
+                "it was folded from"
+            )
+        meta = {**self.meta, "implicit": knowledge.implicit, "knowledge": name}
+        spec = spec_of(meta)
+        return Trained(spec, with_set(self.variables, knowledge, spec), meta)
 
     def predictor(
         self,
@@ -258,16 +289,20 @@ class ObjectFinder:
             )
 
 
-def load(path: str | os.PathLike, step: int | str | None = None) -> Trained:
+def load(
+    path: str | os.PathLike, step: int | str | None = None, *, knowledge: str | None = None
+) -> Trained:
     """Opens a run, one of its checkpoints, or a file that `weights.store` wrote.
 
     Args:
         path: a workdir, the folder of a step in it, or a .safetensors file; or on the hub
             ``hf://ORG/NAME``, with ``@REVISION`` and ``/FILE`` if wanted (`weights.hub`).
         step: of a run's checkpoint, a number, "best" (by AP) or "latest"; the latest if None.
+        knowledge: name of a z that lies beside it (`runs.knowledge`); its own if None.
 
     Raises:
-        InputError: the file is damaged or of another kind, or a weight is not finite.
+        InputError: the file is damaged or of another kind, a weight is not finite, or the z is not
+            there or not of these weights.
         OSError: there is no checkpoint there, or it cannot be read.
     """
     path, step, is_file = _found(path, step)
@@ -276,7 +311,41 @@ def load(path: str | os.PathLike, step: int | str | None = None) -> Trained:
     else:
         variables, meta = loading.load_variables(path, step)
     require_finite(variables, str(path))
-    return Trained(spec_of(meta), variables, meta)
+    trained = Trained(spec_of(meta), variables, meta)
+    if knowledge is None:
+        return trained
+    file = knowledges.find(path, knowledge)
+    found = read_set(file)
+    require_finite(found.leaves, str(file))
+    return trained.with_knowledge(found, knowledge)
+
+
+def keep_knowledge(
+    path: str | os.PathLike, name: str, tuned: Trained, step: int | str | None = None
+) -> Path:
+    """Keeps the z of a tuned network beside the one that it was tuned from.
+
+    Args:
+        path: of the latter, as `load` takes it.
+        name: by which `load` finds it again; one of this name that is there is replaced.
+        tuned: of the same weights but for its implicit knowledge.
+        step: as `load` takes it.
+
+    Returns:
+        The file.
+
+    Raises:
+        InputError: the z does not belong to these weights.
+        OSError: it cannot be read or written.
+    """
+    knowledge = tuned.knowledge()
+    load(path, step).with_knowledge(knowledge, name)  # which refuses what does not fit
+    return knowledges.write(_found(path, step)[0], name, knowledge)
+
+
+def knowledge_beside(path: str | os.PathLike) -> list[str]:
+    """The names that ``load(path, knowledge=...)`` takes."""
+    return knowledges.names(_found(path, None)[0])
 
 
 def export(path: str | os.PathLike, output: str | os.PathLike, **settings: Any) -> Exported:

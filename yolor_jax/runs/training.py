@@ -185,6 +185,7 @@ def _train(
         def image_id(position: int) -> int:
             return run.sources.train.image_ids[position]
 
+        evaluate_every = max(1, round(recipe.eval.every_epochs * length.steps_per_epoch))
         advance = make_advance(step, run.mesh, key)
         if recipe.profile and run.group.is_first:
             advance = stack.enter_context(recording.traced_in(run, advance, int(state.step), say))
@@ -196,7 +197,8 @@ def _train(
             every=loop.Every(
                 save=recipe.checkpoint_every,
                 log=recipe.log_every,
-                evaluate=max(1, round(recipe.eval.every_epochs * length.steps_per_epoch)),
+                evaluate=evaluate_every,
+                give_up=evaluate_every * recipe.eval.patience or None,
             ),
             checkpoints=checkpoints,
             writers=writers,
@@ -213,6 +215,12 @@ def _train(
         )
         if not preempted() and evaluation.last is None:  # a run that was finished before
             evaluation.of(state, checkpoints)
+        if not preempted() and int(state.step) < length.total_steps:
+            say(
+                f"AP has not risen for {recipe.eval.patience} evaluations: the run ends at step "
+                f"{int(state.step)} of {length.total_steps}; its best is --step "
+                f"{checkpoints.best_step}"
+            )
     return state, None if preempted() else evaluation.last
 
 

@@ -55,7 +55,7 @@ def exact_statistics(
     Args:
         moments: jitted `make_moments`.
         variables: of the network, not folded, on the device.
-        batches: images as the network takes them, letterboxed; all batches of one size.
+        batches: images as training shows them to the network; all batches of one size.
 
     Returns:
         ``batch_stats`` as float32 NumPy arrays.

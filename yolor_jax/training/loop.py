@@ -46,11 +46,14 @@ class Every:
         save: steps between checkpoints; an evaluation, a stop and the end save one too.
         log: steps between rows of metrics; each checkpoint has a row too.
         evaluate: steps between evaluations; the end is evaluated too. None: only the end.
+        give_up: steps since the best evaluation after which one that is no better is the end.
+            None: there is no end but the last step.
     """
 
     save: int
     log: int = 20
     evaluate: int | None = None
+    give_up: int | None = None
 
 
 class _Pending(NamedTuple):
@@ -77,7 +80,7 @@ def train(
     history: History | None = None,
     progress: bool = True,
 ) -> TrainState:
-    """Train from ``state.step`` to ``run.total_steps``, or until ``stop`` says so.
+    """Train from ``state.step`` to ``run.total_steps``, or until ``stop`` or ``every`` ends it.
 
     Args:
         state: fresh or restored; donated.
@@ -120,11 +123,15 @@ def train(
             _flush(writers)
             checkpoints.score(step, scores)
 
+    def gives_up(step: int) -> bool:
+        best = checkpoints.best_step
+        return every.give_up is not None and best is not None and step - best >= every.give_up
+
     # A run that ended in an evaluation left a checkpoint without scores. It is made up for before
     # the first step, so that the rows and the best checkpoint are those of a run that never ended.
     if evaluates(start) and checkpoints.latest_step == start and not checkpoints.is_scored(start):
         score(start, state)
-    if stop():
+    if stop() or gives_up(start):
         return state
     window = Window(run.batch_size, effort, history or History(time.time()))
     pending: collections.deque[_Pending] = collections.deque()
@@ -171,7 +178,7 @@ def train(
                 if evaluates(step) and not stops:
                     score(step, state)
                 window.restart_clock()
-                if stops or stop():
+                if stops or stop() or gives_up(step):
                     break
     return state
 

@@ -83,7 +83,7 @@ def load_variables(path: str | os.PathLike) -> tuple[dict[str, Any], dict[str, A
         WeightsError: the file is damaged, of another kind, or was not written here.
         OSError: it cannot be opened.
     """
-    with _opened(path) as file:
+    with opened(path) as file:
         meta = _meta(file.metadata() or {})
         leaves = {name: file.get_tensor(name) for name in file.keys()}
     return flax.traverse_util.unflatten_dict(leaves, sep="/"), meta
@@ -91,12 +91,12 @@ def load_variables(path: str | os.PathLike) -> tuple[dict[str, Any], dict[str, A
 
 def load_meta(path: str | os.PathLike) -> dict[str, Any]:
     """``meta`` of a file of `save_variables`, without its tensors; raises as `load_variables`."""
-    with _opened(path) as file:
+    with opened(path) as file:
         return _meta(file.metadata() or {})
 
 
 @contextlib.contextmanager
-def _opened(path: str | os.PathLike) -> Iterator[Any]:
+def opened(path: str | os.PathLike) -> Iterator[Any]:
     """A safetensors file; what is wrong with it becomes a WeightsError that names it."""
     path = user_path(path)
     with bucket.on_disk(path) as local, naming(path):

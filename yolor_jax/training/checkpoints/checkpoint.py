@@ -98,6 +98,11 @@ class Checkpoints:
         """The step of the latest checkpoint; None if there is none."""
         return self._manager.latest_step()
 
+    @property
+    def best_step(self) -> int | None:
+        """The step of the checkpoint of the best AP; None if none was evaluated."""
+        return folders.best_step(self._manager.all_steps(), self._scores)
+
     def save(self, step: int, state: TrainState, *, position: int) -> None:
         """Save in the background; the state may be donated as soon as this returns.
 

@@ -20,8 +20,10 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from yolor_jax.ablation.plan import Planned, standing
+from yolor_jax.ablation.table import Table
+from yolor_jax.errors import InputError
 from yolor_jax.paths import Path
-from yolor_jax.runs.ablation import Planned, Table, standing
 from yolor_jax.table import text_table
 from yolor_jax.training.metrics import read_json_lines
 from yolor_jax.whole_file import whole_file
@@ -95,7 +97,7 @@ def measure(table: Table, plan: Sequence[Planned]) -> Result:
     """Reads what the finished runs of a plan gave.
 
     Raises:
-        InputError: a folder holds a run of other settings.
+        InputError: a folder holds a run of other settings, or one without an AP.
         OSError: something cannot be read.
     """
     finished = [planned for planned in plan if standing(planned) == "finished"]
@@ -211,9 +213,15 @@ def _row(
 
 def _course(planned: Planned) -> tuple[list[float], list[float]]:
     """Epochs of a run's evaluations, and its AP in percent at each; the last is that of its end."""
-    rows = [row for row in read_json_lines(planned.workdir / "metrics.jsonl") if AP in row]
+    metrics = read_json_lines(planned.workdir / "metrics.jsonl")
+    rows = [row for row in metrics if row.get(AP) is not None]
+    if not rows:
+        raise InputError(
+            f"{planned.workdir} has no AP: expected objects in the split to evaluate on, "
+            f"{planned.recipe.data.eval_split}"
+        )
     epochs = [planned.recipe.epochs * row["step"] / rows[-1]["step"] for row in rows]
-    return epochs, [100 * (row[AP] or 0.0) for row in rows]
+    return epochs, [100 * row[AP] for row in rows]
 
 
 def _mean_course(
@@ -232,5 +240,5 @@ def _with_error(value: Estimate | None, form: str) -> str:
     return f"{value.mean:{form}}" + ("" if value.error is None else f" ± {value.error:.2f}")
 
 
-def _number(value: float | None, form: str) -> str:
+def _number(value: float | int | None, form: str) -> str:
     return "-" if value is None else f"{value:{form}}"

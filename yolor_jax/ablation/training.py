@@ -18,9 +18,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from yolor_jax import bucket
+from yolor_jax.ablation.plan import Planned, standing
 from yolor_jax.paths import Path
 from yolor_jax.preparation.parallel import on_cluster
-from yolor_jax.runs.ablation import Planned, standing
 
 Device = Mapping[str, str]
 """What the environment of a process has, so that it sees one device alone; {}: all."""
@@ -66,7 +66,7 @@ def train_all(
 
     Args:
         plan: of runs that are not finished.
-        command: that trains, before the words of a run.
+        command: that trains, as Python takes it, before the words of a run.
         places: a device each, of this machine.
         stop: asked all the time; runs that are under way then save and end, and no other begins.
 
@@ -81,10 +81,10 @@ def train_all(
     def train(planned: Planned) -> Done:
         place = free.get()
         try:
-            told = "" if stopped.is_set() else _trained([*command, *planned.train], place, stopped)
-            return _done(planned, told)
+            told = "" if stopped.is_set() else _trained(planned, command, place, stopped)
         finally:
             free.put(place)
+        return _done(planned, told, stopped.is_set())
 
     with concurrent.futures.ThreadPoolExecutor(len(places)) as threads:
         waiting = {threads.submit(train, planned) for planned in plan}
@@ -103,11 +103,11 @@ def train_all(
 def train_on_cluster(
     plan: Sequence[Planned], command: Sequence[str], address: str
 ) -> Iterator[Done]:
-    """`train_all` on a Ray cluster, whose machines all see the folders of the runs.
+    """`train_all` on a Ray cluster, whose machines all see this folder and those of the runs.
 
     Args:
         plan: of runs that are not finished.
-        command: as Python's ``-m`` takes it, before the words of a run.
+        command: that trains, as Python takes it, before the words of a run.
         address: of the cluster, or ``"local"``.
 
     Raises:
@@ -116,8 +116,8 @@ def train_on_cluster(
     with on_cluster(address) as ray:
         gpus = 1 if ray.cluster_resources().get("GPU") else 0
         # Ray shows the process its GPU alone; of a lost machine, another goes on with the run.
-        train = ray.remote(num_gpus=gpus, num_cpus=1, max_retries=3)(_told)
-        runs = {train.remote([*command, *planned.train]): planned for planned in plan}
+        train = ray.remote(num_gpus=gpus, num_cpus=1, max_retries=3)(_trained)
+        runs = {train.remote(planned, command, {}, None, os.getcwd()): planned for planned in plan}
         while runs:
             [ended], _ = ray.wait([*runs])
             planned = runs.pop(ended)
@@ -125,18 +125,20 @@ def train_on_cluster(
                 told = ray.get(ended)
             except ray.exceptions.RayError as error:
                 told = str(error)
-            yield _done(planned, told)
+            yield _done(planned, told, stopped=False)
 
 
-def _told(command: Sequence[str]) -> str:
-    """Runs a command, and returns what it told."""
-    return _trained(command, {}, threading.Event())
-
-
-def _trained(command: Sequence[str], place: Device, stopped: threading.Event) -> str:
-    """Runs a command on a device, and returns what it told; SIGTERM ends it when ``stopped``."""
+def _trained(
+    planned: Planned,
+    command: Sequence[str],
+    place: Device,
+    stopped: threading.Event | None,
+    folder: str | None = None,
+) -> str:
+    """Trains a run on a device, and returns what it told; ``stopped`` ends it by SIGTERM."""
     process = subprocess.Popen(
-        command,
+        [sys.executable, *command, *planned.train],
+        cwd=folder,
         env={**os.environ, **place},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -144,30 +146,35 @@ def _trained(command: Sequence[str], place: Device, stopped: threading.Event) ->
         text=True,
         errors="replace",
     )
-    ended = threading.Event()
-
-    def end_when_stopped() -> None:
-        while not ended.wait(ASKED):
-            if stopped.is_set():
-                process.terminate()
-                return
-
-    watch = threading.Thread(target=end_when_stopped, daemon=True)
-    watch.start()
-    try:
+    if stopped is None:
         told, _ = process.communicate()
-    finally:
-        ended.set()
+    else:
+        told = _until(process, stopped)
     return told if process.returncode >= 0 else f"{told}\nended by signal {-process.returncode}"
 
 
-def _done(planned: Planned, told: str) -> Done:
+def _until(process: subprocess.Popen, stopped: threading.Event) -> str:
+    """What a process told until its end, which comes soon when ``stopped`` is set."""
+    told = None
+    while told is None:
+        try:
+            told, _ = process.communicate(timeout=ASKED)
+        except subprocess.TimeoutExpired:
+            if stopped.is_set():
+                process.terminate()  # again and again: the first may come before its handler
+    return told
+
+
+def _done(planned: Planned, told: str, stopped: bool) -> Done:
     """What came of a run, by what lies in its folder; what it told goes beside that."""
     log = planned.workdir.with_name(f"{planned.workdir.name}.log")
-    with bucket.as_os_error(log):
-        log.parent.mkdir(parents=True, exist_ok=True)
-        log.write_text(told)
+    if told:
+        with bucket.as_os_error(log):
+            log.parent.mkdir(parents=True, exist_ok=True)
+            log.write_text(told)
     if standing(planned) == "finished":
         return Done(planned, None, log)
+    if stopped:
+        return Done(planned, "stopped", log)
     lines = [line.strip() for line in re.split(r"[\r\n]+", told) if line.strip()]
-    return Done(planned, lines[-1] if lines else "it was not begun", log)
+    return Done(planned, lines[-1] if lines else "it told nothing", log)

@@ -1,0 +1,139 @@
+"""A recipe that leaves settings to the data, and how it becomes whole.
+
+    draft = read_draft(own.get_config().to_dict())    # None where the data decide
+    decided = decide(draft)
+    decided.recipe, decided.said    # what was chosen, as flags
+
+What is given stays as it is, and what is decided after it follows from it. `runs.own_rules` has
+the rules.
+"""
+
+import copy
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from yolor_jax.data import split_names
+from yolor_jax.errors import InputError
+from yolor_jax.preparation.dataset import find_splits
+from yolor_jax.runs import preflight
+from yolor_jax.runs.own_rules import RULES, Facts, facts_of
+from yolor_jax.runs.recipe import Recipe, read
+from yolor_jax.training.processes.group import ALONE, ProcessGroup
+
+TRAIN_SPLIT, EVAL_SPLIT = "data.train_split", "data.eval_split"
+
+PROVISIONAL = {
+    TRAIN_SPLIT: "train",
+    EVAL_SPLIT: "val",
+    "model.name": "yolor_nano",
+    "image_size": 416,
+    "batch_size": 8,
+    "epochs": 65.0,
+    "data.max_targets": 32,
+    "loss.classification": 8.0,
+    "optim.learning_rate": 8e-3,
+    "eval.every_epochs": 13.0,
+}
+"""What stands for an open setting until the data are there, so that all others can be checked."""
+
+
+class Draft(NamedTuple):
+    """A recipe that waits for its data.
+
+    Attributes:
+        recipe: with provisional values where they decide.
+        open: the settings that they decide, by path such as "data.train_split".
+    """
+
+    recipe: Recipe
+    open: frozenset[str]
+
+
+class Decided(NamedTuple):
+    """A recipe that is whole, and what to say of what was decided; None if all was given."""
+
+    recipe: Recipe
+    said: str | None
+
+
+def read_draft(settings: Mapping[str, Any]) -> Draft:
+    """The draft of nested settings, in which None leaves those of `PROVISIONAL` to the data.
+
+    Raises:
+        InputError: a setting is missing, unknown, of another type, or of no use; says which.
+    """
+    filled = copy.deepcopy(dict(settings))
+    undecided = set()
+    for path, value in PROVISIONAL.items():
+        section, _, name = path.rpartition(".")
+        part = filled.get(section) if section else filled
+        if isinstance(part, dict) and name in part and part[name] is None:
+            part[name] = value
+            undecided.add(path)
+    return Draft(read(filled), frozenset(undecided))
+
+
+def decide(draft: Draft, group: ProcessGroup = ALONE, *, progress: bool = False) -> Decided:
+    """Opens the data where they decide anything, preparing them first if that has not been done.
+
+    Args:
+        draft: what is asked for.
+        group: the processes of the run, connected.
+        progress: whether a preparation shows bars and its table.
+
+    Raises:
+        InputError: the data cannot be used as they are, or are not the same in all processes.
+    """
+    if not draft.open:
+        return Decided(draft.recipe, None)
+    recipe = _with_splits(draft, group, progress=progress)
+    facts = facts_of(preflight.open_sources(recipe.data, group, progress=progress).train)
+    for path, rule in RULES.items():
+        if path in draft.open:
+            recipe = _with(recipe, path, rule(facts, recipe))
+    flags = [f"--config.{path}={_get(recipe, path)}" for path in PROVISIONAL if path in draft.open]
+    return Decided(recipe, f"{describe(facts)}; so these are chosen:\n  {' '.join(flags)}")
+
+
+def describe(facts: Facts) -> str:
+    """The facts in a clause."""
+    small = f"{facts.small * facts.long_side:.0f} pixels, which one in twenty is below"
+    return (
+        f"{facts.images:,} images, {facts.long_side:.0f} pixels long; {facts.classes} classes; "
+        f"up to {facts.objects} boxes on an image, {small if facts.small else 'none'}"
+    )
+
+
+def _with_splits(draft: Draft, group: ProcessGroup, *, progress: bool) -> Recipe:
+    """The recipe with splits that there are, by their names."""
+    recipe, data = draft.recipe, draft.recipe.data
+    if not draft.open & {TRAIN_SPLIT, EVAL_SPLIT}:
+        return recipe
+    splits = preflight.open_together(
+        "splits",
+        lambda: find_splits(data.path, data.prepared, progress=progress),
+        lambda found: {"splits": ", ".join(found)},
+        group,
+        preflight.SAME_DATA,
+    )
+    if TRAIN_SPLIT in draft.open:
+        train = split_names.for_training(splits)
+        if train is None:
+            raise InputError(
+                f"{data.path} has the splits {', '.join(splits)}, and none of them is for "
+                "training; give --config.data.train_split=NAME"
+            )
+        recipe = _with(recipe, TRAIN_SPLIT, train)
+    if EVAL_SPLIT in draft.open:
+        recipe = _with(recipe, EVAL_SPLIT, split_names.for_evaluation(splits))
+    return recipe
+
+
+def _get(recipe: Recipe, path: str) -> Any:
+    section, _, name = path.rpartition(".")
+    return getattr(getattr(recipe, section) if section else recipe, name)
+
+
+def _with(recipe: Recipe, path: str, value: Any) -> Recipe:
+    section, _, name = path.rpartition(".")
+    return recipe.with_changes(**({section: {name: value}} if section else {name: value}))
