@@ -38,7 +38,7 @@ def get_config() -> ConfigDict:
     config.mesh.fsdp = 1  # devices that share one copy of the state; divides their number
 
     config.data = ConfigDict()
-    config.data.path = "data/coco"  # TFDS directory, COCO-format folder, "shapes", "shapes_night"
+    config.data.path = "data/coco"  # TFDS directory, folder, or built in: "shapes" and its kin
     config.data.prepared = "data/prepared"  # where folders are turned into TFDS directories
     config.data.train_split = "train2017"
     config.data.eval_split = "val2017"

@@ -23,7 +23,7 @@ FLOORS = (
     ("mathematics", ("nn", "detection", "tasks", "data")),
     ("models", ("models", "augment", "preparation")),
     ("use", ("weights", "inference", "pictures")),
-    ("measure", ("evaluation", "exports")),
+    ("measure", ("evaluation", "beside", "exports")),
     ("training", ("training",)),
     ("runs", ("runs", "configs")),
     ("studies", ("ablation",)),

@@ -44,6 +44,7 @@ LIBRARIES = (
     "onnxruntime",
     "faster-coco-eval",
     "pycocotools",
+    "torch",
 )
 """Distributions that a number or a file may depend on; those that are installed are named."""
 

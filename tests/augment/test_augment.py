@@ -43,6 +43,9 @@ def a_batch(count=8, size=16, targets=3, seed=0):
         original_size=np.full((count, 2), size, np.int32),
         letterbox=np.tile(np.float32([1, 0, 0]), (count, 1)),
         valid=np.ones(count, bool),
+        identity=np.where(mask, 10 * np.arange(count)[:, None] + np.arange(targets), -1).astype(
+            np.int32
+        ),
     )
 
 

@@ -62,6 +62,7 @@ def pictures(count, seed=0, crowd=False):
         original_size=np.array(size, np.int32),
         letterbox=np.array(box, np.float32),
         valid=np.ones(count, bool),
+        identity=np.where(mask, 100 + np.arange(count)[:, None] % 10, -1).astype(np.int32),
     )
 
 

@@ -11,6 +11,7 @@ from yolor_jax.ablation.plan import standing
 from yolor_jax.ablation.training import Done
 from yolor_jax.cli import ablate, recipes
 from yolor_jax.cli.main import main
+from yolor_jax.preparation import shapes
 
 SMALL = ("--recipe=quickstart", "--config.model.name=yolor_test", "--config.image_size=64")
 
@@ -101,18 +102,16 @@ def test_seeds_are_counted(count):
         ablate._positive(count)
 
 
-@pytest.mark.long
-def test_a_training_for_real(tmp_path, capsys, monkeypatch):
-    """One row, cut off after its training, and its other, by processes that run ``yolor train``."""
-    monkeypatch.chdir(tmp_path)
-    settings = [
-        "--config.data.first=16", "--config.batch_size=8", "--config.eval.batch_size=8",
-        "--config.epochs=2.0", "--config.eval.every_epochs=1.0",
-    ]  # fmt: skip
-    command = ["ablate", "table1", "--seeds=1", "--workdir=abl", *SMALL, *settings]
-    assert main(command) == 0
-    assert "2 runs, 0 of them finished" in capsys.readouterr().out
-    (tmp_path / "abl/add_iFA/seed0/pictures/validation.png").unlink()
-    assert main(command) == 0
-    assert "2 runs, 1 of them finished" in capsys.readouterr().out
-    assert "continuing at step 4 of 4" in (tmp_path / "abl/add_iFA/seed0.log").read_text()
+@pytest.mark.long  # two processes that train
+def test_a_training_for_real(tmp_path, capsys):
+    """One run, cut off behind its training, goes on there when the command is given again."""
+    data = shapes.prepare(tmp_path, sizes={"train": 8, "validation": 8}, progress=False)
+    settings = ["--config.epochs=2.0", "--config.eval.batch_size=8", f"--data={data}"]
+    command = ["ablate", "table1", "--rows=baseline", "--seeds=1", f"--workdir={tmp_path}/abl"]
+    assert main([*command, *SMALL, *settings]) == 0
+    assert "1 runs, 0 of them finished" in capsys.readouterr().out
+    folder = tmp_path / "abl" / "baseline"
+    (folder / "seed0" / "pictures" / "validation.png").unlink()
+    assert main([*command, *SMALL, *settings]) == 0
+    assert "1 runs, 0 of them finished" in capsys.readouterr().out
+    assert "continuing at step 2 of 2" in (folder / "seed0.log").read_text()

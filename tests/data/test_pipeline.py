@@ -141,6 +141,7 @@ def test_shapes_types_and_padding(long_run):
         "original_size": ((4, 2), np.int32),
         "letterbox": ((4, 3), np.float32),
         "valid": ((4,), np.bool_),
+        "identity": ((4, 3), np.int32),
     }
     assert {k: (v.shape, v.dtype) for k, v in batch._asdict().items()} == expected
     np.testing.assert_array_equal(batch.mask, [[True, False, False]] * 4)

@@ -71,6 +71,7 @@ def batches(positions, batch_size):
             original_size=np.tile(np.array(SIZE, np.int32), (batch_size, 1)),
             letterbox=np.tile(np.array(LETTERBOX, np.float32), (batch_size, 1)),
             valid=valid,
+            identity=np.full((batch_size, 1), -1, np.int32),
         )
 
 

@@ -76,6 +76,7 @@ def with_targets(truth, positions, batch_size):
             labels=truth.labels[batch.index],
             mask=mask,
             is_crowd=np.zeros_like(mask),
+            identity=np.full(mask.shape, -1, np.int32),
         )
 
 
@@ -88,11 +89,11 @@ def test_which_classes_are_in_which_image():
 
 
 @jax.jit
-def all_knowing(variables, image, boxes, objects):
+def all_knowing(variables, image, boxes, objects, identity):
     """Knows the classes of the image whose position stands in its first pixel."""
     position = image[:, 0, 0, 0].astype(jnp.int32)
     vectors = variables["vectors"][position]
-    return Observations(variables["present"][position], vectors, vectors, objects)
+    return Observations(variables["present"][position], vectors, vectors, objects, identity)
 
 
 def knowledge(truth):
@@ -171,6 +172,10 @@ def test_one_network_on_one_and_on_eight_devices(network):
     assert 0 < one["classify/mAP"] < 1 and 0 <= one["embed/rank1"] <= 1
 
 
+def nobody(mask):
+    return np.full(mask.shape, -1, np.int32)
+
+
 @pytest.fixture(scope="module")
 def observe(network):
     return jax.jit(make_observe(network[0]))
@@ -181,8 +186,8 @@ def test_the_other_view_is_the_mirrored_image(network, observe):
     boxes_xyxy = np.array([[[3, 9, 9, 15], [41, 9, 47, 15], [20, 30, 40, 38]]], np.float32)
     by_hand = np.array([[[55, 9, 61, 15], [17, 9, 23, 15], [24, 30, 44, 38]]], np.float32)
     mask = np.ones((1, 3), bool)
-    seen = observe(network[1], image, boxes_xyxy, mask)
-    other = observe(network[1], image[:, :, ::-1].copy(), by_hand, mask)
+    seen = observe(network[1], image, boxes_xyxy, mask, nobody(mask))
+    other = observe(network[1], image[:, :, ::-1].copy(), by_hand, mask, nobody(mask))
     np.testing.assert_allclose(seen.mirrored, other.vectors, atol=1e-5)
     np.testing.assert_allclose(other.mirrored, seen.vectors, atol=1e-5)
     assert np.abs(seen.mirrored - seen.vectors).max() > 1e-3
@@ -194,7 +199,7 @@ def test_a_symmetric_picture_shows_whose_vector_is_read(network, observe):
     image = np.concatenate([half, half[:, :, ::-1]], axis=2)
     boxes_xyxy = np.array([[[3, 9, 9, 15], [55, 9, 61, 15], [20, 30, 40, 38]]], np.float32)
     mask = np.array([[True, True, False]])
-    seen = observe(network[1], image, boxes_xyxy, mask)
+    seen = observe(network[1], image, boxes_xyxy, mask, nobody(mask))
     np.testing.assert_allclose(np.linalg.norm(seen.vectors, axis=-1), 1, rtol=1e-5)
     np.testing.assert_allclose(seen.mirrored[0, 0], seen.vectors[0, 1], atol=1e-5)
     np.testing.assert_allclose(seen.mirrored[0, 1], seen.vectors[0, 0], atol=1e-5)
@@ -204,7 +209,7 @@ def test_a_symmetric_picture_shows_whose_vector_is_read(network, observe):
 
 def test_a_table_with_the_numbers_of_the_tasks():
     columns = {"trained": {"classify/mAP": 0.5, "embed/rank1": None}}
-    lines = format_table(columns, task_numbers(BOTH)).splitlines()
+    lines = format_table(columns, task_numbers(BOTH)[:2]).splitlines()
     assert len({len(line) for line in lines}) == 1
     assert lines[1].startswith("classify/mAP  classes of the image") and lines[1].endswith("50.0")
     assert lines[2].startswith("embed/rank1 ") and lines[2].endswith("-")

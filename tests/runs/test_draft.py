@@ -10,6 +10,7 @@ from yolor_jax.cli.main import main
 from yolor_jax.cli.recipes import read_draft, read_recipe
 from yolor_jax.configs import base, own
 from yolor_jax.errors import InputError
+from yolor_jax.preparation.dataset import find_splits
 from yolor_jax.runs import draft
 from yolor_jax.runs.draft import PROVISIONAL, decide
 from yolor_jax.runs.own_rules import RULES
@@ -86,11 +87,17 @@ def test_data_without_a_split_to_train_on(tmp_path):
         read_recipe("own", settings(folder))
 
 
+def test_the_splits_of_the_built_in_shapes(tmp_path):
+    for name in ("shapes", "shapes_night"):
+        assert find_splits(name, tmp_path) == ["train", "validation"]
+
+
 @pytest.mark.parametrize(
     ("words", "recipe", "workdir"),
     [
         ([], "quickstart", "runs/quickstart"),
         (["--data", "shapes"], "quickstart", "runs/quickstart"),
+        (["--data", "shapes_night"], "quickstart", "runs/quickstart"),
         (["--data", "FOLDER"], "own", "runs/own"),
         (["coco128", "--data", "FOLDER"], "coco128", "runs/coco128"),
     ],

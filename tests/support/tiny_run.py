@@ -58,6 +58,7 @@ def make_batch(batch_size: int, *, seed: int = 0, size=SIZE, targets: int = 3, c
         original_size=np.full((batch_size, 2), size[0], np.int32),
         letterbox=np.tile(np.float32([1, 0, 0]), (batch_size, 1)),
         valid=np.ones(batch_size, bool),
+        identity=np.full((batch_size, targets), -1, np.int32),
     )
 
 

@@ -55,6 +55,7 @@ class Trajectory:
             original_size=np.full((size, 2), 128, np.int32),
             letterbox=np.tile(np.float32([1, 0, 0]), (size, 1)),
             valid=np.ones(size, bool),
+            identity=np.full(mask.shape, -1, np.int32),
         )
 
     def run(self, steps: int) -> tuple[state.TrainState, dict[str, np.ndarray]]:

@@ -31,6 +31,7 @@ class Sample(NamedTuple):
     labels: Int32[Array, "*B T"]
     mask: Bool[Array, "*B T"]
     is_crowd: Bool[Array, "*B T"]
+    identity: Int32[Array, "*B T"]
 
     @classmethod
     def of(cls, batch: Batch) -> "Sample":
@@ -120,8 +121,10 @@ def _move(key, members, batch: Batch, config: AugmentConfig, composing) -> Sampl
     after = affine.move_boxes(before, matrix, size)
     kept = affine.are_candidates(before, after, draws.scale)
     kept &= batch.mask[tiles.member] & tiles.used[:, None]  # [K, T]
-    targets = (after, batch.labels[tiles.member], kept, batch.is_crowd[tiles.member])
-    targets = _ungrouped(targets)  # [K T, ...]
+    labels, is_crowd, identity = (
+        field[tiles.member] for field in (batch.labels, batch.is_crowd, batch.identity)
+    )
+    targets = _ungrouped((after, labels, kept, is_crowd, identity))  # [K T, ...]
     image = _sample_image(batch.image, tiles, matrix, size, config)
     return _largest(Sample(image, *targets), config.max_targets or batch.mask.shape[1])
 
@@ -191,4 +194,6 @@ def _largest(sample: Sample, count: int) -> Sample:
     largest = (boxes_xyxy, labels, mask, sample.is_crowd[first] & mask)
     missing = count - mask.shape[0]
     largest = jax.tree.map(lambda x: jnp.pad(x, [(0, missing)] + [(0, 0)] * (x.ndim - 1)), largest)
-    return Sample(sample.image, *largest)
+    identity = jnp.where(mask, sample.identity[first], -1)
+    identity = jnp.pad(identity, (0, missing), constant_values=-1)
+    return Sample(sample.image, *largest, identity)

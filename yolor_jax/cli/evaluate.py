@@ -179,12 +179,8 @@ def evaluate(args: argparse.Namespace, group: "ProcessGroup") -> None:
     place = args.workdir or args.checkpoint
     with bucket.as_os_error(place):
         is_file = place.is_file()
-    if is_file:
-        trained = load(place, knowledge=args.knowledge)
-        recipe = recipes.read(base.get_config().to_dict())
-    else:
-        trained = load(place, args.step, knowledge=args.knowledge)
-        recipe = recipes.load(place)
+    recipe = recipes.read(base.get_config().to_dict()) if is_file else recipes.load(place)
+    trained = load(place, args.step, knowledge=args.knowledge)
     recipe = evaluation.of_network(recipe, trained)
     recipe = evaluation.on(
         recipe,

@@ -70,14 +70,14 @@ def run(args: argparse.Namespace) -> int:
     """
     if args.verify:
         return _verify(args)
+    from yolor_jax.preparation.dataset import BUILT_IN
     from yolor_jax.preparation.parallel import Workers
     from yolor_jax.preparation.prepare import prepare_splits
-    from yolor_jax.preparation.shapes import LIGHTS
 
     if args.workers < 1:
         raise InputError(f"--workers is {args.workers}; expected at least 1")
-    if str(args.source) in LIGHTS:
-        raise InputError("the built-in shapes are drawn on first use; nothing to prepare")
+    if str(args.source) in BUILT_IN:
+        raise InputError(f"the built-in {args.source} are drawn on first use; nothing to prepare")
     name, originals = _open(args.source.resolve(), args.splits)
     target = args.target or pathlib.Path("data/prepared") / name
     workers = Workers(args.workers, args.ray)

@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from yolor_jax.training.processes.group import ProcessGroup
 
 QUICKSTART, OWN = "quickstart", "own"
-SHAPES = "shapes"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -63,9 +62,11 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         InputError: there is no such recipe or setting.
     """
+    from yolor_jax.preparation.dataset import BUILT_IN
+
     if args.recipe and args.config:
         raise InputError(f"got the recipes {args.recipe} and {args.config}; expected one")
-    own = args.data and args.data != SHAPES
+    own = args.data and args.data not in BUILT_IN
     config = args.recipe or args.config or (OWN if own else QUICKSTART)
     data = [f"--config.data.path={args.data}"] if args.data else []
     draft = recipes.read_draft(config, [*args.settings, *data])
@@ -199,7 +200,7 @@ def closing(run: "Run", outcome: "Outcome") -> str:
         f"  yolor detect IMAGE... --checkpoint {shlex.quote(str(workdir))}",
         f"  yolor eval --workdir {shlex.quote(str(workdir))}",
     ]
-    if recipe.data.path == SHAPES:
+    if recipe.data.path == "shapes":
         lines.append("  yolor train --data FOLDER")
     return "\n".join(lines)
 

@@ -75,6 +75,7 @@ class BatchLoader:
             original_size=np.empty((count, 2), np.int32),
             letterbox=np.empty((count, 3), np.float32),
             valid=np.empty(count, bool),
+            identity=np.empty((count, targets), np.int32),
         )
 
     def __call__(self, positions: Sequence[int]) -> tuple[Batch, list[Overflow]]:
@@ -103,6 +104,7 @@ class BatchLoader:
         """Fills a row of a batch; a position of -1 leaves it without an image."""
         batch.boxes_xyxy[row], batch.labels[row] = 0.0, 0
         batch.mask[row], batch.is_crowd[row] = False, False
+        batch.identity[row] = -1
         batch.index[row], batch.valid[row] = position, position >= 0
         if position < 0:
             batch.image[row] = BORDER
@@ -123,6 +125,8 @@ class BatchLoader:
         batch.labels[row, : len(kept)] = example.labels[kept]
         batch.is_crowd[row, : len(kept)] = example.is_crowd[kept]
         batch.mask[row, : len(kept)] = True
+        if example.identity is not None:
+            batch.identity[row, : len(kept)] = example.identity[kept]
         batch.original_size[row] = image.shape[:2]
         batch.letterbox[row] = parameters
         if len(boxes) > self.max_targets > 0:

@@ -29,6 +29,8 @@ class Example(NamedTuple):
         labels: class of each object, 0 .. K - 1.
         is_crowd: true where a box stands for a group of objects.
         index: position in the split.
+        identity: number of each object's identity in the split, 0 .. I - 1; -1 where it has none.
+            None where no object of the split has one.
     """
 
     jpeg: bytes
@@ -36,6 +38,7 @@ class Example(NamedTuple):
     labels: Int32[np.ndarray, " n"]
     is_crowd: Bool[np.ndarray, " n"]
     index: int
+    identity: Int32[np.ndarray, " n"] | None = None
 
 
 @runtime_checkable
@@ -69,6 +72,8 @@ class Batch(NamedTuple):
         original_size: height, width of the original image in pixels.
         letterbox: ``(scale, pad_x, pad_y)``; network_x = original_x * scale + pad_x.
         valid: false for the images that fill up the last batch of an evaluation.
+        identity: number of the identity of each target, the same in all images that show it; -1
+            where it has none.
     """
 
     image: UInt8[Array, "B H W 3"]
@@ -80,3 +85,9 @@ class Batch(NamedTuple):
     original_size: Int32[Array, "B 2"]
     letterbox: Float32[Array, "B 3"]
     valid: Bool[Array, " B"]
+    identity: Int32[Array, "B T"]
+
+    @property
+    def identified(self) -> Bool[Array, "B T"]:
+        """The mask of `identity`."""
+        return self.identity >= 0

@@ -96,6 +96,7 @@ class Source:
             labels=targets.labels[rows],
             is_crowd=targets.is_crowd[rows],
             index=index,
+            identity=None if targets.identity is None else targets.identity[rows],
         )
 
     def name(self, index: SupportsIndex) -> str:

@@ -56,6 +56,7 @@ class Subset:
             labels=whole.labels[rows],
             is_crowd=whole.is_crowd[rows],
             size_hw=None if whole.size_hw is None else whole.size_hw[chosen],
+            identity=None if whole.identity is None else whole.identity[rows],
         )
 
     def name(self, index: SupportsIndex) -> str:

@@ -18,6 +18,8 @@ class Targets(NamedTuple):
     """The exact boxes of ``N`` images; those of image i are rows start[i]:start[i + 1].
 
     ``size_hw`` is height and width of the images in pixels; None in files of older versions.
+    ``identity`` is the number of each object's identity, 0 .. I - 1, and -1 of one that has none;
+    None where no object of the split has one.
     """
 
     category_ids: Int64[np.ndarray, " K"]
@@ -27,6 +29,12 @@ class Targets(NamedTuple):
     labels: Int32[np.ndarray, " M"]
     is_crowd: Bool[np.ndarray, " M"]
     size_hw: Int32[np.ndarray, "N 2"] | None = None
+    identity: Int32[np.ndarray, " M"] | None = None
+
+    @property
+    def identities(self) -> int:
+        """I."""
+        return 0 if self.identity is None else int(self.identity.max(initial=-1)) + 1
 
 
 def ground_truth_path(directory: pathlib.Path, split: str) -> pathlib.Path:
@@ -111,4 +119,5 @@ def _belongs(targets: Targets, images: int, classes: int) -> bool:
         and bool(np.all(np.isfinite(boxes)))
         and bool(np.all((0 <= targets.labels) & (targets.labels < classes)))
         and (targets.size_hw is None or targets.size_hw.shape == (images, 2))
+        and (targets.identity is None or targets.identity.shape == (len(boxes),))
     )

@@ -37,11 +37,13 @@ class Outputs(NamedTuple):
             x y w h objectness classes.
         classify: ``[B, K]``, which classes are in the image; None where the model lacks that task.
         embed: per level ``[B, h, w, D]``; None where the model lacks that task.
+        learnt: parameters of the losses, where a module in training has some (`training.learner`).
     """
 
     detect: tuple[Array, ...]
     classify: Array | None = None
     embed: tuple[Array, ...] | None = None
+    learnt: Mapping[str, Any] | None = None
 
 
 class Detector(nn.Module):

@@ -56,6 +56,12 @@ def annotation_fault(annotation, image_ids: set, labels: dict[int, int]) -> tupl
         return "broken annotation", fault
     if annotation.get("iscrowd", 0) not in (0, 1):
         return "broken annotation", f"iscrowd {_shown(annotation['iscrowd'])}; expected 0 or 1"
+    identity = annotation.get("identity")
+    if identity is not None and not (is_integer(identity) and identity >= 0):
+        expected = "expected an integer of 0 or more, or none"
+        return "broken identity", f"identity {_shown(identity)} (id {number}); {expected}"
+    if identity is not None and annotation.get("iscrowd", 0):
+        return "broken identity", f"identity {identity} of a crowd region (id {number})"
     for key, known in (("image_id", image_ids), ("category_id", labels)):
         value = annotation[key]
         if not is_integer(value) or value not in known:

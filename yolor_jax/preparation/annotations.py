@@ -28,6 +28,7 @@ from yolor_jax.preparation.annotation_faults import (
     name_fault,
     number_fault,
 )
+from yolor_jax.preparation.identities import Identities
 from yolor_jax.preparation.report import BROKEN, Report
 
 MIN_SIDE = 0.01
@@ -38,7 +39,8 @@ class Grouped(NamedTuple):
     """The annotations of a file by the image they belong to.
 
     Attributes:
-        sound: entries with id, image_id, category_id, bbox, area, iscrowd, by image id.
+        sound: entries with id, image_id, category_id, bbox, area, iscrowd and, where they have one,
+            identity, by image id.
         broken: number of broken ones of each image that has some.
     """
 
@@ -128,6 +130,7 @@ def by_image(coco: dict, images: list[dict], labels: dict[int, int], report: Rep
     seen: set[int] = set()
     grouped: dict[int, list[dict]] = {}
     broken: collections.Counter[int] = collections.Counter()
+    identities = Identities()
     for position, annotation in enumerate(coco["annotations"]):
         where = f"annotations[{position}]"
         if finding := annotation_fault(annotation, image_ids, labels):
@@ -155,6 +158,12 @@ def by_image(coco: dict, images: list[dict], labels: dict[int, int], report: Rep
             "area": area,
             "iscrowd": int(annotation.get("iscrowd", 0)),
         }
+        if annotation.get("identity") is not None:
+            if fault := identities.fault(entry, annotation["identity"]):
+                report.add("broken identity", fault)
+                broken[annotation["image_id"]] += 1
+                continue
+            entry["identity"] = annotation["identity"]
         if entry["iscrowd"]:
             report.add("crowd region", f"id {number}")
         grouped.setdefault(annotation["image_id"], []).append(entry)

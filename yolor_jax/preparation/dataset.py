@@ -1,18 +1,34 @@
 """Opens any data set by its name or path, and prepares it where that has not been done.
 
-`open_dataset` takes the name of a built-in data set (``shapes``, ``shapes_night``), a folder in one
+`open_dataset` takes the name of a built-in data set (`BUILT_IN`), a folder in one
 of the `formats`, or a TFDS directory with the features of coco/2017 in array_record files. The
 first two are prepared into a TFDS directory once.
 
     source = open_dataset("shapes", "train", "prepared")
 """
 
+import functools
 import pathlib
 
 from yolor_jax.data import split_names, stored
 from yolor_jax.data.sources import Path, Source, open_source
 from yolor_jax.paths import is_local, local_path, user_path
-from yolor_jax.preparation import annotations, fetched, formats, painting, prepare, shapes
+from yolor_jax.preparation import (
+    annotations,
+    fetched,
+    films,
+    formats,
+    painting,
+    prepare,
+    shapes,
+)
+
+BUILT_IN = {
+    "shapes": shapes.prepare,
+    "shapes_night": functools.partial(shapes.prepare, name="shapes_night"),
+    "shapes_film": films.prepare,
+}
+"""What draws a built-in data set, by its name."""
 
 
 def open_dataset(
@@ -27,22 +43,20 @@ def open_dataset(
     """Opens any data set, preparing it on first use.
 
     Args:
-        path: one of `shapes.LIGHTS`, a folder in one of the `formats`, or a TFDS directory; one of
-            the last may lie in a bucket, and is copied.
+        path: one of `BUILT_IN`, a folder in one of the `formats`, or a TFDS directory; one of the
+            last may lie in a bucket, and is copied.
         split: name of the split, as its files call it (``train2017``; shapes: ``train``).
         prepared_dir: where prepared data sets are kept.
         skip_broken: of a folder in one of the `formats`: leave out what is broken instead of
             stopping.
-        shapes_sizes: shapes: number of images of each split (default `shapes.SIZES`).
+        shapes_sizes: of a built-in one: number of images of each split (its ``SIZES`` by default).
         progress: whether to show progress bars and the table of a preparation.
 
     Raises:
         InputError: if there is no such data set or split, or it is broken; the message says how.
     """
-    if str(path) in shapes.LIGHTS:
-        directory = shapes.prepare(
-            prepared_dir, name=str(path), sizes=shapes_sizes, progress=progress
-        )
+    if built_in := BUILT_IN.get(str(path)):
+        directory = built_in(prepared_dir, sizes=shapes_sizes, progress=progress)
         return open_source(directory, split)
     path = user_path(path)
     if not is_local(path):
@@ -61,7 +75,7 @@ def find_splits(path: Path, prepared_dir: Path, *, progress: bool = True) -> lis
     Raises:
         InputError: there is no such data set, or it has no split.
     """
-    if str(path) == "shapes":
+    if str(path) in BUILT_IN:
         return list(shapes.SIZES)
     path = user_path(path)
     if not is_local(path):
@@ -81,7 +95,7 @@ def count_classes(path: Path, split: str) -> int:
     Raises:
         InputError: there is no such data set or split.
     """
-    if str(path) in shapes.LIGHTS:
+    if str(path) in BUILT_IN:
         return len(painting.CLASS_NAMES)
     path = local_path(path)
     if not is_prepared(path):

@@ -20,13 +20,18 @@ _SUBPIXELS = 4
 
 
 class Shape(NamedTuple):
-    """One object to draw: class, centre (x, y) and radius in pixels, angle in radians, RGB."""
+    """One object to draw: class, centre (x, y) and radius in pixels, angle in radians, RGB.
+
+    One that is known again has an ``identity``, and as its marking the RGB of its lower part.
+    """
 
     label: int
     centre: Float[np.ndarray, "2"]
     radius: float
     angle: float
     colour: Float32[np.ndarray, "3"]
+    identity: int | None = None
+    marking: Float32[np.ndarray, "3"] | None = None
 
 
 class Placed(NamedTuple):
@@ -71,7 +76,11 @@ def paint(rng, picture: Float32[np.ndarray, "h w 3"], placed: Placed) -> None:
         wave = np.sin((x * math.cos(turn) + y * math.sin(turn)) * (2 * math.pi / pitch))
         light = light * np.where(wave > 0, np.float32(1), np.float32(0.78))
     light = light * (0.55 + 0.45 * inner)  # rim
-    face = np.clip(light[..., None] * shape.colour, 0, 255)
+    colour = shape.colour
+    if shape.marking is not None:
+        below = y - shape.centre[1] > 0.15 * shape.radius
+        colour = np.where(below[..., None], shape.marking, colour)  # [h, 1, 3]
+    face = np.clip(light[..., None] * colour, 0, 255)
     ground = picture[window] * (1 - 0.4 * shadow[..., None])
     picture[window] = ground + alpha[..., None] * (face - ground)
 

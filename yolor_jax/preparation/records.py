@@ -26,6 +26,7 @@ import tensorflow_datasets as tfds
 
 from yolor_jax.data.targets import Targets, ground_truth_path, targets_path
 from yolor_jax.errors import InputError
+from yolor_jax.preparation.identities import numbered
 from yolor_jax.preparation.shards import (
     EXAMPLES_PER_SHARD,
     Record,
@@ -168,8 +169,12 @@ def _write_sidecars(
             bool,
         ),
         size_hw=np.array([[r.image["height"], r.image["width"]] for r in records], np.int32),
+        identity=numbered(
+            [r.annotations[row].get("identity") for r in records for row in r.annotation_rows]
+        ),
     )
-    np.savez(targets_path(directory, split), **targets._asdict())
+    known = {name: array for name, array in targets._asdict().items() if array is not None}
+    np.savez(targets_path(directory, split), **known)
     ground_truth = {
         "images": [record.image for record in records],
         "annotations": [annotation for record in records for annotation in record.annotations],

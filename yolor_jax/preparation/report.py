@@ -25,6 +25,7 @@ BROKEN = {
     "broken annotation": "lacks a field, or a field is of another type or out of range",
     "unknown image id": "of an annotation; no such image in the JSON",
     "unknown category id": "of an annotation; no such category in the JSON",
+    "broken identity": "no integer of 0 or more, of a crowd, of two classes, or twice in one image",
     "broken box": "not four finite numbers, a negative width or height, or no sound area",
 }
 """Findings that stop preparation, with their meaning."""

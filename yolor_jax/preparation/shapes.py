@@ -14,9 +14,10 @@ adapt a network to (docs/implicit_tuning.md).
     directory = prepare("prepared", name="shapes_night", sizes={"train": 24, "validation": 8})
 """
 
+import functools
 import math
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import cv2
 import numpy as np
@@ -59,28 +60,61 @@ def prepare(
     Returns:
         The TFDS directory.
     """
-    sizes = SIZES if sizes is None else sizes
-    folder = "-".join([name, f"v{VERSION}", f"seed{seed}", *(f"{s}{n}" for s, n in sizes.items())])
-    directory = local_path(prepared_dir) / folder
+    return prepare_drawn(
+        prepared_dir,
+        name,
+        VERSION,
+        functools.partial(draw, light=LIGHTS[name]),
+        sizes=sizes or SIZES,
+        seed=seed,
+        progress=progress,
+    )
+
+
+def prepare_drawn(
+    prepared_dir: str | pathlib.Path,
+    name: str,
+    version: int,
+    draw: Callable[..., Record],
+    *,
+    sizes: dict[str, int],
+    seed: int,
+    progress: bool,
+) -> pathlib.Path:
+    """Draws a data set of these classes into a TFDS directory, unless it is there already.
+
+    Args:
+        prepared_dir: where prepared data sets lie.
+        name: of the data set.
+        version: of its pictures.
+        draw: ``draw(seed=0, split="train", index=3)`` gives a picture.
+        sizes: number of images of each split.
+        seed: other seeds give other pictures.
+        progress: whether to show a progress bar.
+    """
+    parts = [name, f"v{version}", f"seed{seed}", *(f"{s}{n}" for s, n in sizes.items())]
+    directory = local_path(prepared_dir) / "-".join(parts)
     directory.parent.mkdir(parents=True, exist_ok=True)
     with records.lock(directory):
         if not directory.exists():
             categories = [
                 {"id": i + 1, "name": shape} for i, shape in enumerate(painting.CLASS_NAMES)
             ]
-            splits = {split: _records(name, seed, split, n, progress) for split, n in sizes.items()}
+            splits = {
+                split: _records(draw, name, seed, split, n, progress) for split, n in sizes.items()
+            }
             records.write(directory, name=name, categories=categories, splits=splits)
     return directory
 
 
-def _records(name: str, seed: int, split: str, size: int, progress: bool) -> Iterator[Record]:
+def _records(draw, name: str, seed: int, split: str, size: int, progress) -> Iterator[Record]:
     """Draws the pictures of a split one by one, with annotation ids that count through it."""
     annotation_id = 0
     indices = progress_bar(
         range(size), desc=f"drawing {name}/{split}", unit="image", disable=not progress
     )
     for index in indices:
-        record = draw(seed=seed, split=split, index=index, light=LIGHTS[name])
+        record = draw(seed=seed, split=split, index=index)
         for annotation in record.annotations:
             annotation_id += 1
             annotation["id"] = annotation_id
@@ -119,12 +153,17 @@ def draw(
     for group in groups:
         for placed in group:
             painting.paint(rng, picture, placed)
-    grain = 3 * rng.standard_normal((height, width, 1), dtype=np.float32)
-    pixels = np.clip(picture * np.float32(light) + grain, 0, 255).astype(np.uint8)
-    jpeg = cv2.imencode(".jpg", pixels[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])[1]
     file_name = f"{split}_{index:06d}.jpg"
     image = {"id": index + 1, "file_name": file_name, "height": height, "width": width}
-    return _annotate(jpeg.tobytes(), image, groups, coverages)
+    return annotated(photograph(rng, picture * np.float32(light)), image, groups, coverages)
+
+
+def photograph(rng, picture: Float32[np.ndarray, "h w 3"]) -> bytes:
+    """The picture with grain, as JPEG."""
+    grain = 3 * rng.standard_normal((*picture.shape[:2], 1), dtype=np.float32)
+    pixels = np.clip(picture + grain, 0, 255).astype(np.uint8)
+    jpeg = cv2.imencode(".jpg", pixels[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])[1]
+    return jpeg.tobytes()
 
 
 def _scene(rng, height: int, width: int, tone) -> list[painting.Shape]:
@@ -206,8 +245,8 @@ def extent(visible: Float32[np.ndarray, "h w"]) -> tuple[int, int, int, int]:
     return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
 
 
-def _annotate(jpeg: bytes, image: dict, groups, coverages) -> Record:
-    """Boxes and areas of the visible pixels, in COCO's words."""
+def annotated(jpeg: bytes, image: dict, groups, coverages) -> Record:
+    """A picture with boxes and areas of the visible pixels of each group, in COCO's words."""
     annotations, boxes, labels = [], [], []
     for group, visible in zip(groups, coverages, strict=True):
         left, top, right, bottom = map(float, extent(visible))
@@ -223,6 +262,8 @@ def _annotate(jpeg: bytes, image: dict, groups, coverages) -> Record:
                 "iscrowd": int(len(group) > 1),
             }
         )
+        if group[0].shape.identity is not None:
+            annotations[-1]["identity"] = group[0].shape.identity
     return Record(
         jpeg=jpeg,
         image=image,

@@ -15,6 +15,7 @@ import numpy as np
 
 from yolor_jax.errors import MENDABLE, sentence
 from yolor_jax.evaluation.coco import NUMBERS
+from yolor_jax.evaluation.tasks import IDENTITY_NUMBERS
 from yolor_jax.evaluation.tasks import NUMBERS as TASK_NUMBERS
 from yolor_jax.reports.evaluation_charts import (
     confusion_chart,
@@ -29,7 +30,8 @@ from yolor_jax.runs.sources import open_split
 from yolor_jax.stamp import described
 
 MEANINGS = tuple(
-    (name, re.sub(r"\s{2,}", ", ", means)) for name, means in (*NUMBERS, *TASK_NUMBERS.values())
+    (name, re.sub(r"\s{2,}", ", ", means))
+    for name, means in (*NUMBERS, *TASK_NUMBERS.values(), *IDENTITY_NUMBERS)
 )
 """The numbers of evaluations: name, and of what it is."""
 WORST, BEST = 12, 6  # images of each kind

@@ -177,7 +177,8 @@ class _Compiler:
     def _state_bytes(self) -> int:
         """Bytes of the state on one chip."""
         run = RunLength(self.recipe.batch_size, programs.STEPS, programs.STEPS)
-        arguments = programs.step_arguments(self.recipe, self.module, run=run, mesh=self.mesh)
+        trained = programs.without_data(self.recipe, self.module)
+        arguments = programs.step_arguments(self.recipe, trained, run=run, mesh=self.mesh)
         return _bytes_on_chip(arguments[0])
 
 

@@ -25,6 +25,7 @@ from yolor_jax.runs import anchors, preflight, programs
 from yolor_jax.runs.recipe import Recipe
 from yolor_jax.runs.sources import Sources, open_sources, warnings
 from yolor_jax.training import mesh as meshes
+from yolor_jax.training.learner import learner
 from yolor_jax.training.optim import RunLength
 from yolor_jax.training.processes.group import ALONE
 from yolor_jax.training.programs.compile_log import CompileLog
@@ -60,6 +61,7 @@ def examine(recipe: Recipe | None, workdir: Path) -> Iterator[Check]:
         sources = open_sources(recipe.data, progress=True)
         recipe, _ = anchors.resolved(recipe, sources.train, workdir)
         module = recipe.network(len(sources.class_names))
+        trained = learner(module, recipe.task_loss, sources.identities)
         run = recipe.length(len(sources.train))
     except MENDABLE as error:
         yield Check("fail", "data", sentence(error))
@@ -72,9 +74,9 @@ def examine(recipe: Recipe | None, workdir: Path) -> Iterator[Check]:
         yield Check("fail", "batch", str(error))
         return
     yield Check("ok", "batch", f"{recipe.batch_size} images over {mesh.size} devices")
-    state = programs.step_arguments(recipe, module, run=run, mesh=mesh)[0]
+    state = programs.step_arguments(recipe, trained, run=run, mesh=mesh)[0]
     yield room(workdir, sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(state)))
-    yield from compiled_programs(recipe, module, run, mesh)
+    yield from compiled_programs(recipe, module, trained, run, mesh)
 
 
 def versions() -> Check:
@@ -152,11 +154,11 @@ def data(recipe: Recipe, sources: Sources) -> Check:
 
 
 def compiled_programs(
-    recipe: Recipe, module: Detector, run: RunLength, mesh: Mesh
+    recipe: Recipe, module: Detector, trained: Detector, run: RunLength, mesh: Mesh
 ) -> Iterator[Check]:
     """Compiles the training step of each size and prediction: seconds, memory, operations."""
-    arguments = programs.step_arguments(recipe, module, run=run, mesh=mesh)
-    steps = programs.make_steps(recipe, module, arguments[0], run=run, mesh=mesh)
+    arguments = programs.step_arguments(recipe, trained, run=run, mesh=mesh)
+    steps = programs.make_steps(recipe, trained, arguments[0], run=run, mesh=mesh)
     named = {f"training step at {side} pixels": (steps[side], arguments) for side in steps}
     named["prediction"] = (
         programs.make_prediction(recipe, module, mesh),

@@ -140,7 +140,8 @@ def make_evaluator(
     require_backend(recipe.eval.backend)
     mode.require_classes(source.class_names)
     predict = programs.make_prediction(recipe, module, mesh, mode, source.class_names)
-    observe = programs.make_observation(module, mesh)
+    identities = source.targets is not None and source.targets.identities
+    observe = programs.make_observation(module, mesh, recipe.eval.nms if identities else None)
     tasks = module.spec.tasks
 
     settings = {
@@ -247,7 +248,9 @@ def on(
 
 def table(columns: Mapping[str, Metrics], module: Detector) -> str:
     """The numbers of evaluations of a network, with those of all its tasks."""
-    return format_table(columns, (*NUMBERS, *task_numbers(module.spec.tasks)))
+    numbers = (*NUMBERS, *task_numbers(module.spec.tasks))
+    measured = {name for metrics in columns.values() for name in metrics}
+    return format_table(columns, tuple(row for row in numbers if row[0] in measured))
 
 
 def write_detections(path: Path, evaluation: Evaluation) -> None:

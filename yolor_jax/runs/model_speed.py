@@ -17,16 +17,17 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 
 from yolor_jax.data.example import Batch
 from yolor_jax.detection.losses import LossConfig
 from yolor_jax.inference.prediction import NmsConfig, make_predict
-from yolor_jax.models.detector import build
+from yolor_jax.models.detector import Detector, build
 from yolor_jax.models.fold import fold
 from yolor_jax.training import mesh as meshes
 from yolor_jax.training.optim import OptimConfig, RunLength
-from yolor_jax.training.state import init_state
-from yolor_jax.training.step import make_detection_loss, make_train_step
+from yolor_jax.training.state import TrainState, init_state
+from yolor_jax.training.step import TrainStep, make_detection_loss, make_train_step
 
 
 class Trial(NamedTuple):
@@ -75,11 +76,37 @@ def measure(trial: Trial, rounds: int) -> list[dict[str, Any]]:
 
 def _programs(trial: Trial) -> list[Program]:
     """Compiles the three programs."""
+    module, fused = networks(trial)
+    mesh = meshes.make_mesh()
+    step, state = first_step(trial, module, mesh)
+    batch = meshes.shard_batch(mesh, random_batch(trial))
+    trained = jax.device_get(state.ema_variables)
+    images = batch.image, batch.letterbox, batch.original_size
+
+    def predict(name: str, module: Any, variables: Mapping) -> Program:
+        variables = jax.device_put(variables, meshes.replicated(mesh))
+        compiled, *figures = compile_program(
+            jax.jit(meshes.map_shards(mesh, make_predict(module, NmsConfig()))), variables, *images
+        )
+        return Program(name, lambda: compiled(variables, *images), *figures)
+
+    return [
+        training(step, state, batch),
+        predict("predict", module, trained),
+        predict("predict, folded", fused, fold(module.spec, trained)),
+    ]
+
+
+def networks(trial: Trial) -> tuple[Detector, Detector]:
+    """The network as it is trained, and the one for folded parameters."""
     dtype = jnp.bfloat16 if trial.bfloat16 else jnp.float32
     module = build(trial.model, trial.classes, dtype=dtype)
-    fused = build(trial.model, trial.classes, dtype=dtype, fused=True)
+    return module, build(trial.model, trial.classes, dtype=dtype, fused=True)
+
+
+def first_step(trial: Trial, module: Detector, mesh: Mesh) -> tuple[TrainStep, TrainState]:
+    """The training step, without augmentation, and the state that training begins with."""
     spec = module.spec
-    mesh = meshes.make_mesh()
     optim = OptimConfig(nominal_batch=trial.batch_size)
     length = RunLength(trial.batch_size, 100, 100)
     state = init_state(
@@ -99,29 +126,13 @@ def _programs(trial: Trial) -> list[Program]:
         mesh=mesh,
         shardings=meshes.state_sharding(mesh, state),
     )
-    host_batch = _random_batch(trial)
-    batch = meshes.shard_batch(mesh, host_batch)
-    trained = jax.device_get(state.ema_variables)
-    images = batch.image, batch.letterbox, batch.original_size
-
-    def predict(name: str, module: Any, variables: Mapping) -> Program:
-        variables = jax.device_put(variables, meshes.replicated(mesh))
-        compiled, *figures = _compile(
-            jax.jit(meshes.map_shards(mesh, make_predict(module, NmsConfig()))), variables, *images
-        )
-        return Program(name, lambda: compiled(variables, *images), *figures)
-
-    return [
-        _training(step, state, batch),
-        predict("predict", module, trained),
-        predict("predict, folded", fused, fold(spec, trained)),
-    ]
+    return step, state
 
 
-def _training(step, state, batch) -> Program:
+def training(step: TrainStep, state: TrainState, batch: Batch) -> Program:
     """The training step; each call continues from the state of the one before."""
     key = jax.random.key(0)
-    compiled, *figures = _compile(step, state, batch, key)
+    compiled, *figures = compile_program(step, state, batch, key)
 
     def call():
         nonlocal state
@@ -131,7 +142,7 @@ def _training(step, state, batch) -> Program:
     return Program("train step", call, *figures)
 
 
-def _compile(function, *arguments) -> tuple[Any, float, int]:
+def compile_program(function, *arguments) -> tuple[Any, float, int]:
     """The compiled function, the seconds that took, and the bytes that it needs at once."""
     lowered = function.lower(*arguments)
     started = time.perf_counter()
@@ -147,7 +158,7 @@ def _compile(function, *arguments) -> tuple[Any, float, int]:
     return compiled, seconds, needed
 
 
-def _random_batch(trial: Trial) -> Batch:
+def random_batch(trial: Trial) -> Batch:
     """Images of noise with eight boxes each."""
     generator = np.random.default_rng(0)
     count, side, targets = trial.batch_size, trial.image_size, 8
@@ -163,6 +174,7 @@ def _random_batch(trial: Trial) -> Batch:
         original_size=np.full((count, 2), side, np.int32),
         letterbox=np.tile(np.float32([1, 0, 0]), (count, 1)),
         valid=np.ones(count, bool),
+        identity=np.full((count, targets), -1, np.int32),
     )
 
 

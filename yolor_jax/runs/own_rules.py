@@ -1,7 +1,7 @@
 """The rules by which data decide the settings that ``configs/own.py`` leaves to them.
 
     facts = facts_of(source)                        # 205 images, 3 classes, ...
-    image_size(facts, recipe)                       # 320
+    image_size(facts, recipe)                       # 416
     for name, rule in RULES.items(): ...            # see `runs.draft`
 
 A rule sees the data and the recipe with all that is decided before it: whoever gives a batch size
@@ -67,7 +67,7 @@ def image_size(facts: Facts, recipe: Recipe) -> int:
 
 
 def batch_size(facts: Facts, recipe: Recipe) -> int:
-    """Eight: many small steps learn more in a short run than few large ones."""
+    """Eight, with which all was measured; no more than there are images."""
     return min(8, facts.images)
 
 

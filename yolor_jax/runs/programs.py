@@ -20,12 +20,13 @@ from jax.sharding import Mesh
 from yolor_jax.augment.batch import augment
 from yolor_jax.data.example import Batch
 from yolor_jax.evaluation.tasks import make_observe
-from yolor_jax.inference.prediction import make_predict
+from yolor_jax.inference.prediction import NmsConfig, make_predict
 from yolor_jax.models.detector import Detector
 from yolor_jax.models.implicits import sparsity_penalty, wants_sparsity
 from yolor_jax.runs.evaluation_mode import PLAIN, Mode
 from yolor_jax.runs.recipe import Recipe
 from yolor_jax.training import mesh as meshes
+from yolor_jax.training.learner import Learner, learner
 from yolor_jax.training.multi_scale import make_multi_scale_step, steps_by_size
 from yolor_jax.training.optim import RunLength
 from yolor_jax.training.programs.cost import count_flops
@@ -35,6 +36,8 @@ from yolor_jax.training.task_losses import make_loss
 
 STEPS = 1000
 """Of an epoch, where data are not opened: a constant in the program that costs nothing."""
+IDENTITIES = 1000
+"""Of the objects, where data are not opened and a classifier over them is asked for."""
 
 
 def require_batch(recipe: Recipe, mesh: Mesh) -> None:
@@ -46,7 +49,8 @@ def require_batch(recipe: Recipe, mesh: Mesh) -> None:
 def loss_of(recipe: Recipe, module: Detector) -> Loss:
     """``loss(outputs, batch) -> (loss, terms)`` of all tasks of a network."""
     detection = recipe.loss_for(module.num_classes)
-    return make_loss(module.spec, detection=detection, tasks=recipe.task_loss)
+    known = isinstance(module, Learner) and module.identities > 0
+    return make_loss(module.spec, detection=detection, tasks=recipe.task_loss, identities=known)
 
 
 def augmentation(recipe: Recipe, run: RunLength) -> Augment:
@@ -105,6 +109,12 @@ def make_steps(
     return steps_by_size(make, augment=augmentation(recipe, run), sizes=sizes)
 
 
+def without_data(recipe: Recipe, module: Detector) -> Detector:
+    """What is trained of a network (`training.learner`), where data are not opened."""
+    asked = recipe.task_loss.identities == "classifier"
+    return learner(module, recipe.task_loss, IDENTITIES if asked else 0)
+
+
 def lower_step(recipe: Recipe, module: Detector, mesh: Mesh, batch_size: int) -> jax.stages.Lowered:
     """The training step at the largest side, for devices that need not be there.
 
@@ -115,6 +125,7 @@ def lower_step(recipe: Recipe, module: Detector, mesh: Mesh, batch_size: int) ->
         batch_size: images, in the place of the recipe's.
     """
     run = RunLength(batch_size, STEPS, STEPS * max(1, round(recipe.epochs)))
+    module = without_data(recipe, module)
     arguments = step_arguments(recipe, module, run=run, mesh=mesh)
     steps = make_steps(recipe, module, arguments[0], run=run, mesh=mesh)
     return steps[recipe.largest_side].lower(*arguments)
@@ -150,14 +161,15 @@ def make_prediction(
     return jax.jit(meshes.map_shards(mesh, predict))
 
 
-def make_observation(module: Detector, mesh: Mesh) -> Callable:
-    """``observe(variables, images, boxes, objects)``: what tasks beyond detection are measured by.
+def make_observation(module: Detector, mesh: Mesh, nms: NmsConfig | None = None) -> Callable:
+    """What tasks beyond detection are measured by; see `evaluation.tasks.make_observe`.
 
     Args:
         module: the network, folded or not.
         mesh: the devices.
+        nms: what is a detection, where they are to be known again.
     """
-    return jax.jit(meshes.map_shards(mesh, make_observe(module)))
+    return jax.jit(meshes.map_shards(mesh, make_observe(module, nms)))
 
 
 def evaluation_batch_size(recipe: Recipe, mesh: Mesh) -> int:
@@ -216,4 +228,5 @@ def _abstract_batch(recipe: Recipe, batch_size: int, mesh: Mesh) -> Batch:
         original_size=shape(np.int32, 2),
         letterbox=shape(np.float32, 3),
         valid=shape(np.bool_),
+        identity=shape(np.int32, targets),
     )

@@ -53,6 +53,9 @@ FREE = (
 FREE_OF_DATA = ("path", "prepared", "eval_split", "threads", "workers")
 """Settings that may change when a run is continued: they do not decide its course."""
 
+LATER_OF_TASK_LOSS = {"identities": "contrast", "weights": "fixed"}
+"""Settings younger than some runs; the identity has them where they are not as those runs were."""
+
 
 @dataclasses.dataclass(frozen=True)
 class ModelRecipe:
@@ -98,7 +101,7 @@ class DataRecipe:
 
     Attributes:
         path: TFDS directory, folder in one of the formats of docs/data.md, or built in: "shapes",
-            "shapes_night".
+            "shapes_night", "shapes_film".
         prepared: where folders are turned into TFDS directories.
         train_split: name of the split to train on.
         eval_split: name of the split to evaluate on.
@@ -313,7 +316,10 @@ class Recipe:
         """
         entries = {name: value for name, value in self.to_dict().items() if name not in FREE}
         data = {name: v for name, v in entries["data"].items() if name not in FREE_OF_DATA}
-        return entries | {"data": data}
+        task_loss = {
+            name: v for name, v in entries["task_loss"].items() if LATER_OF_TASK_LOSS.get(name) != v
+        }
+        return entries | {"data": data, "task_loss": task_loss}
 
 
 OLDER = {

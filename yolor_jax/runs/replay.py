@@ -32,6 +32,8 @@ from yolor_jax.training.bad_batch import BadBatch
 from yolor_jax.training.checkpoints import folder as checkpoint_folder
 from yolor_jax.training.checkpoints.loading import load_trained
 from yolor_jax.training.diagnosis import Diagnosis, diagnose
+from yolor_jax.training.learner import learner
+from yolor_jax.training.learnt import identities_of
 from yolor_jax.training.multi_scale import drawn_size
 from yolor_jax.training.optim import RunLength
 
@@ -78,6 +80,8 @@ def replay(path: str | os.PathLike) -> Replayed:
     recipe = recipes.load(path.parent)
     origin, variables, class_names, run = _before(recipe, path.parent, bad.step)
     module = recipe.network(len(class_names))
+    known = identities_of(variables["params"]) or int(bad.batch.identity.max(initial=-1)) + 1
+    module = learner(module, recipe.task_loss, known)
     batch = augmented(recipe, run, bad)
     found = diagnose(module, programs.loss_of(recipe, module), variables, batch)
     # Partners of a mosaic may come from the data set, behind the image that they belong to.
@@ -114,6 +118,7 @@ def _before(
         return before[-1], variables, meta["class_names"], recipe.length(meta["train_images"])
     sources = open_sources(recipe.data)
     module = recipe.network(len(sources.class_names))
+    module = learner(module, recipe.task_loss, sources.identities)
     run = recipe.length(len(sources.train))
     first = start.first_state(recipe, module, run, meshes.make_mesh(jax.devices()[:1]))
     variables = {"params": first.params, "batch_stats": first.batch_stats}

@@ -19,6 +19,7 @@ from yolor_jax.runs.recipe import Recipe
 from yolor_jax.runs.sources import Sources, warnings
 from yolor_jax.training import freeze
 from yolor_jax.training import mesh as meshes
+from yolor_jax.training.learner import learner
 from yolor_jax.training.optim import RunLength
 from yolor_jax.training.processes.group import ALONE, ProcessGroup
 
@@ -31,6 +32,7 @@ class Run:
         recipe: with anchors as they are used.
         sources: its two splits, open.
         module: its network, not folded.
+        learner: what is trained of it (`training.learner`).
         mesh: the devices of all its processes.
         length: its steps.
         workdir: its folder, which may not be there yet.
@@ -41,6 +43,7 @@ class Run:
     recipe: Recipe
     sources: Sources
     module: Detector
+    learner: Detector
     mesh: Mesh
     length: RunLength
     workdir: Path
@@ -78,15 +81,16 @@ def open_run(
     advice = "Give them as --config.model.anchors."
     group.agree("anchors", used, advice=advice, timeout=preflight.TIMEOUT)
     module = recipe.network(len(sources.class_names))
+    trained = learner(module, recipe.task_loss, sources.identities)
     if recipe.optim.freeze:
-        freeze.count(variable_shapes(module)["params"], recipe.optim.freeze)
+        freeze.count(variable_shapes(trained)["params"], recipe.optim.freeze)
     mesh = meshes.make_mesh(fsdp=recipe.mesh.fsdp)
     length = recipe.length(len(sources.train))
     programs.require_batch(recipe, mesh)
     preflight.require_shared(workdir, group)
     doubts = [*warnings(sources), anchors.warning(recipe, sources.train)]
     notes = tuple(filter(None, [found, *doubts]))
-    return Run(recipe, sources, module, mesh, length, workdir, group, notes)
+    return Run(recipe, sources, module, trained, mesh, length, workdir, group, notes)
 
 
 def require_init(recipe: Recipe) -> None:

@@ -26,6 +26,11 @@ class Sources:
         """The names of the K classes."""
         return self.train.class_names
 
+    @property
+    def identities(self) -> int:
+        """How many the objects of the training split have; 0 where nobody knows them."""
+        return 0 if self.train.targets is None else self.train.targets.identities
+
 
 def open_sources(data: DataRecipe, *, progress: bool = False) -> Sources:
     """Opens both splits, preparing them first where that has not been done.

@@ -26,6 +26,7 @@ from yolor_jax.runs.batches import batch_reader
 from yolor_jax.runs.recipe import Recipe
 from yolor_jax.runs.sources import open_sources
 from yolor_jax.training import mesh as meshes
+from yolor_jax.training.learner import learner
 from yolor_jax.training.loop import STEPS_AHEAD
 from yolor_jax.training.programs.cost import Memory
 from yolor_jax.training.step import Advance, make_advance
@@ -57,17 +58,18 @@ def measure(
     """
     sources = open_sources(recipe.data, progress=progress)
     module = recipe.network(len(sources.class_names))
+    trained = learner(module, recipe.task_loss, sources.identities)
     mesh = meshes.make_mesh(fsdp=recipe.mesh.fsdp)
     length = recipe.length(len(sources.train))
     programs.require_batch(recipe, mesh)
-    shapes = programs.step_arguments(recipe, module, run=length, mesh=mesh)
-    every_size = programs.make_steps(recipe, module, shapes[0], run=length, mesh=mesh)
+    shapes = programs.step_arguments(recipe, trained, run=length, mesh=mesh)
+    every_size = programs.make_steps(recipe, trained, shapes[0], run=length, mesh=mesh)
     side = recipe.largest_side
     say(f"compiling the training step at {side} pixels ...")
     started = time.perf_counter()
     step = every_size[side].lower(*shapes).compile()
     compile_seconds = time.perf_counter() - started
-    state = start.first_state(recipe, module, length, mesh)
+    state = start.first_state(recipe, trained, length, mesh)
     read = batch_reader(recipe, sources.train)
     with contextlib.closing(read(workers=recipe.data.workers)) as batches:
         advance = make_advance(step, mesh, _key(recipe, mesh))

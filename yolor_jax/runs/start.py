@@ -35,9 +35,9 @@ def state(run: Run, checkpoints: Checkpoints, say: Callable[[str], None]) -> tup
     """
     recipe = run.recipe
     if checkpoints.latest_step is None:
-        return first_state(recipe, run.module, run.length, run.mesh, say), 0
+        return first_state(recipe, run.learner, run.length, run.mesh, say), 0
     size = (recipe.image_size, recipe.image_size)
-    expected = abstract_state(run.module, recipe.optim, run.length, image_size=size, mesh=run.mesh)
+    expected = abstract_state(run.learner, recipe.optim, run.length, image_size=size, mesh=run.mesh)
     restored, position, damaged = checkpoints.restore_latest(expected)
     for sentence in damaged:
         say(sentence)

@@ -177,7 +177,7 @@ def _train(
         for writer in writers:
             stack.enter_context(writer)
         writers = [rows, *writers] if run.group.is_first else []
-        step = programs.make_step(recipe, run.module, state, run=length, mesh=run.mesh)
+        step = programs.make_step(recipe, run.learner, state, run=length, mesh=run.mesh)
         # Workers end with the training: the stack is left before the folded network is evaluated.
         batches = read(start=position, workers=recipe.data.workers)
         stack.enter_context(contextlib.closing(batches))

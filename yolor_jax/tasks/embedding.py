@@ -106,13 +106,32 @@ def contrastive_loss(samples: Samples, *, temperature: float) -> Float[Array, ""
     target = jnp.repeat(jnp.arange(targets), levels)
     same = (target[:, None] == target[None])[None]  # [1, N, N]
     pairs = real[:, :, None] & real[:, None] & ~jnp.eye(len(target), dtype=bool)[None]
-    positive, negative = pairs & same, pairs & ~same
-    anchor = positive.any(axis=-1) & negative.any(axis=-1)  # [B, N]
+    return contrast(vectors, pairs & same, pairs & ~same, temperature)
 
-    similarity = jnp.einsum("bnd,bmd->bnm", vectors, vectors) / temperature
+
+def contrast(
+    vectors: Float[Array, "G N D"],
+    positive: Bool[Array, "G N N"],
+    negative: Bool[Array, "G N N"],
+    temperature: float,
+) -> Float[Array, ""]:
+    """The supervised contrastive loss among the vectors of each group.
+
+    Args:
+        vectors: of length 1.
+        positive: which of a group each is to be near to.
+        negative: which it is to be far from.
+        temperature: smaller ones weigh the hardest negatives more.
+
+    Returns:
+        Mean over the vectors that have a positive and a negative; 0 if there are none.
+    """
+    pairs = positive | negative
+    anchor = positive.any(axis=-1) & negative.any(axis=-1)  # [G, N]
+    similarity = jnp.einsum("gnd,gmd->gnm", vectors, vectors) / temperature
     # A row of nothing but -inf has logsumexp -inf and a gradient of NaN, which no mask removes.
     compared = jnp.where(pairs | ~anchor[..., None], similarity, -jnp.inf)
-    normaliser = jax.nn.logsumexp(compared, axis=-1)  # [B, N]
+    normaliser = jax.nn.logsumexp(compared, axis=-1)  # [G, N]
     attraction = jnp.where(positive, similarity, 0).sum(axis=-1)
     attraction = attraction / jnp.maximum(positive.sum(axis=-1), 1).astype(jnp.float32)
     number = jnp.maximum(anchor.sum(), 1).astype(jnp.float32)

@@ -135,12 +135,14 @@ def load(path: str | os.PathLike) -> BadBatch:
 
 def _read(path: Path) -> BadBatch:
     with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
+        fields = {n: file[k] for n in Batch._fields if (k := _key(file, n)) in file}
+        fields.setdefault("identity", np.full_like(fields["labels"], -1))  # there was none once
         return BadBatch(
             int(file["step"]),
             file["key_data"],
             dict(zip(file["terms"].tolist(), file["values"].tolist(), strict=True)),
             file["image_ids"].tolist(),
-            Batch(**{n: file[k] for n in Batch._fields if (k := _key(file, n)) in file}),
+            Batch(**fields),
         )
 
 

@@ -37,6 +37,7 @@ from yolor_jax.training.freeze import skip_frozen
 # First match wins. An implicit's own kernels and biases (its NN modelling) are not decayed either.
 GROUP_RULES = (
     (r"implicit", "scale"),
+    (r"(^|/)log_variance/", "scale"),
     (r"(^|/)bias$", "bias"),
     (r"(^|/)kernel$", "kernel"),
     (r"(^|/)scale$", "scale"),

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 from jaxtyping import PyTree
 
+from yolor_jax.training.learnt import of_network
 from yolor_jax.training.mesh import state_sharding
 from yolor_jax.training.optim import OptimConfig, RunLength, make_optimizer, nominal_accumulation
 
@@ -44,8 +45,8 @@ class TrainState:
 
     @property
     def ema_variables(self) -> dict[str, PyTree]:
-        """The variables of the moving average, as ``module.apply`` takes them."""
-        return {"params": self.ema_params, "batch_stats": self.ema_batch_stats}
+        """The network's variables of the moving average, as ``module.apply`` takes them."""
+        return of_network({"params": self.ema_params, "batch_stats": self.ema_batch_stats})
 
 
 def new_state(variables: dict[str, PyTree], config: OptimConfig, run: RunLength) -> TrainState:

@@ -17,6 +17,7 @@ from yolor_jax import bucket
 from yolor_jax.training.checkpoints import folder as folders
 from yolor_jax.training.checkpoints import statistics
 from yolor_jax.training.checkpoints.folder import DamagedError
+from yolor_jax.training.learnt import of_network
 
 
 def find(directory: str | os.PathLike, step: int | str | None = None) -> tuple[epath.Path, int]:
@@ -90,6 +91,8 @@ def _load(
         if others:
             advice = f"choose another with --step N: there are {others}"
         raise OSError(f"{error}; {advice}.") from error
+    if prefix:
+        variables = of_network(variables)
     return variables if exact is None else {**variables, "batch_stats": exact[0]}, meta
 
 
