@@ -66,7 +66,7 @@ def test_a_file_with_its_certificate_detects_and_is_evaluated(here, capsys):
 
 
 def test_a_missed_tolerance_is_exit_code_1(monkeypatch, capsys):
-    nothing = certificate.Tolerance(-1.0, -1.0, -1.0, -1.0)
+    nothing = certificate.Tolerance(-1.0, -1.0, -1.0, -1.0, -1.0)
     monkeypatch.setitem(certificate.TOLERANCES, "float32", nothing)
     assert export("--output", "missed.onnx", "--verify", "pets/val/001.jpg") == 1
     assert "NOT ok" in capsys.readouterr().out

@@ -9,7 +9,7 @@ from onnx import numpy_helper
 
 from tests.exports.conftest import NMS
 from yolor_jax.errors import InputError
-from yolor_jax.exports.certificate import Pairs, Row, match
+from yolor_jax.exports.certificate import TOLERANCES, Pairs, Row, match, rows_of
 from yolor_jax.exports.files import open_exported
 from yolor_jax.exports.stages import Found
 from yolor_jax.reports.certificate_page import write_page
@@ -40,6 +40,14 @@ def test_detections_are_matched_by_class_and_place():
     nothing = detections([], [], [])
     assert match(ours, nothing) == Pairs(0, 3, 0) and match(nothing, nothing) == Pairs()
     assert Pairs(1, 0, 2, 0.5, 0.1) + Pairs(2, 1, 0, 0.25, 0.2) == Pairs(3, 1, 2, 0.5, 0.2)
+
+
+def test_a_neighbour_that_nms_kept_is_allowed_below_float32_alone():
+    moved = Pairs(matched=1000, pixels=5.5, scores=0.0)
+    for dtype, ok in (("float32", False), ("float16", True), ("bfloat16", True)):
+        rows = {row.border: row.ok for row in rows_of(moved, TOLERANCES[dtype])}
+        assert rows["corners of detections"] is ok, dtype
+        assert rows["scores of detections"] and rows["detections of one side"]
 
 
 def test_not_a_number_is_not_within_a_tolerance():

@@ -34,21 +34,25 @@ class Tolerance(NamedTuple):
         pixels: of corners of boxes. Those of sizes beyond 1000 pixels may differ by as much more
             as they are larger: float32 has no more digits.
         scores: of scores.
+        corners: of detections, in pixels. Where two boxes of an object score nearly alike, rounding
+            decides which of them NMS keeps: no box moves beyond `pixels`, and yet a detection does.
         detections: share of the detections that may be found by one side only.
     """
 
     logits: float
     pixels: float
     scores: float
+    corners: float
     detections: float
 
 
 TOLERANCES = {
-    "float32": Tolerance(1e-3, 1e-3, 1e-5, 0.0),
-    "float16": Tolerance(0.1, 1.0, 0.01, 0.02),
-    "bfloat16": Tolerance(0.5, 8.0, 0.05, 0.1),
+    "float32": Tolerance(1e-3, 1e-3, 1e-5, 1e-3, 0.0),
+    "float16": Tolerance(0.25, 1.0, 0.02, 16.0, 0.02),
+    "bfloat16": Tolerance(0.5, 8.0, 0.05, 64.0, 0.1),
 }
-"""By the dtype of a file's activations."""
+"""By the dtype of a file's activations. Below float32: about twice what a trained yolor_nano shows,
+or more (docs/export.md)."""
 
 
 class Row(NamedTuple):
@@ -164,7 +168,7 @@ def compare(
         Row(border, largest, allowed.get(border, tolerance.logits), units.get(border, ""), values)
         for border, (largest, values) in errors.items()
     ]
-    return [*rows, *_rows_of(pairs, tolerance)], pairs
+    return [*rows, *rows_of(pairs, tolerance)], pairs
 
 
 _suppress = jax.jit(suppress_decoded, static_argnames="nms")
@@ -176,11 +180,12 @@ def _as_network_takes(file: Exported, images: np.ndarray) -> np.ndarray:
     return images / 255 if file.form.pixels == "uint8" else images
 
 
-def _rows_of(pairs: Pairs, tolerance: Tolerance) -> list[Row]:
+def rows_of(pairs: Pairs, tolerance: Tolerance) -> list[Row]:
+    """The borders of the detections."""
     alone = pairs.network_only + pairs.file_only
     share = alone / max(pairs.matched + alone, 1)
     return [
-        Row("corners of detections", pairs.pixels, tolerance.pixels, "pixels", pairs.matched),
+        Row("corners of detections", pairs.pixels, tolerance.corners, "pixels", pairs.matched),
         Row("scores of detections", pairs.scores, tolerance.scores, "of 0..1", pairs.matched),
         Row("detections of one side", share, tolerance.detections, "of all", pairs.matched + alone),
     ]
