@@ -67,7 +67,8 @@ def test_a_z_that_was_tuned_is_kept_and_gives_the_tuned_network(tmp_path):
     classes = {"num_classes": 6, "class_names": list(painting.CLASS_NAMES)}
     save_run(tmp_path / "day", given, meta=META | classes)
     config, row = small_recipe(night), implicit_tuning.get_config("multiply_pyramid")
-    config.epochs, config.init = 1.0, str(tmp_path / "day")
+    config.epochs, config.init = 3.0, str(tmp_path / "day")
+    config.optim.warmup_min_steps = 1
     config.model.implicit, config.optim.freeze = row.model.implicit, row.optim.freeze
     training.train(typed(config), tmp_path / "night")
 
