@@ -78,6 +78,7 @@ def served(hub_on_this_machine, tmp_path, monkeypatch):
         "HF_HUB_CACHE": str(tmp_path / "cache"),
         "HF_TOKEN_PATH": str(tmp_path / "token"),
         "HF_HUB_DISABLE_XET": True,
+        "HF_HUB_OFFLINE": False,  # the demo, in a test before, puts its process offline
     }.items():
         monkeypatch.setattr(constants, name, value)
     monkeypatch.setattr("time.sleep", lambda seconds: None)  # between two tries

@@ -105,7 +105,7 @@ def test_damaged_checkpoints_are_known_by_their_size_and_md5_and_set_aside(place
     with Checkpoints(place, META) as checkpoints:
         restored, position, said = checkpoints.restore_latest(shapes(now))
         assert position == 2
-        np.testing.assert_array_equal(restored.params, now.params)
+        np.testing.assert_array_equal(restored.params["leaf"], now.params["leaf"])
         assert [sentence.split(";")[0].rpartition(": ")[2] for sentence in said] == [
             f"{data} has other bytes than were written",
             "data/metadata is missing",
@@ -140,7 +140,7 @@ def test_a_run_may_move_between_a_bucket_and_a_disk(place, now, tmp_path):
         checkpoints.save(3, now, position=3)
     copy(tmp_path / "run", place / "sealed-on-disk")
     variables, _ = loading.load_variables(str(place / "sealed-on-disk"), 3)
-    np.testing.assert_array_equal(variables["params"], now.ema_params)
+    np.testing.assert_array_equal(variables["params"]["leaf"], now.ema_params["leaf"])
     metadata = tmp_path / "run" / "checkpoints" / "2" / "data" / "metadata"
     metadata.write_bytes(metadata.read_bytes().replace(b"2", b"3"))
     with pytest.raises(OSError, match="data/metadata has other bytes"):

@@ -88,4 +88,5 @@ def noise(leaf_size):
     """A state of eight leaves of so many numbers, which do not compress."""
     keys = jax.random.split(jax.random.key(0), 8)
     now = state.TrainState(*(jax.random.normal(key, (leaf_size,)) for key in keys))
+    now = now.replace(params={"leaf": now.params}, ema_params={"leaf": now.ema_params})
     return jax.device_put(now, meshes.state_sharding(one_device(), now))

@@ -68,7 +68,7 @@ def test_no_room_is_said_by_the_next_call_and_forgotten_by_the_next_run(tmp_path
     with checkpoint.Checkpoints(tmp_path, META) as checkpoints:
         restored, position, damaged = checkpoints.restore_latest(shapes)
         assert position == 16 and not damaged
-        assert (restored.params == now.params).all()
+        assert (restored.params["leaf"] == now.params["leaf"]).all()
         checkpoints.save(4, now, position=32)
     assert {path.name for path in (tmp_path / "checkpoints").iterdir()} == {"2", "4"}
 
