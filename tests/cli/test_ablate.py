@@ -9,7 +9,8 @@ from tests.support.planned import leave
 from yolor_jax.ablation import training
 from yolor_jax.ablation.plan import standing
 from yolor_jax.ablation.training import Done
-from yolor_jax.cli import ablate, recipes
+from yolor_jax.cli import recipes
+from yolor_jax.cli.arguments import positive
 from yolor_jax.cli.main import main
 from yolor_jax.preparation import shapes
 
@@ -98,8 +99,8 @@ def test_other_settings_are_refused_before_anything_begins(trained, tmp_path, ca
 
 @pytest.mark.parametrize("count", ["0", "-1", "x"])
 def test_seeds_are_counted(count):
-    with pytest.raises(argparse.ArgumentTypeError, match="expected a whole number of 1 or more"):
-        ablate._positive(count)
+    with pytest.raises(argparse.ArgumentTypeError, match="expected a whole number from 1 on"):
+        positive(count)
 
 
 @pytest.mark.long  # two processes that train

@@ -181,3 +181,20 @@ def test_sidecar_of_another_data_set(pets):
     np.savez(path, **arrays)
     with pytest.raises(ValueError, match="does not belong to the records beside it"):
         open_source(pets.directory, "val")[0]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [lambda known: known[:-1], lambda known: known.astype(float), lambda known: known - 2],
+    ids=["too few", "no integers", "below none"],
+)
+def test_identities_of_another_kind(pets, change):
+    path = targets_path(pets.directory, "val")
+    with np.load(path) as arrays:
+        arrays = dict(arrays)
+    known = np.arange(len(arrays["labels"]), dtype=np.int32)
+    np.savez(path, **arrays | {"identity": known})
+    assert open_source(pets.directory, "val")[0].identity is not None
+    np.savez(path, **arrays | {"identity": change(known)})
+    with pytest.raises(ValueError, match="does not belong to the"):
+        open_source(pets.directory, "val")[0]

@@ -15,6 +15,7 @@ import time
 import jax
 import numpy as np
 
+from yolor_jax.exports import SUFFIXES
 from yolor_jax.inference.prediction import NmsConfig
 from yolor_jax.models.detector import build, find_spec, variable_shapes
 from yolor_jax.models.zoo import MODELS
@@ -23,7 +24,6 @@ from yolor_jax.runs.trained import Trained
 from yolor_jax.trees import flatten_by_path
 
 CLASSES = 80
-SUFFIXES = {"onnx": ".onnx", "stablehlo": ".zip"}
 
 
 def moderate_network(name: str, side: int) -> Trained:

@@ -47,7 +47,9 @@ def test_the_data_decide_what_is_open(folder):
     assert (recipe.model.name, recipe.batch_size, recipe.data.max_targets) == ("yolor_nano", 8, 8)
     assert recipe.epochs == 1600  # of one step
     assert recipe.loss_for(3).classification == pytest.approx(0.3)
-    assert decided.said.startswith("10 images, 64 pixels long; 3 classes; up to 1 boxes")
+    assert decided.said.startswith(
+        "10 images, 64 pixels long; 3 classes; up to 1 box on an image, one in twenty smaller than"
+    )
     assert "--config.image_size=128 --config.batch_size=8 --config.epochs=1600.0" in decided.said
 
 

@@ -81,8 +81,7 @@ def test_epochs_give_steps_that_grow_with_the_root_of_the_images(images, batch_s
 
 
 def test_weights_to_start_from_make_it_shorter_and_slower(monkeypatch):
-    opened = type("Opened", (), {"spec": recipe(model={"name": "yolor_test"}).spec})
-    monkeypatch.setattr(own_rules, "load", lambda path: opened)
+    monkeypatch.setattr(own_rules, "load_meta", lambda path: {"model": "yolor_test"})
     given = recipe(init="runs/other", batch_size=8)
     assert own_rules.model_name(BCCD, given) == "yolor_test"
     assert own_rules.epochs(facts(images=200), given) == 22  # 533 steps, 25 in an epoch

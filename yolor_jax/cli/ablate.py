@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from yolor_jax.cli import launch, recipes
-from yolor_jax.cli.arguments import any_path
+from yolor_jax.cli.arguments import any_path, positive
 from yolor_jax.errors import InputError
 from yolor_jax.stamp import command
 
@@ -38,14 +38,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--rows", metavar="ROW,...", help="these and the baseline alone (all)")
     parser.add_argument("--data", metavar="FOLDER", help="short for --config.data.path=FOLDER")
-    parser.add_argument("--seeds", type=_positive, default=5, metavar="N", help="0 to N - 1 (5)")
+    parser.add_argument("--seeds", type=positive, default=5, metavar="N", help="0 to N - 1 (5)")
     parser.add_argument(
         "--workdir", type=any_path, metavar="DIR", help="folder of the runs (runs/TABLE)"
     )
     where = parser.add_mutually_exclusive_group()
     where.add_argument(
         "--at-once",
-        type=_positive,
+        type=positive,
         metavar="N",
         help="runs at the same time, on a GPU each where there are several; 1: each run on all "
         "devices (as many as there are GPUs, or 1)",
@@ -57,12 +57,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "folder and DIR",
     )
     parser.set_defaults(takes_settings=True)
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or not int(text):
-        raise argparse.ArgumentTypeError(f"got {text}, expected a whole number of 1 or more")
-    return int(text)
 
 
 def run(args: argparse.Namespace) -> int:

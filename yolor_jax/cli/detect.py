@@ -95,8 +95,9 @@ def run(args: argparse.Namespace) -> int:
         found = found.share(*args.shard)
         args.output = args.output / "shard-{}-of-{}".format(*args.shard)
     trained = _load(args)
-    options = network_options(args, found, trained)
-    finder = None if args.ray else trained.predictor(**options)  # refuses before anything is made
+    finder = None
+    if not args.ray:  # refuses before anything is made
+        finder = trained.predictor(**network_options(args, found, trained))
     with _interruption() as interrupted, output_folder(args.output, resume=args.resume) as output:
         return _detect(args, found, trained, finder, output, interrupted)
 

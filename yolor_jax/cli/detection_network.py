@@ -9,6 +9,7 @@ from yolor_jax.cli.arguments import (
     add_step_argument,
     any_path,
     network_path,
+    positive,
 )
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def add_network_arguments(parser: argparse.ArgumentParser) -> None:
         "--classes", nargs="+", metavar="CLASS", help="names or numbers of those to look for (all)"
     )
     network.add_argument(
-        "--max", type=_positive, default=300, metavar="N",
+        "--max", type=positive, default=300, metavar="N",
         help="boxes of a picture at most, best first (%(default)s)",
     )  # fmt: skip
     network.add_argument(
@@ -72,11 +73,11 @@ def add_network_arguments(parser: argparse.ArgumentParser) -> None:
         help="of activations (%(default)s)",
     )  # fmt: skip
     network.add_argument(
-        "--batch-size", type=_positive, metavar="N",
+        "--batch-size", type=positive, metavar="N",
         help=f"pictures that go through the network together ({BATCH_SIZE}; of a camera 1)",
     )  # fmt: skip
     network.add_argument(
-        "--threads", type=_positive, metavar="N",
+        "--threads", type=positive, metavar="N",
         help="that read pictures, and as many that draw (one a core)",
     )  # fmt: skip
     network.add_argument(
@@ -146,9 +147,3 @@ def _fraction(text: str) -> float:
     if not 0 <= value <= 1:
         raise argparse.ArgumentTypeError(f"got {text}, expected a number from 0 to 1")
     return value
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"got {text}, expected a whole number from 1 on")
-    return int(text)

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 from yolor_jax.cli.arguments import add_step_argument, any_path
 from yolor_jax.cli.output import weights_file
 from yolor_jax.errors import InputError
+from yolor_jax.exports import SUFFIXES
 from yolor_jax.table import text_table
 
 if TYPE_CHECKING:
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
     from yolor_jax.runs.certification import Picture
     from yolor_jax.runs.recipe import Recipe
     from yolor_jax.runs.trained import Trained
-
-SUFFIXES = {"onnx": ".onnx", "stablehlo": ".zip"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -79,10 +79,13 @@ def format_standing(name: str, standing: "Standing", now: datetime.datetime) -> 
     last = standing.rows[-1]
     left = standing.seconds_left
     ago = _duration((now - standing.written).total_seconds())
+    if standing.finished:
+        when = "finished"
+    else:
+        when = "time left unknown" if left is None else f"about {_duration(left)} left"
     head = (
         f"{name}: {standing.recipe.model.name}, step {last['step']:,}, {standing.share:.0%}, "
-        f"{'about ' + _duration(left) if left is not None else 'no time known'} left; "
-        f"last row {ago} ago"
+        f"{when}; last row {ago} ago"
     )
     curves = [("", "first", "", "last")]
     for metric in CURVES:

@@ -119,5 +119,14 @@ def _belongs(targets: Targets, images: int, classes: int) -> bool:
         and bool(np.all(np.isfinite(boxes)))
         and bool(np.all((0 <= targets.labels) & (targets.labels < classes)))
         and (targets.size_hw is None or targets.size_hw.shape == (images, 2))
-        and (targets.identity is None or targets.identity.shape == (len(boxes),))
+        and _are_identities(targets.identity, len(boxes))
+    )
+
+
+def _are_identities(identity: np.ndarray | None, count: int) -> bool:
+    """Whether they are none, or one for each box: -1 or more."""
+    if identity is None:
+        return True
+    return (
+        identity.shape == (count,) and identity.dtype == np.int32 and bool((identity >= -1).all())
     )

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from yolor_jax.errors import InputError
-from yolor_jax.exports import metadata, onnx_file, stablehlo
+from yolor_jax.exports import SUFFIXES, metadata, onnx_file, stablehlo
 from yolor_jax.exports.exported import Exported
 from yolor_jax.exports.form import Form
 from yolor_jax.exports.stages import stages_of
@@ -16,10 +16,8 @@ from yolor_jax.models.detector import build, require_multiple
 from yolor_jax.models.spec import ModelSpec, with_tasks
 from yolor_jax.paths import Path
 
-SUFFIXES = {"stablehlo": stablehlo.SUFFIX, "onnx": onnx_file.SUFFIX}
-"""By the name of the format."""
-_WRITERS = {stablehlo.SUFFIX: stablehlo.write, onnx_file.SUFFIX: onnx_file.write}
-_READERS = {stablehlo.SUFFIX: stablehlo.StableHlo, onnx_file.SUFFIX: onnx_file.OnnxFile}
+_WRITERS = {SUFFIXES["onnx"]: onnx_file.write, SUFFIXES["stablehlo"]: stablehlo.write}
+_READERS = {SUFFIXES["onnx"]: onnx_file.OnnxFile, SUFFIXES["stablehlo"]: stablehlo.StableHlo}
 
 
 def write(

@@ -23,7 +23,6 @@ from yolor_jax.paths import Path
 from yolor_jax.stamp import STAMPS
 from yolor_jax.whole_file import whole_file
 
-SUFFIX = ".onnx"
 IMAGES = "images"
 """Name of the input."""
 LIBRARIES = ("onnx and onnxruntime", "onnx")
@@ -90,12 +89,13 @@ class OnnxFile(Exported):
         with needing(*LIBRARIES):
             import onnx
             import onnxruntime
+            from google.protobuf.message import DecodeError
         self.runtime = f"onnxruntime {onnxruntime.__version__}"
         with bucket.on_disk(path) as local:
             data = local.read_bytes()
         try:
             self._model = onnx.load_from_string(data)
-        except Exception as error:  # protobuf's own, of a class that depends on its version
+        except DecodeError as error:
             raise InputError(f"{path} is no whole ONNX file ({error}); export it again") from error
         entries = {one.key: one.value for one in self._model.metadata_props}
         try:

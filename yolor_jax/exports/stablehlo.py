@@ -25,7 +25,6 @@ from yolor_jax.exports.stages import DECODED, DETECTED, Stages
 from yolor_jax.paths import Path
 from yolor_jax.whole_file import whole_file
 
-SUFFIX = ".zip"
 PLATFORMS = ("cpu", "cuda", "tpu")
 METADATA = "metadata.json"
 LIBRARIES = ("flatbuffers", "export")

@@ -203,7 +203,7 @@ def beside(trial: Trial) -> dict[str, Any]:
     try:
         compiled = torch.compile(network, mode="max-autotune-no-cudagraphs")
         figures["seconds"]["compiled"] = _seconds(partial(run, compiled))
-    except Exception as error:  # it needs a compiler, which need not be there
+    except (RuntimeError, ImportError, OSError) as error:  # it needs a compiler
         figures["not_compiled"] = f"{type(error).__name__}: {error}"[:500]
     return figures
 

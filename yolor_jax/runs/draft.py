@@ -97,10 +97,16 @@ def decide(draft: Draft, group: ProcessGroup = ALONE, *, progress: bool = False)
 
 def describe(facts: Facts) -> str:
     """The facts in a clause."""
-    small = f"{facts.small * facts.long_side:.0f} pixels, which one in twenty is below"
+    said = (
+        f"{facts.images:,} image{'s' * (facts.images != 1)}, {facts.long_side:.0f} pixels long; "
+        f"{facts.classes} class{'es' * (facts.classes != 1)}; "
+    )
+    if not facts.objects:
+        return said + "no boxes"
+    side = facts.small * facts.long_side
     return (
-        f"{facts.images:,} images, {facts.long_side:.0f} pixels long; {facts.classes} classes; "
-        f"up to {facts.objects} boxes on an image, {small if facts.small else 'none'}"
+        f"{said}up to {facts.objects} box{'es' * (facts.objects != 1)} on an image, one in twenty "
+        f"smaller than {side:.0f} pixels"
     )
 
 

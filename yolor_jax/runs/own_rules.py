@@ -17,7 +17,7 @@ import numpy as np
 from yolor_jax.data.objects import MOST_IMAGES, network_sizes, some_objects
 from yolor_jax.runs.recipe import Recipe
 from yolor_jax.runs.sources import Split
-from yolor_jax.runs.trained import load
+from yolor_jax.runs.trained import load_meta
 
 
 class Facts(NamedTuple):
@@ -54,7 +54,7 @@ def facts_of(source: Split) -> Facts:
 
 def model_name(facts: Facts, recipe: Recipe) -> str:
     """That of the weights to start from; from scratch the smallest, which learns in minutes."""
-    return load(recipe.init).spec.name if recipe.init else "yolor_nano"
+    return load_meta(recipe.init)["model"] if recipe.init else "yolor_nano"
 
 
 def image_size(facts: Facts, recipe: Recipe) -> int:

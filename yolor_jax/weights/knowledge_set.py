@@ -12,7 +12,6 @@ on any others it would mean nothing, and it is refused.
 import hashlib
 import json
 import os
-import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -21,6 +20,7 @@ import numpy as np
 import safetensors.numpy
 
 from yolor_jax.errors import InputError
+from yolor_jax.models import implicits
 from yolor_jax.models.detector import build, variable_shapes
 from yolor_jax.models.spec import ModelSpec
 from yolor_jax.stamp import stamp
@@ -31,7 +31,6 @@ from yolor_jax.whole_file import whole_file
 
 KEY = "yolor_jax_knowledge"
 """Where the metadata of the file say what the set is of."""
-IMPLICIT = re.compile("(^|/)implicit_")
 
 
 class KnowledgeSet(NamedTuple):
@@ -128,7 +127,8 @@ def read_set(path: str | os.PathLike) -> KnowledgeSet:
 def _apart(params: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """The implicit leaves of parameters by path, and all others."""
     leaves = flatten_by_path(params)
-    implicit = {path: leaf for path, leaf in leaves.items() if IMPLICIT.search(path)}
+    inside = tuple(f"{module}/" for module in implicits.find(params))
+    implicit = {path: leaf for path, leaf in leaves.items() if path.startswith(inside)}
     return implicit, {path: leaf for path, leaf in leaves.items() if path not in implicit}
 
 
