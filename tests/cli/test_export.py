@@ -65,9 +65,19 @@ def test_a_file_with_its_certificate_detects_and_is_evaluated(here, capsys):
     np.testing.assert_allclose(rows[0]["detections"][0]["score"], SCORE, atol=1e-5)
 
 
+def test_int8_is_calibrated_with_pictures_and_evaluated(here, capsys):
+    words = ["--dtype", "int8", "--calibrate", "pets/val", "--output", "int8.onnx", "--verify"]
+    assert export(*words, "pets/val", "--data", "pets", "--split", "val") in (0, 1)
+    written = json.loads((here / "int8.onnx.certificate.json").read_text())
+    assert written["about"]["dtype"] == "int8"
+    rows = {row["border"]: row for row in written["borders"]}
+    assert rows["boxes of its logits"]["ok"] and rows["lost AP"]["values"] == 1
+    assert "shown" in capsys.readouterr().out
+    assert main(["eval", "--exported", "int8.onnx", "--data", "pets", "--split", "val"]) == 0
+
+
 def test_a_missed_tolerance_is_exit_code_1(monkeypatch, capsys):
-    nothing = certificate.Tolerance(-1.0, -1.0, -1.0, -1.0, -1.0)
-    monkeypatch.setitem(certificate.TOLERANCES, "float32", nothing)
+    monkeypatch.setattr(certificate, "EXACT", certificate.Tolerance(-1.0, -1.0, -1.0, -1.0))
     assert export("--output", "missed.onnx", "--verify", "pets/val/001.jpg") == 1
     assert "NOT ok" in capsys.readouterr().out
 
@@ -78,6 +88,9 @@ def test_a_missed_tolerance_is_exit_code_1(monkeypatch, capsys):
         (["--image-size", "100"], "not a multiple of the largest stride 32; use 96 or 128"),
         (["--data", "pets"], "add --verify"),
         (["--output", "a.zip"], "ends in .onnx"),
+        (["--dtype", "int8", "--output", "c.onnx"], "--calibrate FOLDER go together"),
+        (["--calibrate", "pets/val", "--output", "c.onnx"], "got --dtype float32 with --calibrate"),
+        (["--dtype", "int8", "--output", "c.onnx", "--calibrate", "gone"], "--calibrate needs"),
         (["--output", "gone/a.onnx"], "no folder gone"),
         (["--output", "b.onnx", "--verify", "gone"], "gone: no such file"),
     ],

@@ -1,4 +1,4 @@
-"""One small network, its files of both formats, and pictures for them."""
+"""One small network, its files of both formats and several dtypes, and pictures for them."""
 
 import jax
 import numpy as np
@@ -24,13 +24,17 @@ def network():
 
 
 @pytest.fixture(scope="session")
-def files(network, tmp_path_factory):
+def files(network, pictures, tmp_path_factory):
     """By its name an exported file: both formats, NMS outside and inside, several forms."""
+    pixels = [image for _, image in pictures]
     folder = tmp_path_factory.mktemp("exported")
     forms = {
         "plain.onnx": {"batch": None},
         "nms.onnx": {"nms": NMS, "batch": 2, "layout": "nchw", "pixels": "float32"},
         "nms.zip": {"nms": NMS, "batch": None},
+        "float16.onnx": {"nms": NMS, "dtype": "float16"},
+        "bfloat16.zip": {"batch": None, "dtype": "bfloat16"},
+        "int8.onnx": {"nms": NMS, "batch": 2, "dtype": "int8", "calibration": pixels},
     }
     return {name: network.export(folder / name, **form) for name, form in forms.items()}
 

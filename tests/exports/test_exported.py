@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import onnx
 import pytest
+from onnx import numpy_helper
 
 from tests.exports.conftest import NMS
 from tests.support.leaves import random_leaves
@@ -98,8 +99,11 @@ def test_the_client_of_the_page_finds_the_same_without_jax(files, pictures, netw
     [
         ({"image_size": 100}, "not a multiple of the largest stride 32; use 96 or 128"),
         ({"batch": 0}, "batch=0"),
-        ({"dtype": "float64"}, "expected one of float32, bfloat16, float16"),
+        ({"dtype": "float64"}, "expected one of float32, bfloat16, float16, int8"),
         ({"dtype": "bfloat16"}, "use float16, or export to stablehlo"),
+        ({"dtype": "int8"}, "dtype int8 without calibration"),
+        ({"calibration": []}, "dtype float32 with calibration"),
+        ({"dtype": "int8", "calibration": []}, "no picture to calibrate with"),
         ({"layout": "hwc"}, "expected one of nhwc, nchw"),
     ],
 )
@@ -107,6 +111,35 @@ def test_a_form_that_does_not_fit_is_a_sentence(network, tmp_path, form, sentenc
     with pytest.raises(InputError, match=sentence):
         network.export(tmp_path / "a.onnx", **form)
     assert not list(tmp_path.iterdir())
+
+
+def test_int8_is_onnx_alone(network, tmp_path):
+    with pytest.raises(InputError, match="int8 is onnxruntime's"):
+        network.export(tmp_path / "a.zip", dtype="int8", calibration=[])
+
+
+def test_int8_is_the_network_up_to_its_last_convolutions(files):
+    model = onnx.load(files["int8.onnx"].path)
+    constants = {one.name: numpy_helper.to_array(one) for one in model.graph.initializer}
+    producers = {name: node for node in model.graph.node for name in node.output}
+    whole = {"last": [], "others": []}
+    for node in model.graph.node:
+        if node.op_type == "Conv":
+            weights = node.input[1]
+            last = constants.get(weights) is not None
+            whole["last" if last else "others"].append(node)
+            if not last:
+                made = producers[weights]
+                kernel, scales = constants[made.input[0]], constants[made.input[1]]
+                assert kernel.dtype == np.int8 and scales.shape == kernel.shape[:1]
+    assert len(whole["last"]) == 3 and len(whole["others"]) > 10
+    integers = {node.output[0] for node in model.graph.node if node.op_type == "DequantizeLinear"}
+    reached = {"level0", "level1", "level2"}
+    for node in model.graph.node:
+        if not reached.isdisjoint(node.input):
+            assert integers.isdisjoint(node.input), node.name
+            reached |= set(node.output)
+    assert "detected_boxes" in reached
 
 
 def test_what_is_no_exported_file_is_a_sentence(files, network, tmp_path):

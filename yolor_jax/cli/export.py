@@ -7,6 +7,7 @@ thresholds, licence, and who made it.
     yolor export runs/quickstart --format onnx --output quickstart.onnx
     yolor export csp.safetensors --format onnx --batch dynamic --nms inside --verify photos/
     yolor export csp.safetensors --format stablehlo --dtype bfloat16 --verify --data data/coco
+    yolor export csp.safetensors --format onnx --dtype int8 --calibrate photos/ --verify others/
 
 --verify runs the file by its own runtime on pictures and compares it with the network at four
 borders; the certificate lies beside the file, as JSON and as a page. Exit code 1: a tolerance is
@@ -24,6 +25,8 @@ from yolor_jax.exports import SUFFIXES
 from yolor_jax.table import text_table
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from yolor_jax.exports.exported import Exported
     from yolor_jax.inference.prediction import NmsConfig
     from yolor_jax.paths import Path
@@ -60,8 +63,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     form.add_argument("--iou", type=float, default=0.45, help="of NMS (%(default)s)")
     form.add_argument("--max", type=int, default=300, help="boxes of an image (%(default)s)")
     form.add_argument(
-        "--dtype", choices=("float32", "bfloat16", "float16"), default="float32",
+        "--dtype", choices=("float32", "bfloat16", "float16", "int8"), default="float32",
         help="of activations and weights (%(default)s)",
+    )  # fmt: skip
+    form.add_argument(
+        "--calibrate", metavar="FOLDER",
+        help="for int8: pictures that show its ranges, best of the training data",
     )  # fmt: skip
     form.add_argument(
         "--layout", choices=("nhwc", "nchw"), default="nhwc", help="of images (%(default)s)"
@@ -111,6 +118,7 @@ def run(args: argparse.Namespace) -> int:
     )
     nms = NmsConfig(args.score, args.iou, max_detections=args.max)
     pictures = _pictures(args)  # before anything is written
+    calibration = _calibration(args)
     file = trained.export(
         output,
         image_size=size,
@@ -121,6 +129,7 @@ def run(args: argparse.Namespace) -> int:
         pixels=args.pixels,
         licence=args.licence,
         detection_only=args.detection_only,
+        calibration=calibration,
     )
     print(f"wrote {output}, {output.stat().st_size / 1e6:.1f} MB, for {file.runtime}")
     if pictures is None:
@@ -163,6 +172,21 @@ def _pictures(args: argparse.Namespace) -> "Iterator[Picture] | None":
     return (
         certification.pictures_of(args.verify) if args.verify else certification.painted_pictures()
     )
+
+
+def _calibration(args: argparse.Namespace) -> "Iterator[np.ndarray] | None":
+    """Pixels of the pictures that show the ranges of int8; None for other dtypes."""
+    from yolor_jax.runs import certification
+
+    if (args.dtype == "int8") != (args.calibrate is not None):
+        raise InputError(
+            "--dtype int8 and --calibrate FOLDER go together, for pictures show the ranges of "
+            f"integers; got --dtype {args.dtype} "
+            f"{'without' if args.calibrate is None else 'with'} --calibrate"
+        )
+    if args.calibrate is None:
+        return None
+    return (image for _, image in certification.pictures_of(args.calibrate, "--calibrate"))
 
 
 def _recipe(args: argparse.Namespace, trained: "Trained") -> "Recipe":

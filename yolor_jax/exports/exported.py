@@ -1,7 +1,7 @@
 """An exported file, opened by its own runtime: one more way to compute what a network says.
 
 file = open_exported("yolor_csp.onnx")
-file.compute(file.as_taken(canvases), ["boxes", "scores"])
+file.compute(file.form.as_taken(canvases), ["boxes", "scores"])
 """
 
 import abc
@@ -60,20 +60,13 @@ class Exported(abc.ABC):
         """What the file gives for images.
 
         Args:
-            images: as `as_taken` has them.
+            images: as `form.as_taken` has them.
             names: some of `level_names`, `stages.DECODED` and, where NMS is inside,
                 `stages.DETECTED`.
 
         Returns:
             Arrays by name.
         """
-
-    def as_taken(self, canvases: UInt8[np.ndarray, "B H W 3"]) -> np.ndarray:
-        """Letterboxed images as the file takes them."""
-        images = canvases if self.form.layout == "nhwc" else canvases.transpose(0, 3, 1, 2)
-        if self.form.pixels == "float32":
-            return images.astype(np.float32) / 255
-        return np.ascontiguousarray(images)
 
     def find(self, canvases: UInt8[np.ndarray, "B H W 3"], nms: NmsConfig) -> Found:
         """The detections in letterboxed images.
@@ -82,7 +75,7 @@ class Exported(abc.ABC):
             canvases: RGB, of the file's size.
             nms: what is a detection, where the file leaves that open.
         """
-        images = self.as_taken(canvases)
+        images = self.form.as_taken(canvases)
         if self.form.nms is not None:
             return Found(**self.compute(images, stages.DETECTED))
         return _suppress(**self.compute(images, stages.DECODED), nms=nms)

@@ -4,8 +4,11 @@ file = write(path, spec, variables, meta, Form((640, 640)))
 open_exported(user_path("yolor_csp.onnx")).class_names
 """
 
-from collections.abc import Mapping
+import functools
+from collections.abc import Iterable, Mapping
 from typing import Any
+
+import numpy as np
 
 from yolor_jax.errors import InputError
 from yolor_jax.exports import SUFFIXES, metadata, onnx_file, stablehlo
@@ -29,6 +32,7 @@ def write(
     *,
     licence: str | None = None,
     detection_only: bool = False,
+    calibration: Iterable[np.ndarray] | None = None,
 ) -> None:
     """Exports a folded network; the ending of the name says to which format.
 
@@ -40,6 +44,7 @@ def write(
         form: of the file.
         licence: of the weights, in words, for the file's description.
         detection_only: leave out what the network does beyond detection.
+        calibration: letterboxed images uint8 [H, W, 3], at least one, for a file of int8.
 
     Raises:
         ImportError: the library of the format is not installed; names the extra.
@@ -48,6 +53,13 @@ def write(
         OSError: the file cannot be written.
     """
     require_format(path)
+    if form.dtype == "int8" and path.suffix != SUFFIXES["onnx"]:
+        raise InputError(f"int8 is onnxruntime's; export it to onnx, got {path.name}")
+    if (form.dtype == "int8") != (calibration is not None):
+        raise InputError(
+            f"got dtype {form.dtype} {'without' if calibration is None else 'with'} calibration; "
+            "int8 needs pictures that show its ranges (--calibrate FOLDER), and no other dtype does"
+        )
     require_multiple(form.image_size, spec.strides[-1])
     if spec.tasks and not detection_only:
         raise InputError(
@@ -57,7 +69,11 @@ def write(
     module = build(with_tasks(spec, ()), meta["num_classes"], fused=True)
     stages = stages_of(module, variables, form)
     described = metadata.describe(spec, meta, form, licence=licence)
-    _WRITERS[path.suffix](path, stages, described, form)
+    writer = _WRITERS[path.suffix]
+    if calibration is not None:
+        batches = (form.as_taken(np.stack([one] * (form.batch or 1))) for one in calibration)
+        writer = functools.partial(onnx_file.write_int8, batches=batches)
+    writer(path, stages, described, form)
 
 
 def open_exported(path: Path) -> Exported:

@@ -4,13 +4,15 @@ One graph holds all stages (`exports.stages`); its metadata are the description 
 entry as JSON under its own key.
 
     write("yolor_csp.onnx", stages_of(module, variables, form), metadata, form)
+    write_int8("small.onnx", stages_of(module, variables, form), metadata, form, batches)
     OnnxFile(user_path("yolor_csp.onnx")).compute(images, ["boxes", "scores"])
 """
 
 import functools
 import json
-from collections.abc import Mapping, Sequence
-from typing import Any
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -22,6 +24,9 @@ from yolor_jax.exports.stages import DECODED, DETECTED, Stages, level_names
 from yolor_jax.paths import Path
 from yolor_jax.stamp import STAMPS
 from yolor_jax.whole_file import whole_file
+
+if TYPE_CHECKING:
+    import onnx
 
 IMAGES = "images"
 """Name of the input."""
@@ -42,13 +47,49 @@ def write(path: Path, stages: Stages, metadata: Mapping[str, Any], form: Form) -
         InputError: a dtype or an operation that ONNX or this converter lacks.
         OSError: the file cannot be written.
     """
+    _save(_model(stages, metadata, form), path)
+
+
+def write_int8(
+    path: Path,
+    stages: Stages,
+    metadata: Mapping[str, Any],
+    form: Form,
+    batches: Iterable[np.ndarray],
+) -> None:
+    """As `write`, with the network in int8 (`exports.int8`).
+
+    Args:
+        path: the file; replaced if there is one.
+        stages: of the network, in float32.
+        metadata: of the file.
+        form: likewise.
+        batches: images as the file takes them, on which activations are seen.
+    """
+    model = _model(stages, metadata, form)
+    from yolor_jax.exports.int8 import quantised
+
+    feeds = ({IMAGES: images} for images in batches)
+    _save(quantised(model, level_names(len(metadata["strides"])), feeds), path)
+
+
+def _save(model: "onnx.ModelProto", path: Path) -> None:
+    import onnx
+
+    onnx.checker.check_model(model)
+    with whole_file(path) as temporary:
+        temporary.write_bytes(model.SerializeToString())
+
+
+def _model(stages: Stages, metadata: Mapping[str, Any], form: Form) -> "onnx.ModelProto":
+    """The graph of all stages; raises as `write` does."""
     if form.dtype == "bfloat16":
         raise InputError(
             "ONNX has no convolution in bfloat16 before opset 22, and CPUs none at all; "
             "use float16, or export to stablehlo"
         )
     with needing(*LIBRARIES):
-        import onnx
+        import onnx  # noqa: F401
 
         from yolor_jax.exports.onnx_graph.convert import convert
         from yolor_jax.exports.onnx_graph.graph import Graph
@@ -69,10 +110,7 @@ def write(path: Path, stages: Stages, metadata: Mapping[str, Any], form: Form) -
         }
     described = {name: json.dumps(value) for name, value in metadata.items()}
     version = metadata[STAMPS][-1]["version"] or ""
-    model = graph.model(outputs, metadata=described, producer=version)
-    onnx.checker.check_model(model)
-    with whole_file(path) as temporary:
-        temporary.write_bytes(model.SerializeToString())
+    return graph.model(outputs, metadata=described, producer=version)
 
 
 class OnnxFile(Exported):
@@ -124,6 +162,7 @@ class OnnxFile(Exported):
             model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in inner)
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3  # errors alone
+        options.intra_op_num_threads = len(os.sched_getaffinity(0))  # not all that the machine has
         return onnxruntime.InferenceSession(
             model.SerializeToString(), options, providers=["CPUExecutionProvider"]
         )

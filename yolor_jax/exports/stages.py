@@ -67,7 +67,7 @@ def stages_of(module: Detector, variables: Mapping, form: Form) -> Stages:
         variables: its variables, NumPy arrays, which the functions hold as constants.
         form: of the file.
     """
-    module = module.clone(dtype=jnp.dtype(form.dtype))
+    module = module.clone(dtype=jnp.dtype(form.float_dtype))
     variables = jax.tree.map(jnp.asarray, dict(variables))
 
     def network(images: Array) -> tuple[Array, ...]:

@@ -17,7 +17,7 @@ from yolor_jax import bucket
 from yolor_jax.data import encoded
 from yolor_jax.data.letterbox import letterbox
 from yolor_jax.errors import InputError
-from yolor_jax.exports.certificate import compare
+from yolor_jax.exports.certificate import compare, row_of_ap
 from yolor_jax.exports.exported import Exported
 from yolor_jax.inference.frame import read_picture
 from yolor_jax.inference.prediction import NmsConfig
@@ -45,15 +45,19 @@ def painted_pictures() -> Iterator[Picture]:
         yield f"shapes {index}", encoded.decode(jpeg)
 
 
-def pictures_of(folder: str) -> Iterator[Picture]:
+def pictures_of(folder: str, option: str = "--verify") -> Iterator[Picture]:
     """Names and pixels of the pictures in a folder, or of one picture, each read when it is due.
+
+    Args:
+        folder: or a picture.
+        option: that named it, for the error.
 
     Raises:
         InputError: there is none; later, that one cannot be read.
     """
     found = find([folder])
     if problems := [*found.problems, *(f"{one.name} is a film" for one in found.films)]:
-        raise InputError(f"{'; '.join(problems)}; --verify needs pictures")
+        raise InputError(f"{'; '.join(problems)}; {option} needs pictures")
     files = [path for source in found.sources for path in source.files]
     return ((path.name, read_picture(path).image) for path in files)
 
@@ -95,6 +99,8 @@ def certify(
     nms = nms or NmsConfig()
     rows, pairs = compare(file, network.module, network.variables, canvases_of(), nms)
     metrics = None if recipe is None else _both(network, file, recipe, progress)
+    if metrics and metrics["network"]["AP"] is not None:
+        rows.append(row_of_ap(metrics["network"]["AP"], metrics["file"]["AP"] or 0.0))
     return {
         "file": file.path.name,
         "sha256": checksum(file.path),
@@ -167,10 +173,16 @@ def lines(certificate: Certificate) -> Sequence[tuple[str, ...]]:
         (
             row["border"],
             f"{row['largest']:.1e}",
-            f"{row['allowed']:.1e}",
+            "-" if row["allowed"] is None else f"{row['allowed']:.1e}",
             row["unit"],
             f"{row['values']:,}",
-            "ok" if row["ok"] else "NOT ok",
+            _verdict(row),
         )
         for row in certificate["borders"]
     ]
+
+
+def _verdict(row: dict[str, Any]) -> str:
+    if not row["ok"]:
+        return "NOT ok"
+    return "shown" if row["allowed"] is None else "ok"

@@ -1,6 +1,6 @@
 """How fast a model trains and predicts beside the same network in PyTorch, on the same cores.
 
-    take_cores(1)                                          # before JAX starts its devices
+    take_cores(1)                                          # `runs.in_turn`
     figures = measure(Trial("yolor_nano", image_size=128, batch_size=8, classes=6), rounds=10)
     figures["ratios"]["train"], figures["ratios"]["predict"]   # our time by PyTorch's
 
@@ -13,8 +13,7 @@ slows all of them alike. Before that both must give the same loss and the same p
 
 import os
 import statistics
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -23,27 +22,12 @@ import numpy as np
 
 from yolor_jax.data.example import Batch
 from yolor_jax.detection.decode import decode
-from yolor_jax.errors import InputError
 from yolor_jax.models.detector import Detector, normalise
 from yolor_jax.models.fold import fold
+from yolor_jax.models.spec import ModelSpec
+from yolor_jax.runs.in_turn import Call, in_turn, medians, ratio, require_same
 from yolor_jax.runs.model_speed import Trial, first_step, networks, random_batch, training
 from yolor_jax.training import mesh as meshes
-
-AGREEMENT = 1e-4  # largest difference of losses and predictions, relative to 1 + |value|
-
-Call = Callable[[], Any]
-
-
-def take_cores(count: int) -> None:
-    """Keeps this process on so many of its cores; JAX then starts as many threads.
-
-    Raises:
-        InputError: it may not use so many.
-    """
-    cores = sorted(os.sched_getaffinity(0))
-    if not 1 <= count <= len(cores):
-        raise InputError(f"got {count} threads; expected 1 to {len(cores)}, the cores to be used")
-    os.sched_setaffinity(0, cores[:count])
 
 
 def measure(trial: Trial, rounds: int) -> dict[str, Any]:
@@ -54,33 +38,31 @@ def measure(trial: Trial, rounds: int) -> dict[str, Any]:
         ImportError: PyTorch is not installed.
         ArithmeticError: the two do not compute the same.
     """
-    _require_torch()
+    require_torch()
     module, fused = networks(trial)
     batch = random_batch(trial)
     mesh = meshes.make_mesh()
     step, state = first_step(trial, module, mesh)
     variables = jax.tree.map(np.array, jax.device_get(state.ema_variables))
     folded = fold(module.spec, variables)
-    theirs_train, theirs_predict = _theirs(trial, module, variables, folded, batch)
+    theirs_predict = torch_predictions(module.spec, trial.classes, folded, batch.image)
+    theirs_train = _torch_steps(trial, module.spec, variables, batch)
     ours_train = training(step, state, meshes.shard_batch(mesh, batch)).call
     ours_predict = _prediction(fused, folded, batch.image)
 
     ours_loss = float(ours_train()["loss/total"][0]) * trial.batch_size
     for name, call in theirs_train.items():
-        _require_same(f"the loss of a step, {name}", ours_loss, float(call()))
+        require_same(f"the loss of a step, {name},", ours_loss, float(call()))
     ours = np.concatenate([part.reshape(*part.shape[:2], -1) for part in ours_predict()], axis=-1)
     for name, call in theirs_predict.items():
-        _require_same(f"predictions, {name}", ours, call().numpy())
+        require_same(f"predictions, {name},", ours, call().numpy())
     seconds = {
-        "train": _in_turn(theirs_train | {"ours": ours_train}, rounds),
-        "predict": _in_turn(theirs_predict | {"ours": ours_predict}, rounds),
+        "train": in_turn(theirs_train | {"ours": ours_train}, rounds),
+        "predict": in_turn(theirs_predict | {"ours": ours_predict}, rounds),
     }
     return {
         "ratios": {what: ratio_to_best(times) for what, times in seconds.items()},
-        "seconds": {
-            what: {name: statistics.median(own) for name, own in times.items()}
-            for what, times in seconds.items()
-        },
+        "seconds": {what: medians(times) for what, times in seconds.items()},
     }
 
 
@@ -88,49 +70,80 @@ def ratio_to_best(seconds: Mapping[str, list[float]]) -> float:
     """The median over the rounds of our time by that of the mode whose median is least."""
     modes = {name: times for name, times in seconds.items() if name != "ours"}
     best = min(modes.values(), key=statistics.median)
-    return statistics.median(a / b for a, b in zip(seconds["ours"], best, strict=True))
+    return ratio(seconds["ours"], best)
 
 
-def _require_torch() -> None:
+def require_torch() -> None:
+    """Raises an ImportError that names the extra where PyTorch is not installed."""
     try:
         import torch  # noqa: F401
     except ImportError as error:
         raise ImportError("this needs PyTorch: pip install 'yolor-jax[torch]'") from error
 
 
-def _theirs(
-    trial: Trial, module: Detector, variables: Mapping, folded: Mapping, batch: Batch
-) -> tuple[dict[str, Call], dict[str, Call]]:
-    """The step and prediction of PyTorch, by the name of the layout."""
+def torch_predictions(
+    spec: ModelSpec, classes: int, folded: Mapping, images: np.ndarray
+) -> dict[str, Call]:
+    """The network with folded parameters in PyTorch, by the name of the layout.
+
+    Args:
+        spec: the model.
+        classes: K.
+        folded: its variables, folded.
+        images: uint8 [B, H, W, 3].
+
+    Returns:
+        Calls that give all predictions decoded, a tensor [B, N, 5 + K].
+    """
     import torch
 
     from yolor_jax.beside.network import Network, load
-    from yolor_jax.beside.step import TrainStep, predict
+    from yolor_jax.beside.step import predict
 
     torch.set_num_threads(len(os.sched_getaffinity(0)))
-    images = torch.tensor(batch.image).permute(0, 3, 1, 2)
+
+    def call(layout: torch.memory_format) -> Call:
+        laid = torch.tensor(images).permute(0, 3, 1, 2).contiguous(memory_format=layout)
+        network = Network(spec, classes, fused=True)
+        load(network, folded)
+        network = network.eval().to(memory_format=layout)
+        return lambda: predict(network, laid, spec)
+
+    return {name: call(layout) for name, layout in _layouts().items()}
+
+
+def _torch_steps(
+    trial: Trial, spec: ModelSpec, variables: Mapping, batch: Batch
+) -> dict[str, Call]:
+    """The training step in PyTorch, by the name of the layout."""
+    import torch
+
+    from yolor_jax.beside.network import Network, load
+    from yolor_jax.beside.step import TrainStep
+
     images_of, count = np.nonzero(batch.mask)
     targets = np.column_stack(
         [images_of, batch.labels[images_of, count], batch.boxes_xyxy[images_of, count]]
     )
     targets = torch.tensor(targets, dtype=torch.float32)
-    layouts = {
+
+    def call(layout: torch.memory_format) -> Call:
+        laid = torch.tensor(batch.image).permute(0, 3, 1, 2).contiguous(memory_format=layout)
+        network = Network(spec, trial.classes)
+        load(network, variables)
+        step = TrainStep(network.to(memory_format=layout), spec)
+        return lambda: step(laid, targets)
+
+    return {name: call(layout) for name, layout in _layouts().items()}
+
+
+def _layouts() -> dict[str, Any]:
+    import torch
+
+    return {
         "PyTorch": torch.contiguous_format,
         "PyTorch, channels_last": torch.channels_last,
     }
-
-    def calls(layout: torch.memory_format) -> tuple[Call, Call]:
-        laid = images.contiguous(memory_format=layout)
-        network = Network(module.spec, trial.classes)
-        load(network, variables)
-        step = TrainStep(network.to(memory_format=layout), module.spec)
-        fused = Network(module.spec, trial.classes, fused=True)
-        load(fused, folded)
-        fused = fused.eval().to(memory_format=layout)
-        return lambda: step(laid, targets), lambda: predict(fused, laid, module.spec)
-
-    made = {name: calls(layout) for name, layout in layouts.items()}
-    return {n: train for n, (train, _) in made.items()}, {n: p for n, (_, p) in made.items()}
 
 
 def _prediction(fused: Detector, folded: Mapping, images: np.ndarray) -> Call:
@@ -145,24 +158,3 @@ def _prediction(fused: Detector, folded: Mapping, images: np.ndarray) -> Call:
 
     arguments = jax.device_put((folded, jnp.asarray(images)))
     return lambda: run(*arguments)
-
-
-def _require_same(what: str, ours: Any, theirs: Any) -> None:
-    difference = np.max(np.abs(ours - theirs) / (1 + np.abs(theirs)))
-    if not difference <= AGREEMENT:
-        raise ArithmeticError(
-            f"{what}: ours and PyTorch's differ by {difference:.1e}, expected at most {AGREEMENT}; "
-            "a ratio of their times would compare different work"
-        )
-
-
-def _in_turn(calls: Mapping[str, Call], rounds: int) -> dict[str, list[float]]:
-    """Seconds of each round, after one that warms up."""
-    seconds: dict[str, list[float]] = {name: [] for name in calls}
-    for number in range(rounds + 1):
-        for name, call in calls.items():
-            started = time.perf_counter()
-            jax.block_until_ready(call())
-            if number:
-                seconds[name].append(time.perf_counter() - started)
-    return seconds

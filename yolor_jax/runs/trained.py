@@ -11,13 +11,15 @@ import errno
 import functools
 import os
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax.numpy as jnp
+import numpy as np
 
 from yolor_jax import bucket
 from yolor_jax.data.classes import category_ids
+from yolor_jax.data.letterbox import letterbox
 from yolor_jax.detection.nms import class_agnostic_nms, non_max_suppression
 from yolor_jax.errors import InputError
 from yolor_jax.exports import files as exports
@@ -209,6 +211,7 @@ class Trained:
         pixels: str = "uint8",
         licence: str | None = None,
         detection_only: bool = False,
+        calibration: Iterable[np.ndarray] | None = None,
     ) -> Exported:
         """Writes the folded network to a file for another runtime, and opens it there.
 
@@ -217,11 +220,12 @@ class Trained:
             image_size: side in pixels, or (height, width); that of the training if None.
             batch: images that go through together; None for any number.
             nms: what is a detection, to have NMS in the file; None for all boxes.
-            dtype: of the activations: float32, bfloat16 or float16.
+            dtype: of the activations: float32, bfloat16 or float16, or int8 (ONNX).
             layout: of the images: nhwc or nchw.
             pixels: uint8 for images of 0..255, float32 for 0..1.
             licence: of the weights, in words, for the file's description.
             detection_only: leave out what the network does beyond detection.
+            calibration: for int8, RGB images uint8 [h, w, 3] like those that the file will see.
 
         Raises:
             ImportError: the library of the format is not installed; names the extra.
@@ -233,7 +237,9 @@ class Trained:
         size = (size, size) if isinstance(size, int) else size
         form = Form(size, batch, nms, dtype, layout, pixels)
         path = user_path(output)
-        more = {"licence": licence, "detection_only": detection_only}
+        if calibration is not None:
+            calibration = (letterbox(image, size)[0] for image in calibration)
+        more = {"licence": licence, "detection_only": detection_only, "calibration": calibration}
         exports.write(path, network.spec, network.variables, network.meta, form, **more)
         return exports.open_exported(path)
 

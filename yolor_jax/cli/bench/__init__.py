@@ -5,6 +5,7 @@ yolor bench data data/coco
 yolor bench metrics
 yolor bench train --config configs/quickstart.py
 yolor bench detect photos/ --checkpoint runs/first
+yolor bench export --model yolor_nano --image-size 128 --batch-size 8
 yolor bench torch --model yolor_nano --image-size 128 --batch-size 8
 yolor bench device --out device.json
 """
@@ -19,6 +20,7 @@ COMMANDS = {
     "metrics": "yolor_jax.cli.bench.metrics",
     "train": "yolor_jax.cli.bench.train",
     "detect": "yolor_jax.cli.bench.detect",
+    "export": "yolor_jax.cli.bench.export",
     "torch": "yolor_jax.cli.bench.torch",
     "device": "yolor_jax.cli.bench.device",
 }

@@ -11,19 +11,14 @@ network with folded parameters and the decoding, without NMS. Needs PyTorch: the
 import argparse
 from typing import Any
 
+from yolor_jax.cli.arguments import add_trial_arguments, require_trial
 from yolor_jax.cli.output import add_json_argument, figures_writer
-from yolor_jax.errors import InputError
 from yolor_jax.table import text_table
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the arguments of ``yolor bench torch``."""
-    parser.add_argument("--model", default="yolor_nano", help="of the zoo (%(default)s)")
-    parser.add_argument("--image-size", type=int, default=128, help="pixels (%(default)s)")
-    parser.add_argument("--batch-size", type=int, default=8, help="images (%(default)s)")
-    parser.add_argument("--classes", type=int, default=80, help="classes (%(default)s)")
-    parser.add_argument("--rounds", type=int, default=10, help="timed rounds (%(default)s)")
-    parser.add_argument("--threads", type=int, default=1, help="and cores (%(default)s)")
+    add_trial_arguments(parser)
     add_json_argument(parser)
 
 
@@ -34,14 +29,12 @@ def run(args: argparse.Namespace) -> int:
         InputError: there is no such model, or a number that cannot be.
         ImportError: PyTorch is not installed.
     """
+    from yolor_jax.runs.in_turn import take_cores
     from yolor_jax.runs.model_speed import Trial
-    from yolor_jax.runs.torch_speed import measure, take_cores
+    from yolor_jax.runs.torch_speed import measure
 
     save = figures_writer(args.json)
-    for name in ("rounds", "batch_size"):
-        if getattr(args, name) < 1:
-            option = name.replace("_", "-")
-            raise InputError(f"--{option} is {getattr(args, name)}; expected at least 1")
+    require_trial(args)
     take_cores(args.threads)
     trial = Trial(args.model, args.image_size, args.batch_size, args.classes)
     figures = measure(trial, args.rounds)

@@ -1,0 +1,41 @@
+"""``yolor bench export``: its figures fit together, and other work is no comparison."""
+
+import json
+import os
+
+import numpy as np
+import pytest
+
+from yolor_jax.cli.main import main
+from yolor_jax.runs import export_speed
+
+SMALLEST = ["bench", "export", "--model", "yolor_test", "--image-size", "64", "--classes", "3"]
+
+
+@pytest.fixture(autouse=True)
+def _cores():
+    """The command stays on the cores that it takes; the tests behind it shall have theirs."""
+    before = os.sched_getaffinity(0)
+    yield
+    os.sched_setaffinity(0, before)
+
+
+def test_each_runtime_has_its_time_and_its_ratio_to_ours(tmp_path, capsys):
+    file = tmp_path / "export.json"
+    assert main([*SMALLEST, "--batch-size", "2", "--rounds", "2", "--json", str(file)]) == 0
+    figures = json.loads(file.read_text())
+    names = set(figures["seconds"]) - {export_speed.OURS}
+    assert names >= set(export_speed.FILES) == set(figures["megabytes"])
+    assert set(figures["ratios"]) == names and min(figures["ratios"].values()) > 0
+    assert "onnxruntime, int8" in capsys.readouterr().out
+
+
+def test_other_boxes_are_no_comparison():
+    ours = np.zeros((1, 2, 4)), np.zeros((1, 2, 3))
+    with pytest.raises(ArithmeticError, match=r"scores of another and ours differ by 5\.0e-01"):
+        export_speed._require_all_same(ours, {"another": lambda: (ours[0], ours[1] + 1)})
+
+
+def test_what_cannot_be_timed_is_a_sentence(capsys):
+    assert main([*SMALLEST, "--rounds", "0"]) == 2
+    assert "--rounds is 0; expected at least 1" in capsys.readouterr().err
