@@ -1,6 +1,7 @@
 """The certificate: it passes what is equal, and finds what is not."""
 
 import json
+from functools import partial
 
 import jax
 import numpy as np
@@ -9,7 +10,8 @@ import pytest
 from onnx import numpy_helper
 
 from tests.exports.conftest import NMS
-from yolor_jax.boxes import pairwise_iou
+from yolor_jax.boxes import cxcywh_to_xyxy, pairwise_iou
+from yolor_jax.detection.decode import decode
 from yolor_jax.errors import InputError
 from yolor_jax.exports.certificate import (
     EXACT,
@@ -82,6 +84,24 @@ def test_what_nms_can_do_with_scores_that_moved():
         full = (m == 20) & (a.detected_scores[0, :n] <= b.detected_scores[0, m - 1] + by)
         assert (((overlap > 0.45) & same & better).any(axis=1) | low | full).all()
     assert moved > 10
+
+
+def test_what_decoding_makes_of_a_difference_of_logits():
+    """The bounds of docs/export.md, and that they are no wider than need be."""
+    generator = np.random.default_rng(0)
+    by, stride, anchor = 0.1, 8, (20.0, 50.0)
+    logits = np.float32(generator.uniform(-4, 4, (1, 20, 20, 1, 8)))
+    moved = logits + np.float32(by) * np.sign(np.float32(generator.normal(size=logits.shape)))
+    ours, theirs = (
+        jax.jit(partial(decode, anchors=((anchor,),), strides=(stride,)))((one,))
+        for one in (logits, moved)
+    )
+    a, b = (one.objectness[..., None] * one.probabilities for one in (ours, theirs))
+    assert 0.8 < np.abs(a - b).max() / (8 / 27 * by) <= 1
+    corners = [np.asarray(cxcywh_to_xyxy(one.boxes_cxcywh)) for one in (ours, theirs)]
+    sides = np.tile(np.asarray(ours.boxes_cxcywh[..., 2:]), 2)
+    allowed = stride * by / 2 + sides * (np.exp(2 * by) - 1) / 2
+    assert 0.6 < (np.abs(corners[0] - corners[1]) / allowed).max() <= 1
 
 
 def test_not_a_number_is_not_within_a_tolerance():

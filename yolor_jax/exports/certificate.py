@@ -65,7 +65,7 @@ ROUNDINGS = 2.0
 FEWER_BITS = Tolerance(None, None, None, 0.1)
 """Between the network and a file of fewer bits."""
 LOST_AP = 0.01
-"""AP (0..1) that a file may have less. Neighbours in the paper's table of models are 0.6 to 1.6
+"""AP (0..1) that a file may have less. Neighbours in the paper's table of models are 0.6 to 1.5
 points apart: who would lose more by fewer bits has a smaller model to take."""
 
 
