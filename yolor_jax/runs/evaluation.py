@@ -150,9 +150,13 @@ def make_evaluator(
         "reading": reading(recipe, workers=recipe.data.workers),
     }
 
+    def square_batches(max_targets: int) -> Iterator[Batch]:
+        scaled = recipe.data.scaled_decode
+        return eval_batches(source, max_targets=max_targets, scaled_decode=scaled, **settings)
+
     def batches() -> Iterator[Batch]:
         if not mode.rectangular:
-            return eval_batches(source, max_targets=0, **settings)
+            return square_batches(max_targets=0)
         grid = max(rectangles.GRID, module.spec.strides[-1])
         return rectangular_batches(source, max_targets=0, grid=grid, **settings)
 
@@ -170,7 +174,7 @@ def make_evaluator(
         )
         if not tasks:
             return evaluation
-        targets = eval_batches(source, max_targets=recipe.data.max_targets, **settings)
+        targets = square_batches(recipe.data.max_targets)
         more = evaluate_tasks(observe, variables, targets, source, tasks=tasks, **shown)
         return evaluation._replace(metrics=evaluation.metrics | more)
 
