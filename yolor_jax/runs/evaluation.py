@@ -18,6 +18,7 @@ from yolor_jax.data.pipeline import eval_batches, rectangular_batches
 from yolor_jax.errors import InputError
 from yolor_jax.evaluation import evaluate as coco
 from yolor_jax.evaluation.coco import NUMBERS, Metrics, format_table, require_backend
+from yolor_jax.evaluation.coco_curves import CocoCurves
 from yolor_jax.evaluation.evaluate import Evaluation, Results
 from yolor_jax.evaluation.tasks import evaluate_tasks, task_numbers
 from yolor_jax.models.detector import Detector
@@ -66,6 +67,11 @@ class Evaluated(NamedTuple):
     def metrics(self) -> Metrics:
         """The numbers by name."""
         return self.evaluation.metrics
+
+    @property
+    def curves(self) -> CocoCurves | None:
+        """COCO's, where the backend gives any."""
+        return self.evaluation.curves
 
     @property
     def results(self) -> Results:
