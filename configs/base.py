@@ -61,7 +61,8 @@ def get_config() -> ConfigDict:
     config.eval.batch_size = 32
     config.eval.backend = "faster-coco-eval"  # or "pycocotools", "hotcoco"
     config.eval.recalibrate = 0  # images to take batch norm's statistics from anew; 0: running ones
-    config.eval.patience = 0  # evaluations without a better AP that end the run; 0: never
+    config.eval.best_by = "AP"  # the number by which a checkpoint is the best
+    config.eval.patience = 0  # evaluations without a higher one that end the run; 0: never
     config.eval.nms = ConfigDict(dataclasses.asdict(EVALUATION))
 
     config.log_every = 20  # steps

@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import jax
+import pytest
 
 from yolor_jax.cli import launch
 
@@ -39,3 +40,56 @@ def test_the_environment_says_another_place(monkeypatch):
     monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", "elsewhere")  # which JAX reads by itself
     launch.use_compilation_cache()
     assert jax.config.jax_compilation_cache_dir == before
+
+
+FLAG = "--xla_cpu_experimental_ynn_fusion_type=-LIBRARY_FUSION_TYPE_INDIVIDUAL_CONVOLUTION"
+
+
+@pytest.fixture
+def flags(monkeypatch):
+    """XLA's flags after the CPU was made ready, in a process that has not imported JAX."""
+
+    def after(own="", version="0.10.2", platforms="cpu"):
+        monkeypatch.setenv("XLA_FLAGS", own)
+        monkeypatch.setenv("JAX_PLATFORMS", platforms)
+        monkeypatch.delitem(sys.modules, "jax", raising=False)
+        monkeypatch.setattr(launch.importlib.metadata, "version", lambda name: version)
+        launch.ready_the_cpu()
+        return os.environ["XLA_FLAGS"]
+
+    return after
+
+
+def test_commands_on_a_cpu_convolve_with_eigen_beside_a_user_s_flags(flags):
+    assert flags() == FLAG
+    assert flags("--xla_a=1") == f"--xla_a=1 {FLAG}"
+
+
+def test_a_user_s_own_choice_of_library_wins(flags):
+    own = "--xla_cpu_experimental_ynn_fusion_type="
+    assert flags(own) == own
+
+
+def test_a_jaxlib_that_may_not_know_the_flag_does_not_get_it(flags):
+    assert flags(version="0.11.0") == ""
+
+
+def test_an_accelerator_gets_no_flag_of_the_cpu(flags):
+    assert flags(platforms="tpu") == ""
+
+
+def test_the_installed_jaxlib_takes_the_flag():
+    program = """
+from yolor_jax.cli import launch
+launch.ready_the_cpu()
+import jax
+print(jax.numpy.zeros(2).sum())
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={k: v for k, v in os.environ.items() if k != "XLA_FLAGS"} | {"JAX_PLATFORMS": "cpu"},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stdout) == (0, "0.0\n"), done.stderr

@@ -65,7 +65,7 @@ def test_a_format_gives_the_files_of_coco(name, data, tmp_path, capsys):
     got = prepared(write(tmp_path / "other" / "pets", data))
     out = capsys.readouterr().out
     assert f"data: {seen}" in out and "; splits: train, val\n" in out
-    assert "yolor train coco640:yolor_csp --data " in out
+    assert "yolor train --data " in out
     assert "--config.data.train_split=train --config.data.eval_split=val\n" in out
     assert got.keys() == expected.keys()
     assert [file for file in got if not same(got[file], expected[file])] == []

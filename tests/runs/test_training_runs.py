@@ -275,6 +275,7 @@ def test_a_workdir_of_other_images_is_refused(finished, config, tmp_path):
         ({"mesh": {"fsdp": 3}}, "fsdp is 3, .* 8 devices: use one of"),
         ({"batch_norm": "sync"}, "batch_norm is 'sync'; expected global or device"),
         ({"eval": {"backend": "pycoco"}}, "eval.backend is 'pycoco'; expected one of faster-coco"),
+        ({"eval": {"best_by": "AP99"}}, "eval.best_by is 'AP99'; expected one of AP, AP50, "),
         ({"eval": {"nms": {"max_detections": 0}}}, "max_detections=0.*sizes of 1 or more"),
         ({"eval": {"nms": {"iou_threshold": 4.0}}}, r"iou_threshold=4.0.*expected thresholds of 0"),
         ({"epochs": float("nan")}, "--config.epochs is nan; expected a finite number"),

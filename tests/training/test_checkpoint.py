@@ -103,6 +103,31 @@ def folders(workdir):
     return {path.name for path in (workdir / "checkpoints").iterdir()}
 
 
+def test_the_best_is_by_the_number_that_was_asked_for_last(first, tmp_path):
+    scores = {1: {"AP": 0.3, "AP50": 0.4}, 2: {"AP": 0.2, "AP50": 0.6}, 3: {"AP": 0.1}}
+    with checkpoint.Checkpoints(tmp_path, META, best_by="AP50") as checkpoints:
+        for step, score in scores.items():
+            checkpoints.save(step, first, position=0)
+            checkpoints.score(step, score)
+        assert checkpoints.best_step == 2
+    folder = checkpoint_folder.absolute(tmp_path) / "checkpoints"
+    assert checkpoint_folder.choose_step(folder, "best") == 2
+    with checkpoint.Checkpoints(tmp_path, META, best_by="AP") as checkpoints:
+        assert checkpoints.best_step == 2
+        checkpoints.save(4, first, position=0)
+        checkpoints.score(4, {"AP": 0.15, "AP50": 0.9})
+        assert checkpoints.best_step == 2  # step 1 was not kept
+
+
+def test_scores_of_older_runs_go_by_ap():
+    scores = {1: {"AP": 0.3, "AP50": 0.4}, 2: {"AP": 0.2, "AP50": 0.6}, 3: None}
+    assert checkpoint_folder.best_step([1, 2, 3], scores) == 1
+    scores[2]["best_by"] = "AP50"
+    assert checkpoint_folder.best_step([1, 2, 3], scores) == 2
+    scores[2]["best_by"] = "APs"
+    assert checkpoint_folder.best_step([1, 2, 3], scores) is None
+
+
 def test_the_latest_two_and_the_best_are_kept(first, tmp_path):
     scores = {1: 0.1, 2: 0.9, 3: None, 4: 0.3, 5: None}
     with checkpoint.Checkpoints(tmp_path, META) as checkpoints:

@@ -50,7 +50,7 @@ def add_step_argument(parser: argparse.ArgumentParser | argparse._ArgumentGroup)
         "--step",
         type=_step,
         metavar="N",
-        help="checkpoint of the run: its step, best (by AP) or latest (latest)",
+        help="checkpoint of the run: its step, best (by the run's eval.best_by) or latest (latest)",
     )
 
 

@@ -1,6 +1,7 @@
 """What commands do around their work: memory, compilation cache, libraries' words, processes."""
 
 import ctypes
+import importlib.metadata
 import logging
 import os
 import pathlib
@@ -20,18 +21,40 @@ ACCELERATORS = ("/dev/nvidia0", "/dev/accel0", "/dev/vfio/0", "/dev/kfd")
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of malloc.h
 
 
-def keep_freed_memory() -> None:
-    """Lets the CPU backend have its big buffers again, which glibc would give back to the kernel.
+def ready_the_cpu() -> None:
+    """Sets what the CPU backend's speed hangs on, for commands that compute on a CPU.
 
-    The kernel clears them each time that they are taken anew: a third of the time of a step. Only
-    for commands that compute on a CPU, and before JAX is imported: what it holds by then stays.
+    Both before JAX is imported: what it holds by then stays.
     """
     chosen = os.environ.get("JAX_PLATFORMS")
     on_cpu = chosen == "cpu" if chosen else not any(map(os.path.exists, ACCELERATORS))
-    if on_cpu and platform.libc_ver()[0] == "glibc" and "jax" not in sys.modules:
+    if on_cpu and "jax" not in sys.modules:
+        keep_freed_memory()
+        convolve_with_eigen()
+
+
+def keep_freed_memory() -> None:
+    """Lets the CPU backend have its big buffers again, which glibc would give back to the kernel.
+
+    The kernel clears them each time that they are taken anew: a third of the time of a step.
+    """
+    if platform.libc_ver()[0] == "glibc":
         libc = ctypes.CDLL(None)
         libc.mallopt(M_MMAP_MAX, 0)
         libc.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
+
+
+def convolve_with_eigen() -> None:
+    """Has XLA's CPU backend convolve with Eigen, not with YNNPACK, its library by default.
+
+    YNNPACK leaves a convolution of few channels to one core (docs/speed.md). An unknown flag ends
+    the process, so only a jaxlib that is known to have this one gets it; a user's own flag wins.
+    """
+    flags = os.environ.get("XLA_FLAGS", "")
+    flag = "--xla_cpu_experimental_ynn_fusion_type"
+    if flag not in flags and importlib.metadata.version("jaxlib").startswith("0.10."):
+        eigen = f"{flag}=-LIBRARY_FUSION_TYPE_INDIVIDUAL_CONVOLUTION"
+        os.environ["XLA_FLAGS"] = f"{flags} {eigen}".strip()
 
 
 def together(

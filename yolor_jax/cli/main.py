@@ -46,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit code: 0 done; 1 done in part; 2 wrong input (a sentence on stderr says which); 130
         interrupted; 141 nobody reads any more what it prints.
     """
-    launch.keep_freed_memory()
+    launch.ready_the_cpu()
     for stream in (sys.stdout, sys.stderr):  # names of files need not be text
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from yolor_jax.preparation.report import Report
 
 _FAULTS_SHOWN = 10
+LIKE_COCO = 50_000
+"""Images to train on; fewer get the recipe of one's own data proposed, not that of COCO."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -83,7 +85,7 @@ def run(args: argparse.Namespace) -> int:
     workers = Workers(args.workers, args.ray)
     reports = prepare_splits(originals, target, skip_broken=args.skip_broken, workers=workers)
     print(_table(reports))
-    print(f"{target} is ready. Next:\n  {_next(target, list(reports))}")
+    print(f"{target} is ready. Next:\n  {_next(target, reports)}")
     return 0
 
 
@@ -119,16 +121,19 @@ def _table(reports: dict[str, "Report"]) -> str:
     return text_table(rows)
 
 
-def _next(target: pathlib.Path, splits: list[str]) -> str:
+def _next(target: pathlib.Path, reports: dict[str, "Report"]) -> str:
     """The command that uses what was made."""
     from yolor_jax.data import split_names
 
+    splits = list(reports)
     data = ["--data", str(target)]
-    if split_names.for_training(splits) is None:
+    train = split_names.for_training(splits)
+    if train is None:
         split = split_names.for_evaluation(splits)
         return shlex.join(["yolor", "eval", "--workdir", "WORKDIR", *data, "--split", split])
-    command = shlex.join(["yolor", "train", "coco640:yolor_csp", *data, *split_names.flags(splits)])
-    if split_names.for_training(splits) == split_names.for_evaluation(splits):
+    recipe = ["coco640:yolor_csp"] if reports[train].images >= LIKE_COCO else []
+    command = shlex.join(["yolor", "train", *recipe, *data, *split_names.flags(splits)])
+    if train == split_names.for_evaluation(splits):
         command += "  # with one split, evaluation is of the images of training"
     return command
 

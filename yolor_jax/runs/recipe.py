@@ -24,7 +24,8 @@ from yolor_jax import bucket
 from yolor_jax.augment.config import AugmentConfig
 from yolor_jax.detection.losses import LossConfig
 from yolor_jax.errors import InputError
-from yolor_jax.evaluation.coco import BACKENDS
+from yolor_jax.evaluation.coco import BACKENDS, NUMBERS
+from yolor_jax.evaluation.tasks import task_numbers
 from yolor_jax.inference.prediction import NmsConfig
 from yolor_jax.models.anchors import with_anchors
 from yolor_jax.models.detector import Detector, build, find_spec, require_multiple
@@ -145,7 +146,8 @@ class EvalRecipe:
         nms: what counts as a detection.
         recalibrate: images of the training split from which batch norm's statistics are taken anew
             for each evaluation, and kept with the checkpoint; 0: the running statistics.
-        patience: evaluations without a better AP after which the run is at its end; 0: it goes to
+        best_by: the number whose highest makes a checkpoint the best, such as "AP" or "AP50".
+        patience: evaluations without a higher one after which the run is at its end; 0: it goes to
             its last step.
     """
 
@@ -154,6 +156,7 @@ class EvalRecipe:
     backend: str
     nms: NmsConfig
     recalibrate: int
+    best_by: str
     patience: int
 
     def __post_init__(self):
@@ -243,6 +246,9 @@ class Recipe:
             "more than 0",
         )  # fmt: skip
         require_multiple(self.multi_scale, self.spec.strides[-1])
+        numbers = [name for name, _ in (*NUMBERS, *task_numbers(self.spec.tasks))]
+        by = self.eval.best_by
+        _require("eval.best_by", by, by in numbers, f"one of {', '.join(numbers)}")
 
     @functools.cached_property
     def spec(self) -> ModelSpec:
@@ -349,7 +355,7 @@ OLDER = {
         **{"group": 8, "partners": "batch", "max_targets": 0, "sampling": "auto"},
     },
     "task_loss": dataclasses.asdict(TaskLossConfig()),
-    "eval": {"recalibrate": 0, "patience": 0},
+    "eval": {"recalibrate": 0, "best_by": "AP", "patience": 0},
     "optim": {"clip_norm": 0.0, "freeze": ""},
 }
 """Settings that did not exist when older runs were started, with the values that they ran by."""

@@ -303,7 +303,7 @@ def load(
     Args:
         path: a workdir, the folder of a step in it, or a .safetensors file; or on the hub
             ``hf://ORG/NAME``, with ``@REVISION`` and ``/FILE`` if wanted (`weights.hub`).
-        step: of a run's checkpoint, a number, "best" (by AP) or "latest"; the latest if None.
+        step: of a run's checkpoint, a number, "best" or "latest"; the latest if None.
         knowledge: name of a z that lies beside it (`runs.knowledge`); its own if None.
 
     Raises:

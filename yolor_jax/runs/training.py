@@ -159,7 +159,9 @@ def _train(
     with contextlib.ExitStack() as stack:
         read = batch_reader(recipe, run.sources.train)
         starts = [*stamps.read(run.workdir), stamp()]
-        checkpoints = stack.enter_context(Checkpoints(run.workdir, _meta(run), starts))
+        checkpoints = stack.enter_context(
+            Checkpoints(run.workdir, _meta(run), starts, best_by=recipe.eval.best_by)
+        )
         if run.group.is_first:
             recipes.save(recipe, run.workdir)
             stamps.write(run.workdir, starts)
@@ -219,8 +221,8 @@ def _train(
             evaluation.of(state, checkpoints)
         if not preempted() and int(state.step) < length.total_steps:
             say(
-                f"AP has not risen for {recipe.eval.patience} evaluations: the run ends at step "
-                f"{int(state.step)} of {length.total_steps}; its best is --step "
+                f"{recipe.eval.best_by} has not risen for {recipe.eval.patience} evaluations: the "
+                f"run ends at step {int(state.step)} of {length.total_steps}; its best is --step "
                 f"{checkpoints.best_step}"
             )
     return state, None if preempted() else evaluation.last

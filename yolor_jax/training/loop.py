@@ -91,7 +91,7 @@ def train(
         checkpoints: where to save.
         writers: take a row every ``every.log`` steps and at each checkpoint, with the means since
             the row before; after an evaluation its values under ``eval/``.
-        evaluate: returns metrics of a state, ``AP`` among them, or None if it was cut short. The
+        evaluate: returns metrics of a state, or None if it was cut short. The
             state has been saved before; one that was not evaluated to the end is evaluated when
             the run continues.
         keep: takes step, metrics and batch of a step whose loss or gradient is not finite;

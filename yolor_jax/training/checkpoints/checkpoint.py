@@ -8,7 +8,7 @@
 
 ``meta`` is a JSON dictionary that identifies the run and tells inference what it must know (model,
 num_classes, class_names, image_size); ``stamps`` beside it say who has worked on the run so far,
-and identify nothing. A folder holds the latest two checkpoints and the one of the best AP; each
+and identify nothing. A folder holds the latest two checkpoints and the best one; each
 appears whole or not at all. Writing goes on in the background; where it fails, the next call says
 so.
 """
@@ -52,7 +52,12 @@ class Checkpoints:
     """
 
     def __init__(
-        self, workdir: str | os.PathLike, meta: dict[str, Any], stamps: Sequence[Stamp] = ()
+        self,
+        workdir: str | os.PathLike,
+        meta: dict[str, Any],
+        stamps: Sequence[Stamp] = (),
+        *,
+        best_by: str = folders.SCORE,
     ):
         """Open the folder, and create it if need be.
 
@@ -60,6 +65,7 @@ class Checkpoints:
             workdir: the run's folder.
             meta: identifies the run; must survive JSON.
             stamps: of the starts of the run, this one too; kept in each checkpoint.
+            best_by: the number whose highest makes a checkpoint the best, from the next score on.
 
         Raises:
             InputError: if the folder holds checkpoints of another run; says what differs.
@@ -73,6 +79,7 @@ class Checkpoints:
                 raise NotADirectoryError(f"{path} is a file: expected a folder, or none")
         self._meta = json.loads(json.dumps(meta))
         self._stamps = list(stamps)
+        self._best_by = best_by
         self._require_same_run(workdir)
         steps = folders.steps(self._directory)
         self._scores = {step: folders.read_scores(self._directory, step) for step in steps}
@@ -100,7 +107,7 @@ class Checkpoints:
 
     @property
     def best_step(self) -> int | None:
-        """The step of the checkpoint of the best AP; None if none was evaluated."""
+        """The step of the best checkpoint; None if none was evaluated."""
         return folders.best_step(self._manager.all_steps(), self._scores)
 
     def save(self, step: int, state: TrainState, *, position: int) -> None:
@@ -143,12 +150,13 @@ class Checkpoints:
 
         Args:
             step: of a checkpoint.
-            scores: with ``AP``, which decides what is best.
+            scores: numbers by name; that of ``best_by`` may be missing.
 
         Raises:
             OSError: if the checkpoint or the scores could not be written.
         """
         self.wait()
+        scores = {**scores, folders.BEST_BY: self._best_by}
         with self._as_os_error():
             if jax.process_index() == 0:
                 folders.write_scores(self._directory, step, scores)

@@ -39,8 +39,11 @@ UNREADABLE = (OSError, ValueError, LookupError, TypeError, AttributeError)
 host that runs out of memory raises others, and its checkpoint is not damaged."""
 BEST, LATEST = "best", "latest"
 """What may stand for the step of a checkpoint."""
+BEST_BY = "best_by"
+"""Entry of the scores: the number by which a checkpoint is the best; `SCORE` where it lacks."""
 SCORE = "AP"
-"""The score by which a checkpoint is the best."""
+Scores = dict[str, Any]
+"""What an evaluation gave, numbers by name, and `BEST_BY`."""
 
 
 class DamagedError(OSError):
@@ -175,13 +178,13 @@ def read_json(folder: epath.Path, step: int, item: str) -> dict[str, Any]:
     return read(folder, step, item, ocp.JsonCheckpointHandler(), ocp.args.JsonRestore())
 
 
-def write_scores(folder: epath.Path, step: int, scores: dict[str, float]) -> None:
+def write_scores(folder: epath.Path, step: int, scores: Scores) -> None:
     """Note what an evaluation of a finished checkpoint gave; the file appears whole."""
     with whole_file(folder / str(step) / SCORES) as file:
         file.write_text(json.dumps(scores))
 
 
-def read_scores(folder: epath.Path, step: int) -> dict[str, float] | None:
+def read_scores(folder: epath.Path, step: int) -> Scores | None:
     """What the evaluation of a checkpoint gave; None if there is no file that says so.
 
     Raises:
@@ -213,7 +216,7 @@ def set_aside(folder: epath.Path, step: int) -> epath.Path:
 class KeepLatestAndBest(checkpoint_managers.PreservationPolicy):
     """Orbax's preservation policy, with scores that may arrive after the save."""
 
-    def __init__(self, scores: dict[int, dict[str, float] | None]):
+    def __init__(self, scores: dict[int, Scores | None]):
         self._scores = scores
 
     def should_preserve(self, checkpoints, *, context) -> list[bool]:
@@ -223,7 +226,7 @@ class KeepLatestAndBest(checkpoint_managers.PreservationPolicy):
         return [step in kept for step in steps]
 
 
-def kept_steps(steps: Sequence[int], scores: dict[int, dict[str, float] | None]) -> set[int]:
+def kept_steps(steps: Sequence[int], scores: dict[int, Scores | None]) -> set[int]:
     """The steps of the latest two checkpoints, and of the best of those that were evaluated.
 
     kept_steps([100, 200, 300, 400], {100: {"AP": 0.4}, 200: {"AP": 0.3}}) is {100, 300, 400}; of
@@ -232,10 +235,17 @@ def kept_steps(steps: Sequence[int], scores: dict[int, dict[str, float] | None])
     return {*sorted(steps)[-KEPT:]} | ({best_step(steps, scores)} - {None})
 
 
-def best_step(steps: Sequence[int], scores: dict[int, dict[str, float] | None]) -> int | None:
-    """The best of those that were evaluated, of equally good ones the latest; None without any."""
-    evaluated = [step for step in steps if SCORE in (scores.get(step) or {})]
-    return max(evaluated, key=lambda step: (scores[step][SCORE], step), default=None)
+def best_step(steps: Sequence[int], scores: dict[int, Scores | None]) -> int | None:
+    """The best of those that were evaluated, of equally good ones the latest; None without any.
+
+    By what, the last evaluation says: a run that goes on may ask for another number.
+    """
+    evaluated = [step for step in sorted(steps) if scores.get(step)]
+    if not evaluated:
+        return None
+    by = scores[evaluated[-1]].get(BEST_BY, SCORE)
+    measured = [step for step in evaluated if by in scores[step]]
+    return max(measured, key=lambda step: (scores[step][by], step), default=None)
 
 
 def _damage(folder: epath.Path) -> str | None:
