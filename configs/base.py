@@ -46,6 +46,7 @@ def get_config() -> ConfigDict:
     config.data.max_targets = 120  # boxes per image, padded to this number
     config.data.image_weights = False  # draw images with rare classes more often
     config.data.skip_broken = False  # leave out broken images and boxes instead of stopping
+    config.data.scaled_decode = False  # decode a JPEG no larger than need be, to other pixels
     config.data.threads = 16  # that read and decode
     config.data.workers = 0  # processes with so many threads each; 0: threads of the main process
 

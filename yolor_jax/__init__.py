@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from yolor_jax.models.detector import build
     from yolor_jax.models.fold import fold
     from yolor_jax.nn.implicit import Implicit
+    from yolor_jax.reports.after_training import train
     from yolor_jax.runs.recipe import Recipe
     from yolor_jax.runs.trained import Trained, export, load
 
@@ -36,6 +37,7 @@ _HOMES = {
     "fold": "models.fold",
     "load": "runs.trained",
     "non_max_suppression": "detection.nms",
+    "train": "reports.after_training",
 }
 
 __all__ = [
@@ -51,6 +53,7 @@ __all__ = [
     "fold",
     "load",
     "non_max_suppression",
+    "train",
 ]
 
 

@@ -7,6 +7,7 @@ with progress(total=4000, unit="step") as bar:
 import io
 import sys
 from collections.abc import Iterable
+from typing import Any
 
 import tqdm
 
@@ -14,7 +15,7 @@ SECONDS_BETWEEN_LINES = 30.0
 """In a log file, where a bar that is drawn anew ten times a second is one endless line."""
 
 
-def progress(iterable: Iterable | None = None, **options) -> tqdm.tqdm:
+def progress(iterable: Iterable | None = None, **options: Any) -> tqdm.tqdm:
     """A bar of tqdm on stderr.
 
     Args:

@@ -34,7 +34,11 @@ def test_parts_and_the_whole(here, capsys):
     figures = json.loads(json_file.read_text())
     assert set(figures["parts"]) == {"read", "letterbox", "network", "write rows", "draw"}
     assert all(part["ms"] > 0 and f"{part['ms']:.2f}" in out for part in figures["parts"].values())
-    assert set(figures["whole"]) == {"none", "drawn"} and figures["compile_seconds"] > 0
+    assert figures["read_scaled"]["ms"] > 0
+    assert (
+        set(figures["whole"]) == {"none", "none --scaled-decode", "drawn"}
+        and figures["compile_seconds"] > 0
+    )
     for whole in figures["whole"].values():
         assert whole["pictures_per_second"] > 0 and 0 < whole["busy"] <= 1
 

@@ -170,10 +170,10 @@ def test_what_was_found_stays_whatever_ends_the_command(here, capsys, monkeypatc
     for name in "abcdefghijk":
         write(here / "photos" / f"{name}.jpg")
 
-    def interrupted(path):
+    def interrupted(path, enough_hw):
         if path.name == "b.jpg":
             os.kill(os.getpid(), signal.SIGINT)
-        return read_picture(path)
+        return read_picture(path, enough_hw)
 
     monkeypatch.setattr(stream, "read_picture", interrupted)
     arguments = ["detect", "photos", "gone.jpg", "--checkpoint", "run", "--threads", "1"]

@@ -163,3 +163,17 @@ def test_the_batch_size_changes_nothing(here):
     assert tree(here / "1") == tree(here / "3")
     first, second = (json.loads((here / n / "detections.json").read_text()) for n in "13")
     assert first["images"] == second["images"]
+
+
+def test_scaled_decode_gives_boxes_of_the_whole_picture(here, capsys):
+    image = np.random.default_rng(0).integers(0, 256, (256, 512, 3), np.uint8)
+    cv2.imwrite("photos/large.jpg", image)
+    words = ["photos", "--format", "jsonl", "--pictures", "none"]
+    assert detect(*words, "--scaled-decode") == detect(*words) == 0
+    scaled, whole = rows(), rows("out/detections-2.jsonl")
+    assert scaled == whole and (scaled[-1]["height"], scaled[-1]["width"]) == (256, 512)
+    capsys.readouterr()
+    assert detect(*words, "--scaled-decode", "--resume") == 2
+    assert "was made with scaled_decode False and not True" in capsys.readouterr().err
+    assert detect("photos", "--scaled-decode") == 2
+    assert "--scaled-decode leaves no pixels to draw on" in capsys.readouterr().err

@@ -99,7 +99,7 @@ def test_all_found(backend, capfd):
     truth = Truth(10)
     knows = knowledge(truth)
     knows["labels"] = knows["labels"].at[-1].set(-1)  # the image without objects
-    metrics, results = evaluate(
+    metrics, results, _ = evaluate(
         all_knowing, knows, batches(range(10), 4), truth, backend=backend, progress=False
     )
     assert metrics["AP"] == metrics["AP50"] == metrics["AR100"] == pytest.approx(1.0)
@@ -116,7 +116,7 @@ def test_wrong_images_are_not_right():
     """The same boxes on other images: what every image gets must be its own."""
     truth = Truth(10)
     others = jax.tree.map(lambda x: jnp.roll(x, 1, axis=0), knowledge(truth))
-    metrics, _ = evaluate(all_knowing, others, batches(range(10), 4), truth, progress=False)
+    metrics, *_ = evaluate(all_knowing, others, batches(range(10), 4), truth, progress=False)
     assert metrics["AP50"] < 0.2
 
 
@@ -221,7 +221,7 @@ def test_true_boxes_through_letterbox_and_back_score_one(shared, tmp_path):
         scores = jnp.where(mask, jnp.float32(0.9), 0)
         return Detections(boxes_xyxy, scores, jnp.asarray(batch.labels), mask)
 
-    metrics, _ = evaluate(predict, {}, sending(), source, progress=False)
+    metrics, *_ = evaluate(predict, {}, sending(), source, progress=False)
     assert {name: metrics[name] for name in ("AP", "APs", "APm", "APl", "AR100")} == pytest.approx(
         {"AP": 1.0, "APs": 1.0, "APm": 1.0, "APl": 1.0, "AR100": 1.0}
     )

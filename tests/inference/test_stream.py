@@ -16,10 +16,10 @@ class Brightness(Predictor):
     """In place of a network: its score is the brightness of the picture; two at once."""
 
     def __init__(self):
-        pass
+        self.enough_hw = None
 
-    def prepare(self, image):
-        return image.mean() / 255
+    def prepare_scaled(self, picture):
+        return picture.image.mean() / 255
 
     def each_prepared(self, prepared):
         iterator = iter(prepared)

@@ -8,6 +8,7 @@ import shlex
 
 import pytest
 
+from docs import draw_floors
 from yolor_jax.cli import main
 from yolor_jax.configs import base
 
@@ -85,3 +86,12 @@ def test_imports_of_examples_work(page):
                 for alias in node.names:
                     if not hasattr(module, alias.name):
                         importlib.import_module(f"{node.module}.{alias.name}")
+
+
+@pytest.mark.parametrize("room", draw_floors.rooms())
+def test_every_room_has_its_reference(room):
+    pages = {page.name: page.read_text() for page in (ROOT / "docs" / "api").glob("*.md")}
+    found = [name for name, text in pages.items() if f"::: yolor_jax.{room}\n" in text]
+    assert len(found) == 1, f"no page in docs/api tells of yolor_jax.{room}"
+    assert f"- api/{found[0]}\n" in (ROOT / "mkdocs.yml").read_text()
+    assert f"({found[0]})" in pages["index.md"], f"docs/api/index.md has no link to {found[0]}"

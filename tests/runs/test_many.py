@@ -71,6 +71,17 @@ def test_what_an_actor_does(here):
     assert detect(table(path=[], bytes=[])).num_rows == 0
 
 
+def test_an_actor_decodes_no_more_than_need_be(here, tmp_path):
+    path = tmp_path / "large.jpg"
+    cv2.imwrite(str(path), np.random.default_rng(0).integers(0, 256, (256, 512, 3), np.uint8))
+    rows = [
+        many.DetectBatch(here / "run", threads=1, scaled_decode=scaled)(table(path=[str(path)]))
+        for scaled in (False, True)
+    ]
+    [whole], [scaled] = (one.to_pylist() for one in rows)
+    assert scaled == whole and (scaled["height"], scaled["width"]) == (256, 512)
+
+
 def test_arguments_that_ray_cannot_take(here, capsys):
     words = ["--checkpoint", str(here / "run"), "--ray", "local"]
     assert main(["detect", str(here / "photos"), *words]) == 2

@@ -16,7 +16,10 @@ from tests.support.coco_folder import with_orientation
 from tests.support.grid_detector import CLASS, SCORE, grid_boxes, grid_detector
 from tests.support.saved_run import META, save_run
 from yolor_jax.errors import InputError
+from yolor_jax.inference.writers import open_writer
 from yolor_jax.runs import trained as library
+from yolor_jax.runs.detection import Detection
+from yolor_jax.runs.found import as_pictures
 from yolor_jax.runs.trained import load
 from yolor_jax.weights.store import save_variables
 
@@ -193,3 +196,31 @@ def test_the_module_is_for_nnx(trained):
         return flax.nnx.bridge.lazy_init(bridged, images)(images)
 
     assert flax.nnx.eval_shape(call).detect[0].shape == (1, 8, 8, 3, 8)
+
+
+def test_as_few_pixels_as_the_network_takes(trained, tmp_path):
+    """Boxes are in pixels of the whole picture, whatever it was decoded to; arrays are as given."""
+    noise = np.random.default_rng(0).integers(0, 256, (256, 512, 3), np.uint8)
+    data = cv2.imencode(".jpg", noise)[1].tobytes()
+    (tmp_path / "a.jpg").write_bytes(data)
+    finder = trained.predictor(scaled_decode=True)
+    [small] = as_pictures(data, finder.predictor.enough_hw)
+    assert (small.factor, small.image.shape) == (8, (32, 64, 3))
+    given = [data, tmp_path / "a.jpg", noise, with_orientation(data, 6)]
+    *straight, turned = finder(given)
+    for found, whole in zip(straight, trained.predict(given[:3]), strict=True):
+        assert len(found) == len(whole) == 32
+        np.testing.assert_allclose(found.boxes_xyxy, whole.boxes_xyxy, atol=1e-2)
+    assert turned.boxes_xyxy[:, 2].max() == 256 and turned.boxes_xyxy[:, 3].max() == 512
+    with pytest.raises(InputError, match=r"a\.jpg: truncated"):
+        (tmp_path / "a.jpg").write_bytes(data[:1000])
+        finder(tmp_path / "a.jpg")
+    with pytest.raises(OSError, match="gone"):
+        finder("gone.jpg")
+
+
+def test_what_was_decoded_smaller_than_it_is_cannot_be_drawn(trained, tmp_path):
+    predictor = trained.predictor(scaled_decode=True).predictor
+    writer = open_writer("json", tmp_path, {"class_names": ["dog"]})
+    with pytest.raises(InputError, match="not the pixels for pictures='crops'; expected none"):
+        Detection(predictor, trained.class_names, writer, tmp_path, pictures="crops")

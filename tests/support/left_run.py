@@ -32,6 +32,10 @@ class Results(NamedTuple):
     mode: Mode
 
     @property
+    def curves(self) -> None:
+        return None
+
+    @property
     def name(self) -> str:
         return f"{pathlib.Path(self.data).name}-{self.split}-step{self.step}{self.mode.suffix()}"
 

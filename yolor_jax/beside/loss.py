@@ -53,7 +53,9 @@ def detection_loss(
     return total * (3 / len(logits)) * len(logits[0])
 
 
-def assign(x: Tensor, targets: Tensor, anchors: Tensor, stride: int, config: LossConfig):
+def assign(
+    x: Tensor, targets: Tensor, anchors: Tensor, stride: int, config: LossConfig
+) -> tuple[tuple[Tensor, ...], Tensor, Tensor, Tensor, Tensor]:
     """The predictions that answer for a target, by the rule of `detection.assign`.
 
     Returns:

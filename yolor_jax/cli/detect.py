@@ -82,6 +82,10 @@ def run(args: argparse.Namespace) -> int:
 
     if args.embed and args.format not in ("json", "jsonl"):
         raise InputError(f"--format {args.format} has no place for vectors; expected json or jsonl")
+    if args.scaled_decode and args.pictures != "none":
+        raise InputError(
+            "--scaled-decode leaves no pixels to draw on; expected --pictures none beside it"
+        )
     if args.ray and args.pictures != "none":
         raise InputError("--ray draws no pictures; expected --pictures none beside it")
     if args.ray and args.exported:

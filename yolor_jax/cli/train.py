@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from yolor_jax.cli import launch, recipes
 from yolor_jax.cli.arguments import any_path
-from yolor_jax.errors import MENDABLE, InputError, sentence
+from yolor_jax.errors import InputError
 from yolor_jax.stamp import command
 
 if TYPE_CHECKING:
@@ -107,16 +107,10 @@ def train_and_report(recipe: "Recipe", workdir: "Path", group: "ProcessGroup") -
 
 def report(workdir: "Path") -> None:
     """Writes the page on a run; what hinders that is said, and takes no number away."""
-    from yolor_jax.reports.page import write_report
+    from yolor_jax.reports.after_training import leave_page
 
-    try:
-        written = write_report([workdir])
-    except MENDABLE as error:
-        print(f"the report could not be written: {sentence(error)}", file=sys.stderr)
-        return
-    for doubt in written.doubts:
-        print(f"not in the report: {doubt}", file=sys.stderr)
-    print(f"All of it on one page:\n  {written.path}")
+    if path := leave_page(workdir, lambda said: print(said, file=sys.stderr)):
+        print(f"All of it on one page:\n  {path}")
 
 
 def train(recipe: "Recipe", workdir: "Path", group: "ProcessGroup") -> bool:

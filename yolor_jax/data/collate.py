@@ -15,9 +15,9 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 
-from yolor_jax.data.encoded import decode
 from yolor_jax.data.example import Batch, Examples
 from yolor_jax.data.letterbox import BORDER, letterbox
+from yolor_jax.data.scaled import decode_scaled
 from yolor_jax.errors import InputError
 
 Fit = Callable[..., tuple[np.ndarray, np.ndarray]]
@@ -42,6 +42,7 @@ class BatchLoader:
         max_targets: int,
         threads: int,
         fit: Fit = letterbox,
+        scaled_decode: bool = False,
     ):
         """Remembers what batches are made of.
 
@@ -51,10 +52,13 @@ class BatchLoader:
             max_targets: targets per image; of an image that has more, the largest are kept.
             threads: threads that read and decode.
             fit: paints an image on its canvas; may be sent to another process.
+            scaled_decode: whether images are decoded as small as will do for the canvas
+                (`data.scaled`).
         """
         self._source = source
         self._size = size
         self._fit = fit
+        self._enough_hw = size if scaled_decode else None
         self.max_targets = max_targets
         self._threads = threads
         self._pool: ThreadPoolExecutor | None = None
@@ -113,11 +117,12 @@ class BatchLoader:
             return None
         example = self._source[position]
         try:
-            image = decode(example.jpeg)
+            picture = decode_scaled(example.jpeg, self._enough_hw)
         except ValueError as error:
             name = self._source.name(position)
             raise InputError(f"image {name} (position {position}): {error}") from error
-        _, parameters = self._fit(image, self._size, out=batch.image[row])
+        _, parameters = self._fit(picture.image, self._size, out=batch.image[row])
+        parameters = picture.letterbox_of_whole(parameters)
         scale, pad_x, pad_y = parameters
         boxes = example.boxes_xyxy * scale + np.stack([pad_x, pad_y, pad_x, pad_y])
         kept = _largest(boxes, self.max_targets)
@@ -127,7 +132,7 @@ class BatchLoader:
         batch.mask[row, : len(kept)] = True
         if example.identity is not None:
             batch.identity[row, : len(kept)] = example.identity[kept]
-        batch.original_size[row] = image.shape[:2]
+        batch.original_size[row] = picture.size_hw
         batch.letterbox[row] = parameters
         if len(boxes) > self.max_targets > 0:
             return Overflow(self._source.name(position), len(boxes))

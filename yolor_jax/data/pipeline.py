@@ -90,6 +90,7 @@ def train_batches(
     start: int = 0,
     order: Sequence[int] | None = None,
     partners: int = 0,
+    scaled_decode: bool = False,
     reading: Reading = Reading(),
 ) -> Iterator[Batch]:
     """Endless batches in an order that depends on `seed` alone.
@@ -106,6 +107,7 @@ def train_batches(
             None for another permutation in each epoch, drawn from ``seed``.
         partners: number of images, drawn from the whole split by ``seed`` and the example's number,
             that follow each image in its batch, for `AugmentConfig.partners`.
+        scaled_decode: whether images are decoded no larger than the canvas takes (`data.scaled`).
         reading: this process's part of each batch, and how many threads and workers read it.
 
     Returns:
@@ -134,8 +136,7 @@ def train_batches(
             for position in (order[count], *_drawn(len(source), partners, seed, count))
         ]
 
-    size = (image_size, image_size)
-    loader = BatchLoader(source, size=size, max_targets=max_targets, threads=reading.threads)
+    loader = _square_loader(source, image_size, max_targets, scaled_decode, reading)
     return _batches(loader, _numbered(positions, sys.maxsize), share, reading)
 
 
@@ -145,6 +146,7 @@ def eval_batches(
     image_size: int,
     batch_size: int,
     max_targets: int,
+    scaled_decode: bool = False,
     reading: Reading = Reading(),
 ) -> Iterator[Batch]:
     """Every image exactly once, in order; the padding of the last batch has ``valid=False``.
@@ -157,6 +159,7 @@ def eval_batches(
         batch_size: images of one batch over all processes together.
         max_targets: targets per image, T; with 0 the batches come without targets, which the COCO
             protocol does not need.
+        scaled_decode: whether images are decoded no larger than the canvas takes (`data.scaled`).
         reading: this process's part of each batch, and how many threads and workers read it.
 
     Returns:
@@ -173,8 +176,7 @@ def eval_batches(
         first = number * batch_size + reading.process_index * share
         return [i if i < len(source) else -1 for i in range(first, first + share)]
 
-    size = (image_size, image_size)
-    loader = BatchLoader(source, size=size, max_targets=max_targets, threads=reading.threads)
+    loader = _square_loader(source, image_size, max_targets, scaled_decode, reading)
     batch_count = -(-len(source) // batch_size)
     return _batches(loader, _numbered(positions, batch_count), share, reading)
 
@@ -192,6 +194,7 @@ def rectangular_batches(
 
     Reads the header of each image first. Arguments, result and errors as of `eval_batches`, but for
     the canvas (`rectangles.plan`): batches have few different sizes, those of one after the other.
+    Images are decoded whole.
 
     Args:
         source: the split.
@@ -213,6 +216,18 @@ def rectangular_batches(
             source, size=size, max_targets=max_targets, threads=reading.threads, fit=fit
         )
         yield from _batches(loader, grain.MapDataset.source(mine), share, reading)
+
+
+def _square_loader(
+    source: Examples, image_size: int, max_targets: int, scaled_decode: bool, reading: Reading
+) -> BatchLoader:
+    return BatchLoader(
+        source,
+        size=(image_size, image_size),
+        max_targets=max_targets,
+        threads=reading.threads,
+        scaled_decode=scaled_decode,
+    )
 
 
 def _drawn(images: int, number: int, seed: int, count: int) -> list[int]:

@@ -1,6 +1,7 @@
 """What an evaluation says beyond the twelve numbers: by class, score, kind of error and image.
 
-    analysis = analyse(source.ground_truth(), results)
+    metrics, curves = compare(source.ground_truth(), results)
+    analysis = analyse(source.ground_truth(), results, curves=curves)
     path.write_text(json.dumps(to_json(analysis), allow_nan=False))
 
 Everything rests on COCO's matches at IoU 0.5 (`matching.py`): crowds and what they excuse count
@@ -24,7 +25,7 @@ from yolor_jax.evaluation.calibration import (
     histogram_of_scores,
 )
 from yolor_jax.evaluation.class_numbers import ClassNumbers, class_numbers, none_for_nan
-from yolor_jax.evaluation.coco_curves import ALL, IOU_50, IOU_75, coco_curves
+from yolor_jax.evaluation.coco_curves import ALL, IOU_50, IOU_75, CocoCurves, coco_curves
 from yolor_jax.evaluation.columns import read_detections, read_objects
 from yolor_jax.evaluation.confusion import confusion
 from yolor_jax.evaluation.error_kinds import ErrorKind, error_kinds
@@ -90,6 +91,7 @@ def analyse(
     results: Sequence[Mapping[str, Any]],
     *,
     score: float | None = None,
+    curves: CocoCurves | None = None,
 ) -> Analysis:
     """Everything about these detections.
 
@@ -98,12 +100,14 @@ def analyse(
             are used where they are known (`original_metrics.py`).
         results: detections in COCO's format.
         score: the operating point; None for that of the highest mean F1.
+        curves: COCO's, of these very detections, where they are known (`coco_curves.compare`); None
+            has them compared once more.
 
     Raises:
         InputError: an image or category which the ground truth does not have.
         ImportError: faster-coco-eval is not installed.
     """
-    coco = coco_curves(ground_truth, results)
+    coco = coco_curves(ground_truth, results) if curves is None else curves
     objects, detections = read_objects(ground_truth), read_detections(ground_truth, results)
     matches = match(objects, detections)
     count = len(ground_truth["categories"])

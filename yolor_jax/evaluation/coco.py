@@ -72,11 +72,7 @@ def coco_metrics(
     """
     if backend not in BACKENDS:
         raise InputError(f"got backend {backend!r}, expected one of {', '.join(BACKENDS)}")
-    numbers = BACKENDS[backend](*prepared(ground_truth, results))
-    names = [name for name, _ in NUMBERS]
-    return {
-        name: number if number >= 0 else None for name, number in zip(names, numbers, strict=True)
-    }
+    return named(BACKENDS[backend](*prepared(ground_truth, results)))
 
 
 def prepared(
@@ -96,6 +92,14 @@ def prepared(
         {**frame, "annotations": _true_boxes(ground_truth["annotations"])},
         {**frame, "annotations": _detected_boxes(results)},
     )
+
+
+def named(numbers: Sequence[float]) -> Metrics:
+    """The twelve numbers by name; None for one below zero, which says that there is nothing."""
+    names = [name for name, _ in NUMBERS]
+    return {
+        name: number if number >= 0 else None for name, number in zip(names, numbers, strict=True)
+    }
 
 
 def format_table(
@@ -150,7 +154,7 @@ def faster_evaluator(true: dict, detected: dict):
 
 def by_faster_coco_eval(true: dict, detected: dict) -> list[float]:
     """See `BACKENDS`."""
-    return _twelve(faster_evaluator(true, detected))
+    return twelve(faster_evaluator(true, detected))
 
 
 def by_pycocotools(true: dict, detected: dict) -> list[float]:
@@ -167,7 +171,7 @@ def by_pycocotools(true: dict, detected: dict) -> list[float]:
         return coco
 
     with contextlib.redirect_stdout(io.StringIO()):
-        return _twelve(COCOeval(indexed(true), indexed(detected), iouType="bbox"))
+        return twelve(COCOeval(indexed(true), indexed(detected), iouType="bbox"))
 
 
 def by_hotcoco(true: dict, detected: dict) -> list[float]:
@@ -176,7 +180,7 @@ def by_hotcoco(true: dict, detected: dict) -> list[float]:
         from hotcoco import COCO, COCOeval
 
     with contextlib.redirect_stdout(io.StringIO()):
-        return _twelve(COCOeval(COCO(true), COCO(detected), "bbox"))
+        return twelve(COCOeval(COCO(true), COCO(detected), "bbox"))
 
 
 BACKENDS = {
@@ -199,7 +203,8 @@ def require_backend(backend: str) -> None:
     BACKENDS[backend](nothing, nothing)
 
 
-def _twelve(evaluator) -> list[float]:
+def twelve(evaluator) -> list[float]:
+    """Has a ``COCOeval`` of any library compare and summarise; -1 where there is nothing."""
     evaluator.evaluate()
     evaluator.accumulate()
     evaluator.summarize()

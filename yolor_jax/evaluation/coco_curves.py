@@ -2,6 +2,7 @@
 
 curves = coco_curves(ground_truth, results)
 curves.precision[0, :, 3, ALL]              # of the fourth class, at IoU 0.5
+metrics, curves = compare(ground_truth, results)    # and the twelve numbers, in the same pass
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,7 +11,14 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from yolor_jax.evaluation.coco import faster_evaluator, prepared
+from yolor_jax.evaluation.coco import (
+    Metrics,
+    coco_metrics,
+    faster_evaluator,
+    named,
+    prepared,
+    twelve,
+)
 
 ALL, SMALL, MEDIUM, LARGE = range(4)
 """Sizes: the last axis."""
@@ -30,6 +38,34 @@ class CocoCurves(NamedTuple):
     recall: Float[np.ndarray, "10 K 4"]
 
 
+class Comparison(NamedTuple):
+    """What a pass over detections and objects has found.
+
+    Attributes:
+        metrics: the twelve numbers by name.
+        curves: where the library that compared them gives any; else None.
+    """
+
+    metrics: Metrics
+    curves: CocoCurves | None
+
+
+def compare(
+    ground_truth: Mapping[str, Any],
+    results: Sequence[Mapping[str, Any]],
+    *,
+    backend: str = "faster-coco-eval",
+) -> Comparison:
+    """The twelve numbers, and by the default library the curves that it draws them from.
+
+    Arguments and errors as of `coco.coco_metrics`.
+    """
+    if backend != "faster-coco-eval":
+        return Comparison(coco_metrics(ground_truth, results, backend=backend), None)
+    evaluator = faster_evaluator(*prepared(ground_truth, results))
+    return Comparison(named(twelve(evaluator)), _curves(evaluator, ground_truth))
+
+
 def coco_curves(
     ground_truth: Mapping[str, Any], results: Sequence[Mapping[str, Any]]
 ) -> CocoCurves:
@@ -45,6 +81,11 @@ def coco_curves(
     evaluator = faster_evaluator(*prepared(ground_truth, results))
     evaluator.evaluate()
     evaluator.accumulate()
+    return _curves(evaluator, ground_truth)
+
+
+def _curves(evaluator, ground_truth: Mapping[str, Any]) -> CocoCurves:
+    """Those of an evaluator that has accumulated."""
     ids = [category["id"] for category in ground_truth["categories"]]
     place = np.argsort(np.argsort(ids))  # the library has them by rising id
     precision = np.asarray(evaluator.eval["precision"], float)[..., -1][:, :, place]

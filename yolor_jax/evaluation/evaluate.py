@@ -3,8 +3,8 @@
 Example:
     >>> predict = jax.jit(make_predict(module, EVALUATION))
     >>> batches = eval_batches(source, image_size=640, batch_size=32, max_targets=1)
-    >>> metrics, results = evaluate(predict, variables, batches, source)
-    >>> print(format_table({"trained": metrics}))
+    >>> evaluation = evaluate(predict, variables, batches, source)
+    >>> print(format_table({"trained": evaluation.metrics}))
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -15,7 +15,8 @@ from jax.sharding import Sharding
 
 from yolor_jax.data.example import Batch
 from yolor_jax.errors import InputError
-from yolor_jax.evaluation.coco import Metrics, coco_metrics
+from yolor_jax.evaluation.coco import Metrics
+from yolor_jax.evaluation.coco_curves import CocoCurves, compare
 from yolor_jax.evaluation.each_image import Truth, each_image
 from yolor_jax.inference.prediction import Predict, Prediction, split_detections
 
@@ -31,10 +32,12 @@ class Evaluation(NamedTuple):
         metrics: the twelve numbers by name; None where there is nothing to measure.
         results: the detections in COCO's format (image_id, category_id, bbox as left, top, width,
             height, score), ready for ``json.dump``.
+        curves: COCO's, where the backend gives any.
     """
 
     metrics: Metrics
     results: Results
+    curves: CocoCurves | None = None
 
 
 def all_scored(ground_truth: dict, results: Results) -> tuple[dict, Results]:
@@ -87,8 +90,8 @@ def evaluate(
             results += coco_results(prediction, int(ids[position]), source.category_ids)
     ground_truth = source.ground_truth()
     _check_same_images(ids, ground_truth)
-    metrics = coco_metrics(*scored(ground_truth, results), backend=backend)
-    return Evaluation(metrics, results)
+    compared = compare(*scored(ground_truth, results), backend=backend)
+    return Evaluation(compared.metrics, results, compared.curves)
 
 
 def coco_results(

@@ -36,13 +36,16 @@ def make_predict(file: Exported, nms: NmsConfig) -> Predict:
     return predict
 
 
-def make_predictor(file: Exported, nms: NmsConfig, *, batch_size: int = 1) -> BatchPredictor:
+def make_predictor(
+    file: Exported, nms: NmsConfig, *, batch_size: int = 1, scaled_decode: bool = False
+) -> BatchPredictor:
     """What finds objects in images of any size.
 
     Args:
         file: that computes.
         nms: what is a detection, where the file leaves that open.
         batch_size: images that go through together; a file of a fixed batch has its own.
+        scaled_decode: see `Predictor`.
     """
     predict = make_predict(file, nms)
     size = file.form.image_size
@@ -51,6 +54,7 @@ def make_predictor(file: Exported, nms: NmsConfig, *, batch_size: int = 1) -> Ba
         size=size,
         letterbox=functools.partial(letterbox, size=size),
         batch_size=file.form.batch or batch_size,
+        scaled_decode=scaled_decode,
     )
 
 

@@ -10,7 +10,7 @@ import pathlib
 import numpy as np
 from jaxtyping import UInt8
 
-from yolor_jax.data import encoded
+from yolor_jax.data.scaled import Scaled, upright_scaled, whole
 from yolor_jax.errors import InputError, sentence
 
 
@@ -25,6 +25,7 @@ class Frame:
         seconds: since the film began; None for a picture.
         frames: of an animated picture, of which this is the first; 1 as a rule.
         rate: frames per second of the film.
+        scaled: how it was decoded, perhaps smaller than it is; None: `image` is all of it.
     """
 
     source: str
@@ -33,6 +34,17 @@ class Frame:
     seconds: float | None = None
     frames: int = 1
     rate: float | None = None
+    scaled: Scaled | None = None
+
+    @property
+    def picture(self) -> Scaled:
+        """The image, and how much of the picture it is."""
+        return self.scaled or whole(self.image, self.frames)
+
+    @property
+    def size_hw(self) -> tuple[int, int]:
+        """Height and width of the picture in pixels."""
+        return self.picture.size_hw
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,8 +73,13 @@ class Encoded:
     data: bytes
 
 
-def read_picture(path: pathlib.Path) -> Frame:
+def read_picture(path: pathlib.Path, enough_hw: tuple[int, int] | None = None) -> Frame:
     """Reads a picture, upright.
+
+    Args:
+        path: of the file.
+        enough_hw: height and width of the letterbox that it is for, if no more pixels are wanted
+            than that takes (`data.scaled`); None for all.
 
     Raises:
         InputError: it is not a complete image; the message has the path.
@@ -71,17 +88,17 @@ def read_picture(path: pathlib.Path) -> Frame:
         data = path.read_bytes()
     except OSError as error:
         raise InputError(sentence(error)) from error
-    return decode_picture(Encoded(str(path), data))
+    return decode_picture(Encoded(str(path), data), enough_hw)
 
 
-def decode_picture(picture: Encoded) -> Frame:
-    """Decodes a picture, upright.
+def decode_picture(picture: Encoded, enough_hw: tuple[int, int] | None = None) -> Frame:
+    """Decodes a picture, upright; ``enough_hw`` as of `read_picture`.
 
     Raises:
         InputError: it is not a complete image; the message has the path.
     """
     try:
-        image, header = encoded.upright_with_header(picture.data)
+        scaled = upright_scaled(picture.data, enough_hw)
     except InputError as error:
         raise InputError(f"{picture.source}: {error}") from error
-    return Frame(picture.source, image, frames=header.frames)
+    return Frame(picture.source, scaled.image, frames=scaled.frames, scaled=scaled)

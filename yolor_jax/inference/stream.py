@@ -51,12 +51,12 @@ def stream(
 
     def read(item: Item) -> _Ready | Unread:
         try:
-            frame = _frame(item)
+            frame = _frame(item, predictor.enough_hw)
         except InputError as error:
             return Unread(str(error), _source(item))
         if isinstance(frame, Unread):
             return frame
-        return _Ready(frame, predictor.prepare(frame.image))
+        return _Ready(frame, predictor.prepare_scaled(frame.picture))
 
     waiting: collections.deque[_Ready | Unread] = collections.deque()
 
@@ -73,10 +73,10 @@ def stream(
     yield from waiting
 
 
-def _frame(item: Item) -> Frame | Unread:
+def _frame(item: Item, enough_hw: tuple[int, int] | None) -> Frame | Unread:
     if isinstance(item, pathlib.Path):
-        return read_picture(item)
-    return decode_picture(item) if isinstance(item, Encoded) else item
+        return read_picture(item, enough_hw)
+    return decode_picture(item, enough_hw) if isinstance(item, Encoded) else item
 
 
 def _source(item: Item) -> str:

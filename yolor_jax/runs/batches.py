@@ -40,6 +40,7 @@ def batch_reader(recipe: Recipe, source: Split) -> Callable[..., Iterator[Batch]
             start=start,
             order=order,
             partners=recipe.augment.decodes - 1,
+            scaled_decode=recipe.data.scaled_decode,
             reading=reading(recipe, workers=workers),
         )
 

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import cv2
 
+from yolor_jax.errors import InputError
 from yolor_jax.inference.batching import in_threads
 from yolor_jax.inference.film import Film
 from yolor_jax.inference.formats import Key, Writer
@@ -83,7 +84,15 @@ class Detection:
             pictures: "none", "drawn" for a copy with boxes, "crops" for a picture of each object.
             threads: that read, and as many that draw.
             stop: asked before each frame; where it says yes, what was begun is finished.
+
+        Raises:
+            InputError: pictures are wanted of a predictor for which they are not decoded whole.
         """
+        if pictures != "none" and predictor.enough_hw is not None:
+            raise InputError(
+                f"with scaled_decode there are not the pixels for pictures={pictures!r}; expected "
+                "none"
+            )
         self._predictor = predictor
         self._class_names = class_names
         self._writer = writer
@@ -138,7 +147,7 @@ class Detection:
         frame, prediction = seen
         row = row_of(
             frame.source,
-            frame.image.shape[:2],
+            frame.size_hw,
             prediction,
             self._class_names,
             number=frame.number,

@@ -1,11 +1,12 @@
 """How fast `runs.detection` goes on this machine, and where the time goes.
 
-    figures = measure(finder, class_names, files, rounds=3)
+    figures = measure(predictor, scaled, class_names, files, threads=2, rounds=3)
     figures["parts"]["read"], figures["whole"]["none"]["pictures_per_second"]
 
 Each part on its own, one picture after the other in one thread, by the clock and by CPU time; their
 sum is what a picture takes where nothing goes on beside something else. Then the whole, as ``yolor
-detect`` does it, without pictures and with drawn ones, in turn. Compilation is not in it.
+detect`` does it, without pictures, with scaled decode, and with drawn ones, in turn. Compilation is
+not in it.
 """
 
 import pathlib
@@ -24,12 +25,14 @@ from yolor_jax.inference.writers import open_writer
 from yolor_jax.pictures.drawing import draw_boxes, save_image
 from yolor_jax.runs.detection import Detection
 
-WHOLES = ("none", "drawn")
+SCALED = "none --scaled-decode"
+WHOLES = ("none", SCALED, "drawn")
 """Of ``--pictures``, what is measured."""
 
 
 def measure(
     predictor: Predictor,
+    scaled: Predictor,
     class_names: Sequence[str],
     files: Sequence[pathlib.Path],
     *,
@@ -40,13 +43,15 @@ def measure(
 
     Args:
         predictor: the network.
+        scaled: the same, with ``scaled_decode``.
         class_names: of all classes.
         files: pictures, at least one.
         threads: that read, and as many that draw, in the whole.
         rounds: of everything, in turn.
 
     Returns:
-        ``parts``: by name ``ms`` and ``cpu_ms`` of a picture; ``whole``: by ``--pictures``
+        ``parts``: by name ``ms`` and ``cpu_ms`` of a picture; ``read_scaled``: those of what reads
+        with scaled decode, in place of the first part; ``whole``: by ``--pictures``
         ``pictures_per_second`` and ``busy``, the share of the time in which the device worked;
         ``compile_seconds``.
 
@@ -55,15 +60,25 @@ def measure(
     """
     if not files or rounds < 1:
         raise InputError(f"got {len(files)} pictures and {rounds} rounds; expected one at least")
-    predictor([read_picture(files[0]).image])  # compiles
-    parts, wholes = [], []
+    for one in (predictor, scaled):
+        one([read_picture(files[0]).image])  # compiles
+    parts, reads, wholes = [], [], []
     for _ in range(rounds):
         parts.append(_parts(predictor, class_names, files))
+        watch = _Watch(len(files))
+        watch.part("read", lambda: [read_picture(file, scaled.enough_hw) for file in files])
+        reads.append(watch.parts)
         wholes.append(
-            {kind: _whole(predictor, class_names, files, kind, threads) for kind in WHOLES}
+            {
+                kind: _whole(
+                    scaled if kind == SCALED else predictor, class_names, files, kind, threads
+                )
+                for kind in WHOLES
+            }
         )
     return {
         "parts": _medians(parts),
+        "read_scaled": _medians(reads)["read"],
         "whole": _medians(wholes),
         "compile_seconds": predictor.compile_seconds,
     }
@@ -103,10 +118,11 @@ def _whole(
     predictor: Predictor,
     class_names: Sequence[str],
     files: Sequence[pathlib.Path],
-    pictures: str,
+    kind: str,
     threads: int,
 ) -> dict[str, float]:
-    """As ``yolor detect`` does it."""
+    """As ``yolor detect`` does it, one of `WHOLES`."""
+    pictures = kind.split()[0]
     with tempfile.TemporaryDirectory() as place:
         folder = pathlib.Path(place)
         writer = open_writer("json", folder, {"class_names": list(class_names)})

@@ -18,6 +18,7 @@ from yolor_jax.data.pipeline import eval_batches, rectangular_batches
 from yolor_jax.errors import InputError
 from yolor_jax.evaluation import evaluate as coco
 from yolor_jax.evaluation.coco import NUMBERS, Metrics, format_table, require_backend
+from yolor_jax.evaluation.coco_curves import CocoCurves
 from yolor_jax.evaluation.evaluate import Evaluation, Results
 from yolor_jax.evaluation.tasks import evaluate_tasks, task_numbers
 from yolor_jax.models.detector import Detector
@@ -66,6 +67,11 @@ class Evaluated(NamedTuple):
     def metrics(self) -> Metrics:
         """The numbers by name."""
         return self.evaluation.metrics
+
+    @property
+    def curves(self) -> CocoCurves | None:
+        """COCO's, where the backend gives any."""
+        return self.evaluation.curves
 
     @property
     def results(self) -> Results:
@@ -150,9 +156,13 @@ def make_evaluator(
         "reading": reading(recipe, workers=recipe.data.workers),
     }
 
+    def square_batches(max_targets: int) -> Iterator[Batch]:
+        scaled = recipe.data.scaled_decode
+        return eval_batches(source, max_targets=max_targets, scaled_decode=scaled, **settings)
+
     def batches() -> Iterator[Batch]:
         if not mode.rectangular:
-            return eval_batches(source, max_targets=0, **settings)
+            return square_batches(max_targets=0)
         grid = max(rectangles.GRID, module.spec.strides[-1])
         return rectangular_batches(source, max_targets=0, grid=grid, **settings)
 
@@ -170,7 +180,7 @@ def make_evaluator(
         )
         if not tasks:
             return evaluation
-        targets = eval_batches(source, max_targets=recipe.data.max_targets, **settings)
+        targets = square_batches(recipe.data.max_targets)
         more = evaluate_tasks(observe, variables, targets, source, tasks=tasks, **shown)
         return evaluation._replace(metrics=evaluation.metrics | more)
 

@@ -16,6 +16,7 @@ from yolor_jax import bucket
 from yolor_jax.errors import InputError
 from yolor_jax.evaluation.analysis import Analysis, analyse, to_json
 from yolor_jax.evaluation.coco import Metrics
+from yolor_jax.evaluation.coco_curves import CocoCurves
 from yolor_jax.evaluation.evaluate import Results
 from yolor_jax.paths import Path
 from yolor_jax.runs.evaluation_mode import Mode
@@ -35,6 +36,7 @@ class Evaluated(Protocol):
 
     metrics: Metrics
     results: Results
+    curves: CocoCurves | None
     name: str
 
     def about(self) -> dict[str, Any]:
@@ -63,7 +65,7 @@ def write(root: Path, evaluated: Evaluated) -> tuple[Path, Analysis]:
         OSError: it cannot be written.
     """
     about = evaluated.about()
-    analysis = analyse(*evaluated.compared())
+    analysis = analyse(*evaluated.compared(), curves=evaluated.curves)
     folder = _folder(root, evaluated.name, about)
     folder.mkdir(parents=True, exist_ok=True)
     record = about | {

@@ -60,6 +60,7 @@ class ExportedNetwork:
         iou: float | None = None,
         max_detections: int | None = None,
         image_size: int | None = None,
+        scaled_decode: bool = False,
         **settings: Any,
     ) -> ObjectFinder:
         """As `Trained.predictor`; what is fixed in the file cannot be asked for.
@@ -86,7 +87,10 @@ class ExportedNetwork:
         given = {name: value for name, value in asked.items() if value is not None}
         nms = NmsConfig(**vars(self.nms) | given)
         require_nms(self.file, nms)
-        return ObjectFinder(make_predictor(self.file, nms, batch_size=batch_size), self.class_names)
+        predictor = make_predictor(
+            self.file, nms, batch_size=batch_size, scaled_decode=scaled_decode
+        )
+        return ObjectFinder(predictor, self.class_names)
 
 
 def evaluate(
@@ -123,6 +127,7 @@ def evaluate(
         image_size=height,
         batch_size=file.form.batch or recipe.eval.batch_size,
         max_targets=0,
+        scaled_decode=recipe.data.scaled_decode,
         reading=reading(recipe, workers=recipe.data.workers),
     )
     evaluation = coco.evaluate(

@@ -1,14 +1,16 @@
-"""What a network found in one image, and any image as an array."""
+"""What a network found in one image, and images of any kind as it takes them."""
 
 import dataclasses
+import functools
 import os
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float32, Int32, UInt8
+from jaxtyping import Float32, Int32
 
-from yolor_jax.data.encoded import read_image
+from yolor_jax.data.encoded import decoded_by
+from yolor_jax.data.scaled import Scaled, upright_scaled, whole
 from yolor_jax.evaluation.evaluate import coco_results
 from yolor_jax.inference.prediction import Prediction
 from yolor_jax.inference.predictor import check_image
@@ -70,12 +72,14 @@ class Found:
         )
 
 
-def as_images(given: Any) -> Iterator[UInt8[np.ndarray, "_ _ 3"]]:
-    """One image or several as RGB arrays, one after the other.
+def as_pictures(given: Any, enough_hw: tuple[int, int] | None = None) -> Iterator[Scaled]:
+    """One image or several, one after the other.
 
     Args:
         given: a path, the bytes of an encoded image, an array [H, W, 3] or [B, H, W, 3], an image
             of PIL, or an iterable of these.
+        enough_hw: of what is encoded, as many pixels as a letterbox of this size takes; None for
+            all.
 
     Raises:
         OSError: there is no such file.
@@ -83,13 +87,13 @@ def as_images(given: Any) -> Iterator[UInt8[np.ndarray, "_ _ 3"]]:
         TypeError: an array is not uint8.
     """
     if isinstance(given, str | os.PathLike | bytes):
-        yield read_image(given)
+        yield decoded_by(functools.partial(upright_scaled, enough_hw=enough_hw), given)
     elif isinstance(given, np.ndarray) and given.ndim != 4:
-        yield check_image(given, "the image")
+        yield whole(check_image(given, "the image"))
     elif hasattr(given, "convert") and hasattr(given, "getbands"):  # an image of PIL
-        yield np.array(given.convert("RGB"))
+        yield whole(np.array(given.convert("RGB")))
     elif isinstance(given, Iterable):
         for one in given:
-            yield from as_images(one)
+            yield from as_pictures(one, enough_hw)
     else:
-        yield check_image(given, "the image")
+        yield whole(check_image(given, "the image"))

@@ -92,8 +92,7 @@ class DetectBatch:
             nothing = {"height": 0, "width": 0, "detections": []}
             return {"file": seen.source, **nothing, "error": seen.reason}
         frame, prediction = seen
-        size_hw = frame.image.shape[:2]
-        return row_of(frame.source, size_hw, prediction, self._class_names) | {"error": None}
+        return row_of(frame.source, frame.size_hw, prediction, self._class_names) | {"error": None}
 
 
 def _opened(network: "Trained | str | os.PathLike | ray.ObjectRef") -> Trained:

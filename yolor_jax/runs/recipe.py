@@ -54,6 +54,7 @@ FREE = (
 FREE_OF_DATA = ("path", "prepared", "eval_split", "threads", "workers")
 """Settings that may change when a run is continued: they do not decide its course."""
 
+LATER_OF_DATA = {"scaled_decode": False}
 LATER_OF_TASK_LOSS = {"identities": "contrast", "weights": "fixed"}
 """Settings younger than some runs; the identity has them where they are not as those runs were."""
 
@@ -110,6 +111,9 @@ class DataRecipe:
         max_targets: boxes per image, padded to this number.
         image_weights: draw images with rare classes more often.
         skip_broken: leave out broken images and boxes instead of stopping.
+        scaled_decode: decode a JPEG at a half, a quarter or an eighth of its sides where the
+            network takes no more pixels: faster, of other pixels (`data.scaled`). Rectangular
+            evaluation takes all of them.
         threads: threads that read and decode.
         workers: processes with so many threads each; 0: threads of the main process.
     """
@@ -122,6 +126,7 @@ class DataRecipe:
     max_targets: int
     image_weights: bool
     skip_broken: bool
+    scaled_decode: bool
     threads: int
     workers: int
 
@@ -322,10 +327,15 @@ class Recipe:
         """
         entries = {name: value for name, value in self.to_dict().items() if name not in FREE}
         data = {name: v for name, v in entries["data"].items() if name not in FREE_OF_DATA}
-        task_loss = {
-            name: v for name, v in entries["task_loss"].items() if LATER_OF_TASK_LOSS.get(name) != v
-        }
+        data = _without(data, LATER_OF_DATA)
+        task_loss = _without(entries["task_loss"], LATER_OF_TASK_LOSS)
         return entries | {"data": data, "task_loss": task_loss}
+
+
+def _without(settings: Mapping[str, Any], later: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings but for those that are as runs were which did not have them."""
+    same = {name for name, value in later.items() if settings[name] == value}
+    return {name: value for name, value in settings.items() if name not in same}
 
 
 OLDER = {
@@ -338,7 +348,7 @@ OLDER = {
     "profile": "",
     "model": {"tasks": (), "anchors": None},
     "mesh": {"fsdp": 1},
-    "data": {"image_weights": False, "workers": 0},
+    "data": {"image_weights": False, "workers": 0, "scaled_decode": False},
     "augment": {
         **dict.fromkeys(("mosaic", "mosaic_nine", "mixup", "flip_vertical"), 0.0),
         **dict.fromkeys(("degrees", "translate", "scale", "shear", "perspective"), 0.0),

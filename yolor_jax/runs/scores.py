@@ -10,7 +10,8 @@ import pathlib
 from typing import Any, NamedTuple
 
 from yolor_jax.errors import InputError
-from yolor_jax.evaluation.coco import Metrics, coco_metrics
+from yolor_jax.evaluation.coco import Metrics
+from yolor_jax.evaluation.coco_curves import CocoCurves, compare
 from yolor_jax.evaluation.evaluate import Results
 from yolor_jax.paths import local_path
 from yolor_jax.preparation.annotation_faults import is_integer, is_number
@@ -23,6 +24,7 @@ class Scores(NamedTuple):
 
     Attributes:
         metrics: the twelve by name.
+        curves: COCO's, where the backend gives any.
         results: the boxes.
         ground_truth: in COCO's format.
         data: the data set.
@@ -32,6 +34,7 @@ class Scores(NamedTuple):
     """
 
     metrics: Metrics
+    curves: CocoCurves | None
     results: Results
     ground_truth: dict
     data: str
@@ -84,8 +87,8 @@ def score(
     """
     found = read_results(local_path(results))
     ground_truth, split = read_ground_truth(data, split)
-    metrics = coco_metrics(*mode.scored(ground_truth, found), backend=backend)
-    return Scores(metrics, found, ground_truth, data, split, backend, mode)
+    compared = compare(*mode.scored(ground_truth, found), backend=backend)
+    return Scores(*compared, found, ground_truth, data, split, backend, mode)
 
 
 def read_results(path: pathlib.Path) -> Results:

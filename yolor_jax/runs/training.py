@@ -5,6 +5,8 @@ data -> train (with checkpoints and evaluations) -> fold -> evaluate the folded 
 
     outcome = train(recipe, "runs/quickstart")    # or goes on with the run that is there
     outcome.folded.metrics["AP50"]
+
+`reports.after_training`, the ``yolor_jax.train`` of the front door, adds the page on the run.
 """
 
 import contextlib
@@ -82,7 +84,7 @@ class Outcome:
         return self.folded is None
 
 
-def _silent(sentence: str) -> None:
+def silent(sentence: str) -> None:
     """Says nothing."""
 
 
@@ -90,7 +92,7 @@ def train(
     recipe: Recipe,
     workdir: str | os.PathLike,
     *,
-    say: Say = _silent,
+    say: Say = silent,
     progress: bool = False,
 ) -> Outcome:
     """Trains as the recipe says, or continues the run in the workdir.
@@ -110,7 +112,7 @@ def train(
     return train_run(run, say=say, progress=progress)
 
 
-def train_run(run: Run, *, say: Say = _silent, progress: bool = False) -> Outcome:
+def train_run(run: Run, *, say: Say = silent, progress: bool = False) -> Outcome:
     """`train` of a run that has been opened; all files are on disk on return."""
     caught = preemption() if run.group is ALONE else shared_preemption(run.mesh)
     with caught as preempted, CompileLog(say) as compilations:

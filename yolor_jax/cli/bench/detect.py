@@ -2,7 +2,7 @@
 
 Reading, letterbox, network, writing of rows and drawing are timed each on its own, one picture
 after the other in one thread; then all together, as yolor detect does it: threads read and draw
-while the device computes. Compilation is counted apart.
+while the device computes. --scaled-decode is timed beside. Compilation is counted apart.
 
     yolor bench detect photos/ --checkpoint runs/first
 """
@@ -52,9 +52,16 @@ def run(args: argparse.Namespace) -> int:
     if not files:
         raise InputError("; ".join(found.problems) or f"{args.folder} is no folder of pictures")
     trained = load(args.checkpoint, args.step)
-    predictor = trained.predictor(batch_size=args.batch_size, image_size=args.image_size).predictor
+    predictor, scaled = (
+        trained.predictor(
+            batch_size=args.batch_size, image_size=args.image_size, scaled_decode=scaled_decode
+        ).predictor
+        for scaled_decode in (False, True)
+    )
     threads = args.threads or len(os.sched_getaffinity(0))
-    figures = measure(predictor, trained.class_names, files, threads=threads, rounds=args.rounds)
+    figures = measure(
+        predictor, scaled, trained.class_names, files, threads=threads, rounds=args.rounds
+    )
     setting = {
         "model": trained.meta["model"],
         "image_size": predictor.size[0],
@@ -82,6 +89,8 @@ def _table(setting: dict[str, Any], figures: dict[str, Any]) -> str:
     ]
     total = sum(part["ms"] for part in figures["parts"].values())
     parts.append(("in all", f"{total:.2f}", ""))
+    scaled = figures["read_scaled"]
+    parts.append(("read --scaled-decode", f"{scaled['ms']:.2f}", f"{scaled['cpu_ms']:.2f}"))
     wholes = [("together", "pictures/s", "network at work")]
     wholes += [
         (f"--pictures {name}", f"{w['pictures_per_second']:.1f}", f"{w['busy']:.0%}")
