@@ -12,7 +12,7 @@ def get_config():
     config.model.name = "yolor_nano"
     config.image_size = 128
     config.batch_size = 8
-    config.epochs = 12.0
+    config.epochs = 10.8
     config.data.path = "shapes"
     config.data.train_split = "train"
     config.data.eval_split = "validation"
@@ -31,7 +31,7 @@ def get_config():
     config.optim.warmup_min_steps = 150
     config.optim.warmup_bias_learning_rate = 0.0
     config.optim.cosine_per_step = True
-    config.eval.every_epochs = 6.0
+    config.eval.every_epochs = 5.4
     config.eval.batch_size = 50
     config.eval.nms.max_candidates = 1024
     config.eval.nms.max_detections = 100

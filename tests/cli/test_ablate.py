@@ -93,7 +93,7 @@ def test_other_settings_are_refused_before_anything_begins(trained, tmp_path, ca
     main(command)
     before = len(trained)
     assert main([*command, "--seeds=2", "--config.epochs=9"]) == 2
-    assert "holds a run with epochs = 12.0, and 9.0 is asked for" in capsys.readouterr().err
+    assert "holds a run with epochs = 10.8, and 9.0 is asked for" in capsys.readouterr().err
     assert len(trained) == before
 
 
