@@ -41,6 +41,14 @@ class StoredHere(type(pathlib.Path())):
         return path
 
 
+@pytest.fixture
+def own_cores():
+    """For a command that stays on the cores that it takes; the tests behind it get theirs back."""
+    before = os.sched_getaffinity(0)
+    yield
+    os.sched_setaffinity(0, before)
+
+
 @pytest.fixture(scope="session")
 def shared() -> pathlib.Path:
     """The folder of real images and of all golden files (environment variable YOLOR_SHARED)."""

@@ -1,7 +1,6 @@
 """``yolor bench export``: its figures fit together, and other work is no comparison."""
 
 import json
-import os
 
 import numpy as np
 import pytest
@@ -11,13 +10,7 @@ from yolor_jax.runs import export_speed
 
 SMALLEST = ["bench", "export", "--model", "yolor_test", "--image-size", "64", "--classes", "3"]
 
-
-@pytest.fixture(autouse=True)
-def _cores():
-    """The command stays on the cores that it takes; the tests behind it shall have theirs."""
-    before = os.sched_getaffinity(0)
-    yield
-    os.sched_setaffinity(0, before)
+pytestmark = pytest.mark.usefixtures("own_cores")
 
 
 def test_each_runtime_has_its_time_and_its_ratio_to_ours(tmp_path, capsys):
@@ -37,5 +30,6 @@ def test_other_boxes_are_no_comparison():
 
 
 def test_what_cannot_be_timed_is_a_sentence(capsys):
-    assert main([*SMALLEST, "--rounds", "0"]) == 2
-    assert "--rounds is 0; expected at least 1" in capsys.readouterr().err
+    with pytest.raises(SystemExit, match="2"):
+        main([*SMALLEST, "--rounds", "0"])
+    assert "--rounds: got 0, expected a whole number from 1 on" in capsys.readouterr().err

@@ -1,7 +1,6 @@
 """``yolor bench torch``: what it says without PyTorch, and its figures where there is one."""
 
 import json
-import os
 import sys
 
 import pytest
@@ -11,13 +10,7 @@ from yolor_jax.runs import in_turn, torch_speed
 
 SMALLEST = ["bench", "torch", "--model", "yolor_test", "--image-size", "64", "--classes", "3"]
 
-
-@pytest.fixture(autouse=True)
-def _cores():
-    """The command stays on the cores that it takes; the tests behind it shall have theirs."""
-    before = os.sched_getaffinity(0)
-    yield
-    os.sched_setaffinity(0, before)
+pytestmark = pytest.mark.usefixtures("own_cores")
 
 
 def test_ratio_is_to_the_faster_mode():
@@ -45,7 +38,7 @@ def test_more_threads_than_cores(capsys):
 def test_ratios(tmp_path, capsys):
     pytest.importorskip("torch", reason="PyTorch is not installed: pip install torch")
     file = tmp_path / "torch.json"
-    assert main([*SMALLEST, "--batch-size", "2", "--rounds", "2", "--json", str(file)]) == 0
+    assert main([*SMALLEST, "--batch-size", "8", "--rounds", "2", "--json", str(file)]) == 0
     figures = json.loads(file.read_text())
     assert figures["ratios"]["train"] > 0 and figures["ratios"]["predict"] > 0
     assert "channels_last" in capsys.readouterr().out

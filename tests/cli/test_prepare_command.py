@@ -12,12 +12,14 @@ import numpy as np
 import pytest
 
 from tests.support.coco_folder import write
+from yolor_jax.cli import prepare as command
 from yolor_jax.cli.main import main
 from yolor_jax.data.sources import open_source
 from yolor_jax.data.targets import targets_path
 from yolor_jax.preparation import joining, plan
 from yolor_jax.preparation.dataset import open_dataset
 from yolor_jax.preparation.prepare import prepare
+from yolor_jax.preparation.report import Report
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
@@ -353,3 +355,12 @@ def test_what_training_prepares_has_the_same_records(pets, tmp_path):
     alone = prepare(pets, "val", tmp_path / "prepared", progress=False).directory
     (name,) = [p.name for p in alone.glob("*array_record*")]
     assert (alone / name).read_bytes() == (tmp_path / "made" / "pets" / name).read_bytes()
+
+
+def test_the_recipe_of_coco_is_proposed_for_as_many_images(tmp_path):
+    def proposed(images):
+        reports = {"train": Report(images=images), "val": Report(images=100)}
+        return command._next(tmp_path, reports)
+
+    assert proposed(49_999).startswith("yolor train --data ")
+    assert proposed(50_000).startswith("yolor train coco640:yolor_csp --data ")

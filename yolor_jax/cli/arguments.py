@@ -76,21 +76,3 @@ def positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"got {text}, expected a whole number from 1 on")
     return int(text)
-
-
-def add_trial_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares what is timed on both sides of a comparison: a model with random weights."""
-    parser.add_argument("--model", default="yolor_nano", help="of the zoo (%(default)s)")
-    parser.add_argument("--image-size", type=int, default=128, help="pixels (%(default)s)")
-    parser.add_argument("--batch-size", type=int, default=8, help="images (%(default)s)")
-    parser.add_argument("--classes", type=int, default=80, help="classes (%(default)s)")
-    parser.add_argument("--rounds", type=int, default=10, help="timed rounds (%(default)s)")
-    parser.add_argument("--threads", type=int, default=1, help="and cores (%(default)s)")
-
-
-def require_trial(args: argparse.Namespace) -> None:
-    """Raises an InputError unless there is something to time."""
-    for name in ("rounds", "batch_size"):
-        if getattr(args, name) < 1:
-            option = name.replace("_", "-")
-            raise InputError(f"--{option} is {getattr(args, name)}; expected at least 1")

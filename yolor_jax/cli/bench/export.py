@@ -9,46 +9,23 @@ What is float32 must first give the same boxes. Weights and images are random. N
 """
 
 import argparse
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from yolor_jax.cli.arguments import add_trial_arguments, require_trial
-from yolor_jax.cli.output import add_json_argument, figures_writer
-from yolor_jax.table import text_table
+from yolor_jax.cli.bench import trial
+from yolor_jax.cli.bench.trial import add_arguments as add_arguments
 
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the arguments of ``yolor bench export``."""
-    add_trial_arguments(parser)
-    add_json_argument(parser)
+if TYPE_CHECKING:
+    from yolor_jax.runs.model_speed import Trial
 
 
 def run(args: argparse.Namespace) -> int:
-    """Runs ``yolor bench export`` and returns 0.
-
-    Raises:
-        InputError: there is no such model, or a number that cannot be.
-        ImportError: the library of a format is not installed.
-    """
+    """Runs ``yolor bench export``; returns and raises as `trial.compare`."""
     from yolor_jax.runs.export_speed import measure
-    from yolor_jax.runs.in_turn import take_cores
-    from yolor_jax.runs.model_speed import Trial
 
-    save = figures_writer(args.json)
-    require_trial(args)
-    take_cores(args.threads)
-    trial = Trial(args.model, args.image_size, args.batch_size, args.classes)
-    figures = measure(trial, args.rounds)
-    print(_table(args, figures))
-    settings = trial._asdict() | {"rounds": args.rounds, "threads": args.threads}
-    save({"settings": settings, **figures})
-    return 0
+    return trial.compare(args, measure, by="each", rows=_rows)
 
 
-def _table(args: argparse.Namespace, figures: dict[str, Any]) -> str:
-    title = (
-        f"{args.model}, {args.image_size} pixels, batches of {args.batch_size}, {args.threads} "
-        f"threads; medians of {args.rounds} rounds, and our time by that of each"
-    )
+def _rows(figures: dict[str, Any], trial: "Trial") -> list[tuple[str, ...]]:
     rows = [("", "ms", "images/s", "ratio", "MB")]
     for name, seconds in figures["seconds"].items():
         ratio, size = figures["ratios"].get(name), figures["megabytes"].get(name)
@@ -56,9 +33,9 @@ def _table(args: argparse.Namespace, figures: dict[str, Any]) -> str:
             (
                 name,
                 f"{1e3 * seconds:.1f}",
-                f"{args.batch_size / seconds:.1f}",
+                f"{trial.batch_size / seconds:.1f}",
                 "" if ratio is None else f"{ratio:.2f}",
                 "" if size is None else f"{size:.1f}",
             )
         )
-    return f"{title}\n{text_table(rows)}"
+    return rows

@@ -9,48 +9,25 @@ network with folded parameters and the decoding, without NMS. Needs PyTorch: the
 """
 
 import argparse
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from yolor_jax.cli.arguments import add_trial_arguments, require_trial
-from yolor_jax.cli.output import add_json_argument, figures_writer
-from yolor_jax.table import text_table
+from yolor_jax.cli.bench import trial
+from yolor_jax.cli.bench.trial import add_arguments as add_arguments
 
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the arguments of ``yolor bench torch``."""
-    add_trial_arguments(parser)
-    add_json_argument(parser)
+if TYPE_CHECKING:
+    from yolor_jax.runs.model_speed import Trial
 
 
 def run(args: argparse.Namespace) -> int:
-    """Runs ``yolor bench torch`` and returns 0.
-
-    Raises:
-        InputError: there is no such model, or a number that cannot be.
-        ImportError: PyTorch is not installed.
-    """
-    from yolor_jax.runs.in_turn import take_cores
-    from yolor_jax.runs.model_speed import Trial
+    """Runs ``yolor bench torch``; returns and raises as `trial.compare`."""
     from yolor_jax.runs.torch_speed import measure
 
-    save = figures_writer(args.json)
-    require_trial(args)
-    take_cores(args.threads)
-    trial = Trial(args.model, args.image_size, args.batch_size, args.classes)
-    figures = measure(trial, args.rounds)
-    print(_table(args, figures))
-    settings = trial._asdict() | {"rounds": args.rounds, "threads": args.threads}
-    save({"settings": settings, **figures})
-    return 0
+    return trial.compare(args, measure, by="PyTorch's best", rows=_rows)
 
 
-def _table(args: argparse.Namespace, figures: dict[str, Any]) -> str:
-    title = (
-        f"{args.model}, {args.image_size} pixels, batches of {args.batch_size}, {args.threads} "
-        f"threads; medians of {args.rounds} rounds, and our time by that of PyTorch's best"
-    )
-    cells = [("", *(f"{name}, ms" for name in figures["seconds"]["train"]), "ratio")]
+def _rows(figures: dict[str, Any], trial: "Trial") -> list[tuple[str, ...]]:
+    rows = [("", *(f"{name}, ms" for name in figures["seconds"]["train"]), "ratio")]
     for what, label in (("train", "train step"), ("predict", "predict, folded")):
         times = (f"{1e3 * seconds:.1f}" for seconds in figures["seconds"][what].values())
-        cells.append((label, *times, f"{figures['ratios'][what]:.2f}"))
-    return f"{title}\n{text_table(cells)}"
+        rows.append((label, *times, f"{figures['ratios'][what]:.2f}"))
+    return rows
