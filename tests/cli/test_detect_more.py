@@ -1,6 +1,7 @@
 """``yolor detect``: films, formats, crops, shares, and going on."""
 
 import json
+import pathlib
 
 import cv2
 import numpy as np
@@ -9,8 +10,10 @@ import pytest
 from tests.support.films import write_film
 from tests.support.grid_detector import grid_detector
 from tests.support.saved_run import save_run
+from yolor_jax.cli.detection_network import batch_size
 from yolor_jax.cli.main import main
 from yolor_jax.inference.film import Film
+from yolor_jax.inference.sources import Pictures, Sources, find
 
 
 @pytest.fixture(scope="module")
@@ -163,6 +166,14 @@ def test_the_batch_size_changes_nothing(here):
     assert tree(here / "1") == tree(here / "3")
     first, second = (json.loads((here / n / "detections.json").read_text()) for n in "13")
     assert first["images"] == second["images"]
+
+
+def test_how_many_go_together_hangs_on_pixels_pictures_and_cameras(here, monkeypatch):
+    assert batch_size(find(["photos"]), 640) < 8  # no more than there are
+    many = Sources([Pictures([pathlib.Path("a.png")] * 100)], [], [])
+    assert [batch_size(many, pixels) for pixels in (128, 256, 288, 640)] == [32, 32, 8, 8]
+    assert batch_size(Sources([Film("a.mp4")], [], []), 640) == 8
+    assert batch_size(Sources([Film(0)], [], []), 128) == 1
 
 
 def test_scaled_decode_gives_boxes_of_the_whole_picture(here, capsys):

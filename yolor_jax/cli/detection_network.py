@@ -17,8 +17,10 @@ if TYPE_CHECKING:
     from yolor_jax.runs.exported import ExportedNetwork
     from yolor_jax.runs.trained import Trained
 
-BATCH_SIZE = 8
-"""Pictures that go through the network together, if there are so many and nobody says."""
+BATCH_SIZE, OF_SMALL = 8, 32
+"""Pictures that go through the network together, if there are so many and nobody says; the latter
+of at most `SMALL` pixels, eight of which leave a part of the cores idle."""
+SMALL = 256  # pixels
 
 
 def add_network_arguments(parser: argparse.ArgumentParser) -> None:
@@ -74,7 +76,8 @@ def add_network_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     network.add_argument(
         "--batch-size", type=positive, metavar="N",
-        help=f"pictures that go through the network together ({BATCH_SIZE}; of a camera 1)",
+        help="pictures that go through the network together "
+        f"({BATCH_SIZE}; {OF_SMALL} up to {SMALL} pixels; of a camera 1)",
     )  # fmt: skip
     network.add_argument(
         "--threads", type=positive, metavar="N",
@@ -96,7 +99,7 @@ def network_options(
 ) -> dict[str, Any]:
     """Of `Trained.predictor`."""
     return {
-        "batch_size": args.batch_size or _batch_size(found),
+        "batch_size": args.batch_size or batch_size(found, args.image_size or trained.image_size),
         "score": args.score,
         "iou": args.iou,
         "classes": args.classes and [_class(name, trained.class_names) for name in args.classes],
@@ -110,6 +113,14 @@ def network_options(
         "dtype": args.dtype,
         "scaled_decode": args.scaled_decode,
     }
+
+
+def batch_size(found: "Sources", image_size: int) -> int:
+    """No more than there are pictures; one where pictures come as somebody waits for them."""
+    if any(film.is_live for film in found.films):
+        return 1
+    most = OF_SMALL if image_size <= SMALL else BATCH_SIZE
+    return most if found.films else min(most, max(found.pictures, 1))
 
 
 def settings(args: argparse.Namespace, trained: "Trained | ExportedNetwork") -> dict[str, Any]:
@@ -135,13 +146,6 @@ def settings(args: argparse.Namespace, trained: "Trained | ExportedNetwork") -> 
         **asked,
         "class_names": list(trained.class_names),
     }
-
-
-def _batch_size(found: "Sources") -> int:
-    """No more than there are pictures; one where pictures come as somebody waits for them."""
-    if any(film.is_live for film in found.films):
-        return 1
-    return BATCH_SIZE if found.films else min(BATCH_SIZE, max(found.pictures, 1))
 
 
 def _class(name: str, class_names: Sequence[str]) -> str | int:

@@ -239,7 +239,7 @@ def _magnified(image) -> tuple[np.ndarray, int]:
     if factor == 1:
         return np.ascontiguousarray(image).copy(), 1
     size = (width * factor, height * factor)
-    return cv2.resize(image, size, interpolation=cv2.INTER_CUBIC), factor
+    return cv2.resize(image, size, interpolation=cv2.INTER_LINEAR), factor
 
 
 def _fitted(image, side: int) -> np.ndarray:
@@ -261,8 +261,8 @@ def _sizes(canvas) -> tuple[int, float]:
 def _rectangle(canvas, box, color: Color, line: int) -> None:
     """A box with a thin dark edge, so that it shows on any ground."""
     start, end = (int(box[0]), int(box[1])), (int(box[2]), int(box[3]))
-    cv2.rectangle(canvas, start, end, INK, line + 2, cv2.LINE_AA)
-    cv2.rectangle(canvas, start, end, color, line, cv2.LINE_AA)
+    cv2.rectangle(canvas, start, end, INK, line + 2)
+    cv2.rectangle(canvas, start, end, color, line)
 
 
 def _write_labels(canvas, marks: Sequence[Mark]) -> None:

@@ -106,9 +106,10 @@ def _parts(
         watch.part("write rows", lambda: [writer.add(row) for row in rows])
 
         def draw() -> None:
-            for frame, (boxes_xyxy, scores, labels, _) in zip(frames, predictions, strict=True):
-                drawn = draw_boxes(frame.image, boxes_xyxy, labels, scores, class_names=class_names)
-                save_image(folder / "drawn.jpg", drawn)
+            for i, (boxes_xyxy, scores, labels, _) in enumerate(predictions):
+                image = frames[i].image
+                drawn = draw_boxes(image, boxes_xyxy, labels, scores, class_names=class_names)
+                save_image(folder / f"{i}.jpg", drawn)  # a new file each, as in yolor detect
 
         watch.part("draw", draw)
     return watch.parts

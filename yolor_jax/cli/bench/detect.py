@@ -12,7 +12,8 @@ import os
 from typing import Any
 
 from yolor_jax.cli import launch
-from yolor_jax.cli.arguments import add_step_argument, any_path
+from yolor_jax.cli.arguments import add_step_argument, any_path, positive
+from yolor_jax.cli.detection_network import batch_size
 from yolor_jax.cli.output import add_json_argument, figures_writer
 from yolor_jax.errors import InputError
 from yolor_jax.table import text_table
@@ -27,7 +28,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     add_step_argument(parser)
     parser.add_argument("--image-size", type=int, metavar="N", help="pixels (that of the training)")
-    parser.add_argument("--batch-size", type=int, default=8, help="pictures (%(default)s)")
+    parser.add_argument(
+        "--batch-size", type=positive, metavar="N", help="pictures (as yolor detect)"
+    )
     parser.add_argument("--threads", type=int, help="that read, and as many that draw (one a core)")
     parser.add_argument("--rounds", type=int, default=3, help="medians of so many (%(default)s)")
     add_json_argument(parser)
@@ -52,9 +55,10 @@ def run(args: argparse.Namespace) -> int:
     if not files:
         raise InputError("; ".join(found.problems) or f"{args.folder} is no folder of pictures")
     trained = load(args.checkpoint, args.step)
+    together = args.batch_size or batch_size(found, args.image_size or trained.image_size)
     predictor, scaled = (
         trained.predictor(
-            batch_size=args.batch_size, image_size=args.image_size, scaled_decode=scaled_decode
+            batch_size=together, image_size=args.image_size, scaled_decode=scaled_decode
         ).predictor
         for scaled_decode in (False, True)
     )
@@ -65,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
     setting = {
         "model": trained.meta["model"],
         "image_size": predictor.size[0],
-        "batch_size": args.batch_size,
+        "batch_size": together,
         "pictures": len(files),
         "threads": threads,
         "device": jax.devices()[0].device_kind,
