@@ -34,11 +34,12 @@ LAYERS = {room: floor for floor, (_, rooms) in enumerate(FLOORS) for room in roo
 
 
 def files() -> list[pathlib.Path]:
-    """The modules of the rooms; the front door, which opens to all of them, is none.
+    """The modules of the rooms; the front doors, which open to all of them, are none.
 
     The recipes lie beside the package, where they are edited, and are its room ``configs``.
     """
-    inside = (path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
+    doors = {PACKAGE / "__init__.py", PACKAGE / "__main__.py"}
+    inside = (path for path in PACKAGE.rglob("*.py") if path not in doors)
     return sorted({*inside, *(ROOT / "configs").glob("*.py")})
 
 

@@ -1,13 +1,14 @@
 """Export a network for other runtimes, with a certificate that it finds the same boxes.
 
 Writes the folded network to one file: ONNX for onnxruntime and others, StableHLO for JAX without
-this package on CPU, CUDA and TPU. The file describes itself: class names, letterbox, strides,
-thresholds, licence, and who made it.
+this package on CPU, CUDA and TPU; or to a folder, a SavedModel for TensorFlow. It describes itself:
+class names, letterbox, strides, thresholds, licence, and who made it.
 
     yolor export runs/quickstart --format onnx --output quickstart.onnx
     yolor export csp.safetensors --format onnx --batch dynamic --nms inside --verify photos/
     yolor export csp.safetensors --format stablehlo --dtype bfloat16 --verify --data data/coco
     yolor export csp.safetensors --format onnx --dtype int8 --calibrate photos/ --verify others/
+    yolor export csp.safetensors --format savedmodel --environment ~/tf --verify photos/
 
 --verify runs the file by its own runtime on pictures and compares it with the network at four
 borders; the certificate lies beside the file, as JSON and as a page. Exit code 1: a tolerance is
@@ -15,10 +16,11 @@ missed.
 """
 
 import argparse
+import importlib.util
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from yolor_jax.cli.arguments import add_step_argument, any_path
+from yolor_jax.cli.arguments import add_step_argument, any_path, local_path
 from yolor_jax.cli.output import weights_file
 from yolor_jax.errors import InputError
 from yolor_jax.exports import SUFFIXES
@@ -47,6 +49,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_step_argument(parser)
     parser.add_argument("--overwrite", action="store_true", help="replace FILE if it exists")
     parser.add_argument("--licence", metavar="TEXT", help="of the weights; written into the file")
+    parser.add_argument(
+        "--environment", type=local_path, metavar="FOLDER",
+        help="for savedmodel, where TensorFlow is not installed: a virtual environment with it, "
+        "which is made by pip if it is not there, and in which this command then runs",
+    )  # fmt: skip
     form = parser.add_argument_group("form of the file")
     form.add_argument(
         "--image-size", type=_size, metavar="N|HxW", help="pixels (those of the training)"
@@ -101,6 +108,8 @@ def run(args: argparse.Namespace) -> int:
         InputError: no such checkpoint, or what is asked for does not fit the network or the format.
         ImportError: the library of the format is not installed.
     """
+    if args.format == "savedmodel" and (code := _elsewhere(args)) is not None:
+        return code
     from yolor_jax.cli.launch import quiet_libraries, use_compilation_cache
     from yolor_jax.inference.prediction import NmsConfig
     from yolor_jax.runs.trained import load
@@ -115,6 +124,7 @@ def run(args: argparse.Namespace) -> int:
         args.output or _default_output(trained, size, args),
         overwrite=args.overwrite,
         suffix=SUFFIXES[args.format],
+        folder=args.format == "savedmodel",
     )
     nms = NmsConfig(args.score, args.iou, max_detections=args.max)
     pictures = _pictures(args)  # before anything is written
@@ -131,11 +141,34 @@ def run(args: argparse.Namespace) -> int:
         detection_only=args.detection_only,
         calibration=calibration,
     )
-    print(f"wrote {output}, {output.stat().st_size / 1e6:.1f} MB, for {file.runtime}")
+    print(f"wrote {output}, {_size_bytes(output) / 1e6:.1f} MB, for {file.runtime}")
     if pictures is None:
         print("no certificate: --verify FOLDER compares it with the network on pictures")
         return 0
     return _verify(args, trained, file, nms, pictures)
+
+
+def _elsewhere(args: argparse.Namespace) -> int | None:
+    """The exit code of this command in the environment that was named; None to go on here."""
+    if importlib.util.find_spec("tensorflow") is not None:
+        return None
+    if args.environment is None:
+        raise InputError(
+            "a SavedModel is written by TensorFlow, which is not installed: pip install "
+            "'yolor-jax[tf]', or add --environment FOLDER, in which this command makes a virtual "
+            "environment with it and runs"
+        )
+    from yolor_jax.cli import environment
+
+    if environment.is_this(args.environment):
+        raise InputError(f"{args.environment} lacks TensorFlow; delete it, and it is made anew")
+    return environment.run_in(args.environment, "tf", args.words)
+
+
+def _size_bytes(output: "Path") -> int:
+    """Of a file, or of all in a folder."""
+    files = output.rglob("*") if output.is_dir() else [output]
+    return sum(file.stat().st_size for file in files if file.is_file())
 
 
 def _verify(

@@ -23,8 +23,16 @@ if TYPE_CHECKING:
     from yolor_jax.paths import Path
 
 
-def weights_file(path: "Path", *, overwrite: bool, suffix: str = ".safetensors") -> "Path":
+def weights_file(
+    path: "Path", *, overwrite: bool, suffix: str = ".safetensors", folder: bool = False
+) -> "Path":
     """The path of OUTPUT.
+
+    Args:
+        path: as it was asked for.
+        overwrite: whether one of its kind may be there.
+        suffix: its ending.
+        folder: whether it becomes a folder rather than a file.
 
     Raises:
         InputError: it does not end in ``suffix``, has no folder, or exists and is to stay.
@@ -34,8 +42,9 @@ def weights_file(path: "Path", *, overwrite: bool, suffix: str = ".safetensors")
         raise InputError(f"OUTPUT is {path}; expected a name that ends in {suffix}")
     with bucket.as_os_error(path):
         exists, is_folder = path.exists(), path.is_dir()
-    if is_folder or (exists and not overwrite):
-        raise InputError(f"{path} exists; choose another name, or add --overwrite for a file")
+    if exists and (is_folder != folder or not overwrite):
+        kind = "folder of this kind" if folder else "file"
+        raise InputError(f"{path} exists; choose another name, or add --overwrite for a {kind}")
     if not is_local(path):
         bucket.require_writable(path.parent)
     elif not path.parent.is_dir():

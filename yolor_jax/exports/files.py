@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from yolor_jax.errors import InputError
-from yolor_jax.exports import SUFFIXES, metadata, onnx_file, stablehlo
+from yolor_jax.exports import SUFFIXES, metadata, onnx_file, savedmodel, stablehlo
 from yolor_jax.exports.exported import Exported
 from yolor_jax.exports.form import Form
 from yolor_jax.exports.stages import stages_of
@@ -19,8 +19,16 @@ from yolor_jax.models.detector import build, require_multiple
 from yolor_jax.models.spec import ModelSpec, with_tasks
 from yolor_jax.paths import Path
 
-_WRITERS = {SUFFIXES["onnx"]: onnx_file.write, SUFFIXES["stablehlo"]: stablehlo.write}
-_READERS = {SUFFIXES["onnx"]: onnx_file.OnnxFile, SUFFIXES["stablehlo"]: stablehlo.StableHlo}
+_WRITERS = {
+    SUFFIXES["onnx"]: onnx_file.write,
+    SUFFIXES["stablehlo"]: stablehlo.write,
+    SUFFIXES["savedmodel"]: savedmodel.write,
+}
+_READERS = {
+    SUFFIXES["onnx"]: onnx_file.OnnxFile,
+    SUFFIXES["stablehlo"]: stablehlo.StableHlo,
+    SUFFIXES["savedmodel"]: savedmodel.SavedModel,
+}
 
 
 def write(

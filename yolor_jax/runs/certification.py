@@ -161,7 +161,11 @@ def read(file: Path) -> Certificate:
 
 
 def checksum(file: Path) -> str:
-    """SHA-256 of a file's bytes."""
+    """SHA-256 of a file's bytes; of a folder, that of the names and checksums of its files."""
+    if file.is_dir():
+        inside = sorted(one for one in file.rglob("*") if one.is_file())
+        rows = [f"{checksum(one)}  {one.relative_to(file).as_posix()}\n" for one in inside]
+        return hashlib.sha256("".join(rows).encode()).hexdigest()
     with bucket.on_disk(file) as local, local.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
