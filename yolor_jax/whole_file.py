@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Iterator
 
 from yolor_jax import bucket
+from yolor_jax.errors import writing
 from yolor_jax.paths import Path, is_local, user_path
 
 
@@ -41,7 +42,8 @@ def _beside(path: pathlib.Path) -> Iterator[pathlib.Path]:
     try:
         temporary.touch()
         mode = temporary.stat().st_mode  # some writers put a file of mode 0600 in its place
-        yield temporary
+        with writing(path):
+            yield temporary
         temporary.chmod(mode)
         temporary.replace(path)
     except OSError as error:

@@ -8,6 +8,7 @@ import pytest
 from tests.support import coco_folder
 from tests.support.grid_detector import SCORE, grid_detector
 from tests.support.saved_run import META
+from tests.support.small_disk import room_for
 from yolor_jax.cli.main import main
 from yolor_jax.exports import certificate
 from yolor_jax.weights.store import save_variables
@@ -118,3 +119,14 @@ def test_height_and_width_are_not_dynamic(capsys):
 def test_a_file_that_cannot_be_used_is_a_sentence(words, sentence, capsys):
     assert main(words) == 2
     assert sentence in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["full.onnx", "full.zip"])
+def test_a_full_disk_is_a_sentence_and_leaves_no_half_file(here, name, capsys):
+    form = {".onnx": "onnx", ".zip": "stablehlo"}[name[4:]]
+    words = ["export", "grid.safetensors", "--format", form, "--output", name]
+    before = sorted(here.iterdir())
+    with room_for(5000):
+        assert main(words) == 2
+    assert f"yolor export: {name}: File too large" in capsys.readouterr().err
+    assert sorted(here.iterdir()) == before

@@ -13,6 +13,7 @@ import pathlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from yolor_jax.errors import writing
 from yolor_jax.whole_file import whole_file
 
 
@@ -37,8 +38,9 @@ class GrowingLines:
 
     def add(self, *lines: str) -> None:
         """Adds lines, all of them or none."""
-        with open(self.path, "ab") as file:
-            file.write("".join(f"{line}\n" for line in lines).encode(errors="surrogateescape"))
+        _write_end(
+            self.path, "".join(f"{line}\n" for line in lines).encode(errors="surrogateescape")
+        )
 
 
 class GrowingList:
@@ -73,14 +75,27 @@ class GrowingList:
         if not items:
             return
         comma = b"," if self._length else b""
-        with open(self.path, "r+b") as file:
-            file.seek(-len(self._end), os.SEEK_END)
-            file.write(comma + self._lines(items) + self._end)
+        _write_end(self.path, comma + self._lines(items) + self._end, instead_of=self._end)
         self._length += len(items)
 
     @staticmethod
     def _lines(items: Sequence[Any]) -> bytes:
         return ",".join(f"\n{json.dumps(item)}" for item in items).encode()
+
+
+def _write_end(path: pathlib.Path, end: bytes, instead_of: bytes = b"") -> None:
+    """Writes the end of a file, or leaves it as it was."""
+    with writing(path), open(path, "r+b" if path.exists() else "wb", buffering=0) as file:
+        place = file.seek(-len(instead_of), os.SEEK_END)
+        left = memoryview(end)
+        try:
+            while left:
+                left = left[file.write(left) :]
+        except OSError:
+            file.seek(place)
+            file.write(instead_of)
+            file.truncate()
+            raise
 
 
 def _items(path: pathlib.Path) -> tuple[str, list[Any]]:
