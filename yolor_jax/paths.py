@@ -13,7 +13,6 @@ import os
 import pathlib
 import re
 import urllib.parse
-import urllib.request
 from typing import TYPE_CHECKING
 
 from yolor_jax.errors import InputError
@@ -96,4 +95,6 @@ def _file_url(text: str) -> pathlib.Path:
     url = urllib.parse.urlsplit(text)
     if url.netloc not in ("", "localhost") or not url.path.startswith("/"):
         raise InputError(f"got {text}; expected file:///PATH")
-    return pathlib.Path(urllib.request.url2pathname(url.path))
+    from urllib.request import url2pathname  # slow to import, and seldom needed
+
+    return pathlib.Path(url2pathname(url.path))

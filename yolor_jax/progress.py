@@ -7,21 +7,24 @@ with progress(total=4000, unit="step") as bar:
 import io
 import sys
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import tqdm
+if TYPE_CHECKING:
+    from tqdm import tqdm
 
 SECONDS_BETWEEN_LINES = 30.0
 """In a log file, where a bar that is drawn anew ten times a second is one endless line."""
 
 
-def progress(iterable: Iterable | None = None, **options: Any) -> tqdm.tqdm:
+def progress(iterable: Iterable | None = None, **options: Any) -> "tqdm":
     """A bar of tqdm on stderr.
 
     Args:
         iterable: what to go through, if not by ``update``.
         **options: of tqdm, such as ``total``, ``unit``, ``desc``, ``initial``, ``disable``.
     """
+    from tqdm import tqdm  # slow to import, and no part of `yolor --help`
+
     if not sys.stderr.isatty():
         options |= {
             "file": _Lines(sys.stderr),
@@ -30,7 +33,7 @@ def progress(iterable: Iterable | None = None, **options: Any) -> tqdm.tqdm:
             "ascii": True,
             "ncols": 0,  # counts and times, without a drawn bar
         }
-    return tqdm.tqdm(iterable, **({"dynamic_ncols": True} | options))
+    return tqdm(iterable, **({"dynamic_ncols": True} | options))
 
 
 class _Lines:

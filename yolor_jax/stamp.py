@@ -14,10 +14,8 @@ import os
 import pathlib
 import platform
 import shlex
-import subprocess
 import sys
 from collections.abc import Mapping
-from importlib import metadata
 from typing import Any
 
 Stamp = dict[str, Any]
@@ -120,6 +118,8 @@ def _software() -> Stamp:
 
 
 def _version(distribution: str) -> str | None:
+    from importlib import metadata
+
     try:
         return metadata.version(distribution)
     except metadata.PackageNotFoundError:
@@ -140,6 +140,8 @@ def _checkout(folder: pathlib.Path) -> tuple[str | None, bool | None]:
 
 def _git(folder: pathlib.Path, *words: str) -> str | None:
     """What git says; None where it is not installed, or refuses."""
+    import subprocess
+
     # A hook of git's own sets GIT_DIR, which would send this one to that hook's repository.
     environment = {name: at for name, at in os.environ.items() if not name.startswith("GIT_")}
     try:

@@ -1,5 +1,6 @@
 """What both main files do around their work: compiled programs are kept on disk by default."""
 
+import importlib.metadata
 import os
 import pathlib
 import subprocess
@@ -53,7 +54,7 @@ def flags(monkeypatch):
         monkeypatch.setenv("XLA_FLAGS", own)
         monkeypatch.setenv("JAX_PLATFORMS", platforms)
         monkeypatch.delitem(sys.modules, "jax", raising=False)
-        monkeypatch.setattr(launch.importlib.metadata, "version", lambda name: version)
+        monkeypatch.setattr(importlib.metadata, "version", lambda name: version)
         launch.ready_the_cpu()
         return os.environ["XLA_FLAGS"]
 

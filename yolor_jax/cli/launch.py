@@ -1,13 +1,8 @@
 """What commands do around their work: memory, compilation cache, libraries' words, processes."""
 
-import ctypes
-import importlib.metadata
-import logging
 import os
 import pathlib
-import platform
 import sys
-import traceback
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +33,9 @@ def keep_freed_memory() -> None:
 
     The kernel clears them each time that they are taken anew: a third of the time of a step.
     """
+    import ctypes
+    import platform
+
     if platform.libc_ver()[0] == "glibc":
         libc = ctypes.CDLL(None)
         libc.mallopt(M_MMAP_MAX, 0)
@@ -50,6 +48,8 @@ def convolve_with_eigen() -> None:
     YNNPACK leaves a convolution of few channels to one core (docs/speed.md). An unknown flag ends
     the process, so only a jaxlib that is known to have this one gets it; a user's own flag wins.
     """
+    import importlib.metadata
+
     flags = os.environ.get("XLA_FLAGS", "")
     flag = "--xla_cpu_experimental_ynn_fusion_type"
     if flag not in flags and importlib.metadata.version("jaxlib").startswith("0.10."):
@@ -94,6 +94,8 @@ def together(
         # The traceback of a process on its own says it all; of several, the others must hear of it.
         if group is ALONE:
             raise
+        import traceback
+
         code, message = 1, traceback.format_exc()
     print(message, file=sys.stderr, flush=True)
     if not group.part(message.removeprefix(name)):
@@ -103,6 +105,8 @@ def together(
 
 def quiet_libraries() -> None:
     """Leaves out what JAX and Orbax tell of backends and files; our own warnings still show."""
+    import logging
+
     logging.getLogger("jax").setLevel(logging.WARNING)
     for name in ("absl", "asyncio", "gcsfs"):  # our own messages say what failed in a checkpoint
         logging.getLogger(name).setLevel(logging.CRITICAL)

@@ -46,11 +46,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit code: 0 done; 1 done in part; 2 wrong input (a sentence on stderr says which); 130
         interrupted; 141 nobody reads any more what it prints.
     """
-    launch.ready_the_cpu()
     for stream in (sys.stdout, sys.stderr):  # names of files need not be text
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     args = _parse(argv)
+    launch.ready_the_cpu()
     try:
         code = args.run_command(args)
         sys.stdout.flush()  # a reader that has gone is found out here, and not at the exit

@@ -37,6 +37,8 @@ KEPT = 2
 UNREADABLE = (OSError, ValueError, LookupError, TypeError, AttributeError)
 """What Orbax, TensorStore and JSON raise of files that are not as they were written. A device or a
 host that runs out of memory raises others, and its checkpoint is not damaged."""
+TREE = "_METADATA"
+"""Orbax's file of the structure of a state."""
 BEST, LATEST = "best", "latest"
 """What may stand for the step of a checkpoint."""
 BEST_BY = "best_by"
@@ -149,6 +151,21 @@ def state_metadata(folder: epath.Path, step: int) -> PyTree:
     try:
         # Of the handler: a checkpointer looks for a file beside it first, and warns that it lacks.
         return ocp.PyTreeCheckpointHandler().metadata(folder / str(step) / "state").tree
+    except UNREADABLE as error:
+        raise _unreadable(folder, step, error) from error
+
+
+def state_paths(folder: epath.Path, step: int) -> list[tuple[str, ...]]:
+    """Where the leaves of a saved state are: names from the top, such as ("ema_params", "neck").
+
+    `state_metadata` knows these too, but opens each array for it.
+
+    Raises:
+        DamagedError: it cannot be read.
+    """
+    try:
+        tree = json.loads((folder / str(step) / "state" / TREE).read_text())["tree_metadata"]
+        return [tuple(key["key"] for key in leaf["key_metadata"]) for leaf in tree.values()]
     except UNREADABLE as error:
         raise _unreadable(folder, step, error) from error
 

@@ -11,6 +11,7 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 from etils import epath
+from flax.traverse_util import unflatten_dict
 from jaxtyping import PyTree
 
 from yolor_jax import bucket
@@ -18,6 +19,9 @@ from yolor_jax.training.checkpoints import folder as folders
 from yolor_jax.training.checkpoints import statistics
 from yolor_jax.training.checkpoints.folder import DamagedError
 from yolor_jax.training.learnt import of_network
+
+ANY = jax.ShapeDtypeStruct((), np.float32)
+"""Orbax takes a leaf of any shape for it, where an array of NumPy is asked for."""
 
 
 def find(directory: str | os.PathLike, step: int | str | None = None) -> tuple[epath.Path, int]:
@@ -99,12 +103,10 @@ def _load(
 def _variables(folder: epath.Path, step: int, prefix: str) -> dict[str, PyTree]:
     """Parameters and statistics under their names in the state, which begin with the prefix."""
     folders.require_whole(folder, step)
-    saved = folders.state_metadata(folder, step)
-    item = {
-        name: jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), saved[name])
-        for name in (f"{prefix}params", f"{prefix}batch_stats")
-    }
-    on_host = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), item)
+    names = {f"{prefix}params", f"{prefix}batch_stats"}
+    paths = [path for path in folders.state_paths(folder, step) if path[0] in names]
+    on_host = unflatten_dict({path: ocp.RestoreArgs(restore_type=np.ndarray) for path in paths})
+    item = unflatten_dict(dict.fromkeys(paths, ANY))
     restored = folders.read(
         folder,
         step,
