@@ -101,7 +101,7 @@ def test_table_and_json(tmp_path, capsys):
     assert main(["bench", "data", str(folder), *settings, "--json", str(file)]) == 0
     out = capsys.readouterr().out
     figures = json.loads(file.read_text())
-    for name in ("mosaic", "one_core", "all_cores"):
+    for name in ("mosaic", "one_core", "scaled", "all_cores"):
         assert f"{figures[name]['images_per_second']:.1f}" in out
         assert f"{figures[name]['cpu_ms_per_image']:.2f}" in out
     assert f"{figures['ratio']:.2f} times as fast" in out
@@ -110,23 +110,25 @@ def test_table_and_json(tmp_path, capsys):
 
 
 def test_figures_are_medians_of_rounds():
-    rounds = [
-        bench.Round(bench.Speed(40, 10.0), bench.Speed(200, 2.0), bench.Speed(300, 2.5)),
-        bench.Round(bench.Speed(10, 12.0), bench.Speed(80, 2.0), bench.Speed(500, 3.5)),
-        bench.Round(bench.Speed(50, 9.0), bench.Speed(300, 3.0), bench.Speed(400, 4.5)),
+    speeds = [
+        ((40, 10.0), (200, 2.0), (220, 1.5), (300, 2.5)),
+        ((10, 12.0), (80, 2.0), (90, 1.0), (500, 3.5)),
+        ((50, 9.0), (300, 3.0), (330, 2.0), (400, 4.5)),
     ]
+    rounds = [bench.Round(*(bench.Speed(*one) for one in each)) for each in speeds]
     figures = bench._figures(rounds, 8.12345)
     assert figures == {
         "mosaic": {"images_per_second": 40, "cpu_ms_per_image": 10.0},
         "one_core": {"images_per_second": 200, "cpu_ms_per_image": 2.0},
+        "scaled": {"images_per_second": 220, "cpu_ms_per_image": 1.5},
         "all_cores": {"images_per_second": 400, "cpu_ms_per_image": 3.5},
         "ratio": 6.0,  # of 5, 8, 6
         "cpu_ratio": 5.0,  # of 5, 6, 3
         "device_augmentation_ms_per_image": 8.123,
     }
-    elsewhere = [  # workers: their CPU time is not ours
-        round_._replace(one_core=bench.Speed(9, None), all_cores=bench.Speed(9, None))
-        for round_ in rounds
+    unseen = bench.Speed(9, None)  # workers: their CPU time is not ours
+    elsewhere = [
+        round_._replace(one_core=unseen, scaled=unseen, all_cores=unseen) for round_ in rounds
     ]
     figures = bench._figures(elsewhere, 8.0)
     assert figures["cpu_ratio"] is None and figures["one_core"]["cpu_ms_per_image"] is None

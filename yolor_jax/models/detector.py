@@ -237,7 +237,8 @@ def variable_shapes(module: Detector) -> dict:
     """
     side = module.spec.strides[-1]
     image = jax.ShapeDtypeStruct((1, side, side, 3), jnp.float32)
-    return _init.eval_shape(module, jax.random.key(0), image)
+    key = jax.eval_shape(lambda: jax.random.key(0))  # computing one compiles a program for it
+    return _init.eval_shape(module, key, image)
 
 
 # Under `jax.jit`, which traces equal modules once: tracing a large one takes seconds.

@@ -5,8 +5,9 @@
 
 The host part of training (read, decode, letterbox, batch) is compared with a loader of the
 original's kind, which makes each training image out of four on the host: both on one core, in turn,
-on the same images. Then the host part runs on all cores. What the host part leaves to the device,
-the augmentation, is timed apart. Times of CPU count on a busy machine.
+on the same images; and with JPEGs decoded at a half, a quarter or an eighth of their sides where
+the letterbox takes no more (`data.scaled`). Then the host part runs on all cores. What the host
+part leaves to the device, the augmentation, is timed apart. Times of CPU count on a busy machine.
 """
 
 import contextlib
@@ -67,6 +68,7 @@ class Round(NamedTuple):
 
     mosaic: Speed
     one_core: Speed
+    scaled: Speed
     all_cores: Speed
 
 
@@ -96,13 +98,17 @@ def _measure(source: Source, trial: Trial, number: int) -> Round:
     with _one_core():
         ours, positions = _host_part(source, trial, number)
         mosaic = _mosaics(source, positions, trial.image_size, number)
-    return Round(mosaic, ours, _host_part(source, trial, number)[0])
+        scaled = _host_part(source, trial, number, scaled_decode=True)[0]
+    return Round(mosaic, ours, scaled, _host_part(source, trial, number)[0])
 
 
-def _host_part(source: Source, trial: Trial, number: int) -> tuple[Speed, list[int]]:
+def _host_part(
+    source: Source, trial: Trial, number: int, *, scaled_decode: bool = False
+) -> tuple[Speed, list[int]]:
     """Speed of `train_batches` once it runs, and the positions of the images that it gave."""
     warm_up = 2 * max(trial.workers, 1)  # afterwards no batch is ready that was made before
-    batches = _batches(source, trial, start=number * trial.batches * trial.batch_size)
+    start = number * trial.batches * trial.batch_size
+    batches = _batches(source, trial, start=start, scaled_decode=scaled_decode)
     with contextlib.closing(batches):
         for _ in range(warm_up):
             next(batches)
@@ -112,7 +118,9 @@ def _host_part(source: Source, trial: Trial, number: int) -> tuple[Speed, list[i
     return (speed._replace(cpu_ms=None) if trial.workers else speed), positions
 
 
-def _batches(source: Source, trial: Trial, start: int = 0) -> Iterator[Batch]:
+def _batches(
+    source: Source, trial: Trial, *, start: int = 0, scaled_decode: bool = False
+) -> Iterator[Batch]:
     return train_batches(
         source,
         image_size=trial.image_size,
@@ -120,6 +128,7 @@ def _batches(source: Source, trial: Trial, start: int = 0) -> Iterator[Batch]:
         max_targets=120,
         seed=0,
         start=start,
+        scaled_decode=scaled_decode,
         reading=Reading(threads=trial.threads, workers=trial.workers),
     )
 

@@ -2,8 +2,10 @@
 
 The host part of training (read, decode, letterbox, batch) is compared with a loader of the
 original's kind, which makes each training image out of four on the host: both on one core, in turn,
-on the same images. Then the host part runs on all cores. What the host part leaves to the device,
-the augmentation, is timed apart. Times of CPU count on a busy machine.
+on the same images, and with JPEGs decoded at a half, a quarter or an eighth of their sides where
+the letterbox takes no more (config.data.scaled_decode). Then the host part runs on all cores. What
+the host part leaves to the device, the augmentation, is timed apart. Times of CPU count on a busy
+machine.
 
     yolor bench data                            # the built-in shapes
     yolor bench data data/coco --threads 8
@@ -71,6 +73,7 @@ def _table(figures: dict[str, Any], cores: int, device: str) -> str:
     names = {
         "mosaic": "mosaic of four, on the host, 1 core",
         "one_core": "host part of training, 1 core",
+        "scaled": "the same with scaled decode, 1 core",
         "all_cores": f"host part of training, {cores} core{'s' * (cores > 1)}",
     }
     rows = [("", "images/s", "CPU ms/image")]
