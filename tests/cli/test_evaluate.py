@@ -57,9 +57,11 @@ def record(here, name):
 def test_an_evaluation_has_a_folder_and_says_what_it_is_of(here, capsys):
     assert evaluate() == 0
     out = capsys.readouterr().out
-    assert "4 images of pets, val; 64 pixels, faster-coco-eval" in out
+    nms = "NMS at IoU 0.65 of scores above 0.001"
+    assert f"4 images of pets, val; 64 pixels, {nms}, faster-coco-eval" in out
     assert "yolor report grid.evaluations/pets-val-64px" in out
     written = record(here, "pets-val-64px")
+    assert written["nms"] == {"score_threshold": 0.001, "iou_threshold": 0.65}
     assert (written["data"], written["split"], written["images"]) == ("pets", "val", 4)
     assert written["mode"]["folded"] is False and written["mode"]["image_size"] == 64
     # One of 48 equal boxes is right in each image, wherever it stands among them; no cat is found.
@@ -98,7 +100,7 @@ def test_a_file_of_boxes_gives_the_same_numbers(here, capsys):
         (
             ["--class-agnostic", "--max-detections", "11", "--backend", "pycocotools"],
             "64px-agnostic-max11",
-            "class-agnostic NMS, at most 11 boxes an image, pycocotools",
+            "class-agnostic NMS, at most 11 boxes an image, NMS at IoU 0.65",
         ),
         (["--classes", "dog", "cat"], "64px-2-classes", "only dog, cat"),
     ],

@@ -102,6 +102,7 @@ class Evaluated(NamedTuple):
         }
         if self.runtime is not None:
             mode["runtime"] = self.runtime
+        nms = self.recipe.eval.nms
         return {
             "data": self.recipe.data.path,
             "split": self.source.split,
@@ -109,6 +110,7 @@ class Evaluated(NamedTuple):
             "images": len(self.source),
             "model": self.module.spec.name,
             "mode": {**mode, **self.mode.to_dict(), "backend": self.recipe.eval.backend},
+            "nms": {"score_threshold": nms.score_threshold, "iou_threshold": nms.iou_threshold},
         }
 
     def compared(self) -> tuple[dict, Results]:

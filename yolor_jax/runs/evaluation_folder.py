@@ -99,6 +99,10 @@ def facts(about: Mapping[str, Any]) -> list[str]:
     if knowledge := given.get("knowledge"):
         said.append(f"knowledge {knowledge}")
     said += Mode.of(given).words()
+    if nms := about.get("nms"):
+        said.append(
+            f"NMS at IoU {nms['iou_threshold']:g} of scores above {nms['score_threshold']:g}"
+        )
     return said + ([given["backend"]] if given.get("backend") else [])
 
 
