@@ -18,6 +18,7 @@ import numpy as np
 from yolor_jax.errors import InputError
 
 AGREEMENT = 1e-4  # largest difference of what two programs give, relative to 1 + |value|
+REST = 0.3  # seconds, in which the threads of another program end their loop
 
 Call = Callable[[], Any]
 
@@ -45,10 +46,16 @@ def require_same(what: str, ours: Any, theirs: Any) -> None:
 
 
 def in_turn(calls: Mapping[str, Call], rounds: int) -> dict[str, list[float]]:
-    """Seconds of each round, after one that warms up."""
+    """Seconds of each round, after one that warms up.
+
+    Before each turn there is a rest, and a call that does not count: the threads of whoever came
+    before (OpenMP's, onnxruntime's) wait for more work in a loop, which takes a core from the next.
+    """
     seconds: dict[str, list[float]] = {name: [] for name in calls}
     for number in range(rounds + 1):
         for name, call in calls.items():
+            time.sleep(REST)
+            jax.block_until_ready(call())
             started = time.perf_counter()
             jax.block_until_ready(call())
             if number:
