@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import pathlib
+import shutil
 import subprocess
 import sys
 
@@ -98,3 +99,4 @@ def test_for_real(here):
     assert json.loads(pathlib.Path("yolor_test-64.savedmodel.certificate.json").read_text())["ok"]
     python = next(pathlib.Path("tf").glob("*/python"))
     subprocess.run([python, "-m", "yolor_jax", "summary", "grid.safetensors"], check=True)
+    shutil.rmtree("tf")  # pytest keeps the folders of three runs, and this one has gigabytes

@@ -220,7 +220,8 @@ class Trained:
         """Writes the folded network to a file for another runtime, and opens it there.
 
         Args:
-            output: the file: ``.onnx``, or ``.zip`` for StableHLO. Replaced if there is one.
+            output: the file: ``.onnx``, ``.zip`` for StableHLO, or the folder ``.savedmodel`` for
+                TensorFlow. Replaced if there is one.
             image_size: side in pixels, or (height, width); that of the training if None.
             batch: images that go through together; None for any number.
             nms: what is a detection, to have NMS in the file; None for all boxes.
