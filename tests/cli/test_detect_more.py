@@ -168,7 +168,7 @@ def test_the_batch_size_changes_nothing(here):
     assert first["images"] == second["images"]
 
 
-def test_how_many_go_together_hangs_on_pixels_pictures_and_cameras(here, monkeypatch):
+def test_how_many_go_together_hangs_on_pixels_pictures_and_cameras(here):
     assert batch_size(find(["photos"]), 640) < 8  # no more than there are
     many = Sources([Pictures([pathlib.Path("a.png")] * 100)], [], [])
     assert [batch_size(many, pixels) for pixels in (128, 256, 288, 640)] == [32, 32, 8, 8]

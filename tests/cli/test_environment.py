@@ -13,6 +13,7 @@ from tests.support.grid_detector import grid_detector
 from tests.support.saved_run import META
 from yolor_jax.cli import environment
 from yolor_jax.cli.main import main
+from yolor_jax.errors import InputError
 from yolor_jax.weights.store import save_variables
 
 WORDS = ["export", "grid.safetensors", "--format", "savedmodel", "--batch", "dynamic"]
@@ -35,8 +36,7 @@ def commands(monkeypatch):
         return subprocess.CompletedProcess(command, returncode=ran.count(ran[-1]) - 1)
 
     def create(folder, **_):
-        pathlib.Path(folder, "lib", "python3", "site-packages").mkdir(parents=True, exist_ok=True)
-        pathlib.Path(folder, "pyvenv.cfg").touch()
+        environment._inside(folder, "purelib").mkdir(parents=True, exist_ok=True)
 
     monkeypatch.setattr(environment.subprocess, "run", run)
     monkeypatch.setattr(environment.venv, "create", create)
@@ -74,12 +74,20 @@ def test_pip_that_fails_is_a_sentence_and_is_tried_again(commands, monkeypatch):
             environment.run_in(pathlib.Path("tf"), "tf", [])
 
 
-def test_a_folder_of_something_else_is_left_alone(commands, here, capsys):
-    (here / "photos").mkdir()
-    (here / "photos" / "a.jpg").touch()
-    assert main([*WORDS, "--environment", "photos"]) == 2
-    assert "photos is no virtual environment" in capsys.readouterr().err
-    assert (here / "photos" / "a.jpg").exists() and not commands
+@pytest.mark.parametrize("name", ["a.jpg", "pyvenv.cfg"])
+def test_what_is_not_ours_is_left_alone(commands, here, capsys, name):
+    (here / "mine").mkdir()
+    (here / "mine" / name).write_text("mine")
+    for _ in range(2):
+        assert main([*WORDS, "--environment", "mine"]) == 2
+        assert "mine holds something else, which stays" in capsys.readouterr().err
+    assert [one.read_text() for one in (here / "mine").iterdir()] == ["mine"] and not commands
+
+
+def test_an_environment_for_another_extra_is_a_sentence(commands):
+    environment.run_in(pathlib.Path("tf"), "tf", [])
+    with pytest.raises(InputError, match="tf is an environment for tf; choose another for torch"):
+        environment.run_in(pathlib.Path("tf"), "torch", [])
 
 
 def test_without_tensorflow_nothing_is_installed_unasked(commands, capsys):

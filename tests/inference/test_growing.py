@@ -33,6 +33,8 @@ def test_lines_likewise(tmp_path):
 def test_no_room_for_the_first_row(tmp_path):
     with room_for(3), pytest.raises(OSError, match=r"rows\.csv"):
         GrowingLines(tmp_path / "rows.csv", "file,score")
+    GrowingLines(tmp_path / "rows.csv", "file,score").add("a,1")
+    assert (tmp_path / "rows.csv").read_text() == "file,score\na,1\n"
     with room_for(3), pytest.raises(OSError, match=r"rows\.json"):
         GrowingList(tmp_path / "rows.json")
     assert not (tmp_path / "rows.json").exists()

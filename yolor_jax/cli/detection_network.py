@@ -17,10 +17,11 @@ if TYPE_CHECKING:
     from yolor_jax.runs.exported import ExportedNetwork
     from yolor_jax.runs.trained import Trained
 
-BATCH_SIZE, OF_SMALL = 8, 32
-"""Pictures that go through the network together, if there are so many and nobody says; the latter
-of at most `SMALL` pixels, eight of which leave a part of the cores idle."""
-SMALL = 256  # pixels
+BATCH_SIZE = 8
+"""Pictures that go through the network together, if there are so many and nobody says."""
+SMALL = 256
+"""Side in pixels up to which there are more of them, for so few leave a part of the cores idle."""
+BATCH_SIZE_OF_SMALL = 32
 
 
 def add_network_arguments(parser: argparse.ArgumentParser) -> None:
@@ -77,7 +78,7 @@ def add_network_arguments(parser: argparse.ArgumentParser) -> None:
     network.add_argument(
         "--batch-size", type=positive, metavar="N",
         help="pictures that go through the network together "
-        f"({BATCH_SIZE}; {OF_SMALL} up to {SMALL} pixels; of a camera 1)",
+        f"({BATCH_SIZE}; {BATCH_SIZE_OF_SMALL} up to {SMALL} pixels; of a camera 1)",
     )  # fmt: skip
     network.add_argument(
         "--threads", type=positive, metavar="N",
@@ -116,10 +117,15 @@ def network_options(
 
 
 def batch_size(found: "Sources", image_size: int) -> int:
-    """No more than there are pictures; one where pictures come as somebody waits for them."""
+    """No more than there are pictures; one where pictures come as somebody waits for them.
+
+    Args:
+        found: the pictures and films.
+        image_size: side of the network's input in pixels.
+    """
     if any(film.is_live for film in found.films):
         return 1
-    most = OF_SMALL if image_size <= SMALL else BATCH_SIZE
+    most = BATCH_SIZE_OF_SMALL if image_size <= SMALL else BATCH_SIZE
     return most if found.films else min(most, max(found.pictures, 1))
 
 

@@ -17,8 +17,9 @@ from collections.abc import Sequence
 import yolor_jax
 from yolor_jax.errors import InputError
 
-READY = "yolor_jax_extra.txt"
-"""Names the extra, in an environment that is whole."""
+MARK = "yolor_jax_extra.txt"
+"""Names the extra, in an environment of ours; ends in `UNFINISHED` until pip is done."""
+UNFINISHED = " (unfinished)"
 
 
 def is_this(folder: pathlib.Path) -> bool:
@@ -41,35 +42,44 @@ def run_in(folder: pathlib.Path, extra: str, words: Sequence[str]) -> int:
         InputError: the folder holds something else.
         OSError: pip cannot install the libraries; what it says stands above.
     """
-    python = _scripts(folder) / f"python{sysconfig.get_config_var('EXE') or ''}"
-    ready = folder / READY
-    if not ready.exists():
-        _make(folder, python, extra)
-        ready.write_text(f"{extra}\n")
-    if (holds := ready.read_text().strip()) != extra:
+    python = _inside(folder, "scripts") / f"python{sysconfig.get_config_var('EXE') or ''}"
+    mark = folder / MARK
+    if not mark.exists():
+        if folder.exists() and any(folder.iterdir()):
+            raise InputError(
+                f"{folder} holds something else, which stays; name a folder that is not there, or "
+                "one that --environment made"
+            )
+        folder.mkdir(parents=True, exist_ok=True)
+        mark.write_text(extra + UNFINISHED)
+    holds = mark.read_text().strip()
+    if holds.removesuffix(UNFINISHED) != extra:
         raise InputError(f"{folder} is an environment for {holds}; choose another for {extra}")
+    if holds.endswith(UNFINISHED):
+        _make(folder, python, extra)
+        mark.write_text(extra)
     return subprocess.run([python, "-m", "yolor_jax", *words]).returncode
 
 
 def _make(folder: pathlib.Path, python: pathlib.Path, extra: str) -> None:
-    if folder.exists() and any(folder.iterdir()) and not (folder / "pyvenv.cfg").exists():
-        raise InputError(f"{folder} is no virtual environment; choose a folder that is not there")
+    """Again and again with the same result, wherever it was broken off."""
     libraries = [
         text.split(";")[0].strip()
         for text in importlib.metadata.requires("yolor-jax") or ()
         if text.replace("'", '"').endswith(f'extra == "{extra}"')
     ]
     print(f"making an environment in {folder} with {', '.join(libraries)}", flush=True)
-    venv.create(folder, with_pip=True, clear=True)
+    venv.create(folder, with_pip=True)
     ours = {sysconfig.get_path(kind) for kind in ("purelib", "platlib")}
     lines = [f"import site; site.addsitedir({path!r})" for path in sorted(ours)]
     lines.append(str(pathlib.Path(yolor_jax.__file__).parents[1]))  # where it is not installed
-    [packages] = folder.glob("[Ll]ib/**/site-packages")
-    (packages / "beside.pth").write_text("\n".join(lines) + "\n")
+    beside = _inside(folder, "purelib") / "beside.pth"
+    beside.write_text("\n".join(lines) + "\n")
     pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *libraries]
     if subprocess.run(pip).returncode:
         raise OSError(f"pip could not install {', '.join(libraries)} in {folder}; see above")
 
 
-def _scripts(folder: pathlib.Path) -> pathlib.Path:
-    return pathlib.Path(sysconfig.get_path("scripts", "venv", {"base": str(folder)}))
+def _inside(folder: pathlib.Path, kind: str) -> pathlib.Path:
+    """A path of an environment by its name in `sysconfig`."""
+    return pathlib.Path(sysconfig.get_path(kind, "venv", {"base": str(folder)}))

@@ -54,14 +54,16 @@ def write(path: Path, stages: Stages, metadata: Mapping[str, Any], form: Form) -
         raise InputError(f"{path} is no export of ours; delete it, or choose another name")
     model = _model(tf, stages, form)
     temporary = path.with_name(f".{path.stem}-{os.getpid()}{path.suffix}")
+    before = temporary.with_name(f"{temporary.name}.before")
     try:
         signatures = {"serving_default": model.find, "stages": model.stages}
         tf.saved_model.save(model, str(temporary), signatures=signatures)
         (temporary / METADATA).parent.mkdir()
         (temporary / METADATA).write_text(json.dumps(metadata, indent=1))
         if path.exists():
-            shutil.rmtree(path)
+            path.replace(before)
         temporary.replace(path)
+        shutil.rmtree(before, ignore_errors=True)
     except (tf.errors.OpError, OSError) as error:
         raise OSError(f"{path} cannot be written: {error}") from error
     finally:
@@ -83,13 +85,12 @@ def _model(tf: ModuleType, stages: Stages, form: Form) -> Any:
             with_gradient=False,
             native_serialization_platforms=PLATFORMS,
         )
-        return tf.function(function, autograph=False, input_signature=signature(arguments))
+        return tf.function(
+            function, autograph=False, input_signature=[taken(one) for one in arguments]
+        )
 
-    def signature(arguments: Sequence[jax.ShapeDtypeStruct]) -> list:
-        return [
-            tf.TensorSpec([None if dynamic else one.shape[0], *one.shape[1:]], one.dtype)
-            for one in arguments
-        ]
+    def taken(one: jax.ShapeDtypeStruct, name: str | None = None) -> Any:
+        return tf.TensorSpec([None if dynamic else one.shape[0], *one.shape[1:]], one.dtype, name)
 
     model = tf.Module()
     model.network = converted(stages.network, [images])
@@ -109,10 +110,9 @@ def _model(tf: ModuleType, stages: Stages, form: Form) -> Any:
         given = all_stages(images)
         return {name: given[name] for name in given_names}
 
-    taken = signature([images])[0]
-    taken = [tf.TensorSpec(taken.shape, taken.dtype, IMAGES)]
-    model.stages = tf.function(all_stages, autograph=False, input_signature=taken)
-    model.find = tf.function(find, autograph=False, input_signature=taken)
+    for name, function in (("stages", all_stages), ("find", find)):
+        whole = tf.function(function, autograph=False, input_signature=[taken(images, IMAGES)])
+        setattr(model, name, whole)
     return model
 
 

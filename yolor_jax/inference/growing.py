@@ -33,7 +33,7 @@ class GrowingLines:
             *self.before, cut_off = path.read_text(errors="surrogateescape").split("\n")
             if cut_off:
                 os.truncate(path, path.stat().st_size - len(os.fsencode(cut_off)))
-        elif first:
+        if first and not self.before:
             self.add(first)
 
     def add(self, *lines: str) -> None:

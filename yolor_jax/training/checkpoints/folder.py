@@ -164,7 +164,9 @@ def state_paths(folder: epath.Path, step: int) -> list[tuple[str, ...]]:
         DamagedError: it cannot be read.
     """
     try:
-        tree = json.loads((folder / str(step) / "state" / TREE).read_text())["tree_metadata"]
+        with bucket.as_os_error(folder):
+            text = (folder / str(step) / "state" / TREE).read_text()
+        tree = json.loads(text)["tree_metadata"]
         return [tuple(key["key"] for key in leaf["key_metadata"]) for leaf in tree.values()]
     except UNREADABLE as error:
         raise _unreadable(folder, step, error) from error
