@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from yolor_jax.cli import launch
 from yolor_jax.cli.arguments import any_path
 from yolor_jax.cli.output import add_json_argument, figures_writer
-from yolor_jax.cli.recipes import add_recipe_option, read_recipe
+from yolor_jax.cli.recipes import add_recipe_option, read_draft, read_recipe
 from yolor_jax.errors import MENDABLE, InputError
 
 if TYPE_CHECKING:
@@ -69,6 +69,11 @@ def run(args: argparse.Namespace) -> int:
     launch.quiet_libraries()
     if args.replay:
         return _replay(args.replay)
+    if args.topology and read_draft(args.config, args.settings).auto_batch:
+        raise InputError(
+            "--topology says which batch fits where the recipe's does not; expected "
+            "--config.batch_size=N and not auto, which is decided by the devices that are here"
+        )
     recipe = read_recipe(args.config, args.settings) if args.config else None
     code, figures = _topology(args, recipe) if args.topology else _checks(args, recipe)
     save(figures)

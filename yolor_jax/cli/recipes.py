@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from yolor_jax.runs.recipe import Recipe
 
 SHIPPED = "yolor_jax.configs"
+BATCH, AUTO = "--config.batch_size", "auto"
 BASE = "base"
 """The module that has all settings with their defaults, and is no recipe by itself."""
 
@@ -67,11 +68,28 @@ def read_draft(config: str, settings: Sequence[str]) -> "Draft":
     from yolor_jax.runs import draft
 
     _, colon, row = config.partition(":")
+    auto_batch, settings = _without_auto_batch(settings)
     argv = ["yolor", f"--config={recipe_file(config)}{colon}{row}", *settings]
     values = flags.FlagValues()
     given = config_flags.DEFINE_config_file("config", flag_values=values, sys_argv=argv)
     _parse(argv, values)
-    return draft.read_draft(given.value.to_dict())
+    asked = given.value.to_dict()
+    return draft.read_draft({**asked, "batch_size": AUTO} if auto_batch else asked)
+
+
+def _without_auto_batch(settings: Sequence[str]) -> tuple[bool, list[str]]:
+    """Whether the last batch size is auto, which absl cannot read; and the other settings."""
+    words, auto_batch, rest = iter(settings), False, []
+    for word in words:
+        name, equals, value = word.partition("=")
+        if name != BATCH:
+            rest.append(word)
+            continue
+        value = value if equals else next(words, "")
+        auto_batch = value == AUTO
+        if not auto_batch:
+            rest.append(f"{BATCH}={value}")
+    return auto_batch, rest
 
 
 def recipe_file(config: str) -> pathlib.Path:

@@ -75,16 +75,16 @@ def run(args: argparse.Namespace) -> int:
     settings = {"config": draft.recipe.to_dict(), "workdir": str(workdir)}
     return launch.together(
         "train",
-        lambda group: train_and_report(whole_recipe(draft, group), workdir, group),
+        lambda group: train_and_report(whole_recipe(draft, workdir, group), workdir, group),
         settings,
     )
 
 
-def whole_recipe(draft: "Draft", group: "ProcessGroup") -> "Recipe":
-    """The recipe with what the data decide of it; says what that is."""
-    from yolor_jax.runs.draft import decide
+def whole_recipe(draft: "Draft", workdir: "Path", group: "ProcessGroup") -> "Recipe":
+    """The recipe with what data and devices decide of it; says what that is."""
+    from yolor_jax.runs.draft import continued, decide
 
-    decided = decide(draft, group, progress=True)
+    decided = decide(continued(draft, workdir), group, progress=True)
     if decided.said:
         print(decided.said)
     return decided.recipe

@@ -4,7 +4,6 @@ report = compile_recipe(recipe, "v5e:4x4", num_classes=80, say=print)
 print(format_report(report))
 """
 
-import contextlib
 import dataclasses
 import math
 import time
@@ -15,9 +14,9 @@ import jax
 from jax.sharding import Mesh
 from jaxtyping import PyTree
 
-from yolor_jax.errors import InputError
 from yolor_jax.models.detector import Detector, variable_shapes
 from yolor_jax.runs import programs
+from yolor_jax.runs.largest_batch import shared_evenly
 from yolor_jax.runs.recipe import Recipe
 from yolor_jax.table import text_table
 from yolor_jax.training import mesh as meshes
@@ -146,10 +145,10 @@ class _Compiler:
         while attempt.memory is None:
             room = (AIM * attempt.available - state) / (attempt.needed - state)
             most = int(attempt.batch_size * min(room, SMALLER))
-            batch_size = self._largest_batch(most)
-            if batch_size is None:
+            sizes = shared_evenly(self.recipe, self.mesh, most)
+            if not sizes:
                 return None
-            attempt = self.training(batch_size)
+            attempt = self.training(sizes[-1])
         return attempt
 
     def _compiled(self, name: str, lowered: jax.stages.Lowered, batch_size: int) -> Program:
@@ -164,15 +163,6 @@ class _Compiler:
         memory = Memory.of(compiled)
         collectives = count_collectives(compiled.as_text())
         return Program(name, batch_size, memory, memory.total, self.hbm, collectives, seconds)
-
-    def _largest_batch(self, most: int) -> int | None:
-        """The largest batch up to a number that devices and mosaics can share evenly."""
-        chips = self.mesh.size
-        for batch_size in range(most // chips * chips, 0, -chips):
-            with contextlib.suppress(InputError):
-                self.recipe.augment.require_groups(batch_size // chips)
-                return batch_size
-        return None
 
     def _state_bytes(self) -> int:
         """Bytes of the state on one chip."""

@@ -22,6 +22,7 @@ from yolor_jax.errors import MENDABLE, InputError, sentence
 from yolor_jax.models.detector import Detector, variable_shapes
 from yolor_jax.paths import Path, is_local
 from yolor_jax.runs import anchors, preflight, programs
+from yolor_jax.runs.largest_batch import TIGHT, device_bytes
 from yolor_jax.runs.recipe import Recipe
 from yolor_jax.runs.sources import Sources, open_sources, warnings
 from yolor_jax.training import mesh as meshes
@@ -36,7 +37,6 @@ ACCELERATORS = {
     "/dev/accel0": "pip install -e .[tpu]",
 }
 CHECKPOINTS = 4  # on disk at one time: the latest two, the best, and the one being written
-TIGHT = 0.9  # of a device's memory
 
 
 class Check(NamedTuple):
@@ -195,14 +195,5 @@ def _memory(name: str, memory: Memory, mesh: Mesh) -> Check:
     if memory.total <= TIGHT * available:
         return Check("ok", "memory", sentence)
     verdict = "fail" if memory.total > available else "warn"
-    advice = "lower --config.batch_size, or --config.eval.batch_size for prediction"
+    advice = "set --config.batch_size=auto, or lower --config.eval.batch_size for prediction"
     return Check(verdict, "memory", f"{sentence}; {advice}, or set --config.remat=.")
-
-
-def device_bytes(mesh: Mesh) -> int:
-    """Memory that JAX may use on a device; of a CPU, its share of the machine's."""
-    device = mesh.local_devices[0]
-    stats = device.memory_stats() or {}
-    if "bytes_limit" in stats:
-        return stats["bytes_limit"]
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // len(mesh.local_devices)

@@ -4,30 +4,34 @@
     decided = decide(draft)
     decided.recipe, decided.said    # what was chosen, as flags
 
-What is given stays as it is, and what is decided after it follows from it. `runs.own_rules` has
-the rules.
+A batch size of "auto" is decided by the devices (`runs.largest_batch`). What is given stays as it
+is, and what is decided after it follows from it. `runs.own_rules` has the rules.
 """
 
 import copy
+import sys
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from yolor_jax.data import split_names
 from yolor_jax.errors import InputError
+from yolor_jax.paths import Path
 from yolor_jax.preparation.dataset import find_splits
 from yolor_jax.runs import preflight
+from yolor_jax.runs.largest_batch import largest_batch
 from yolor_jax.runs.own_rules import RULES, Facts, facts_of
-from yolor_jax.runs.recipe import Recipe, read
+from yolor_jax.runs.recipe import AUTO, Recipe, load, read
 from yolor_jax.training.processes.group import ALONE, ProcessGroup
 
 TRAIN_SPLIT, EVAL_SPLIT = "data.train_split", "data.eval_split"
+BATCH = "batch_size"
 
 PROVISIONAL = {
     TRAIN_SPLIT: "train",
     EVAL_SPLIT: "val",
     "model.name": "yolor_nano",
     "image_size": 416,
-    "batch_size": 8,
+    BATCH: 8,
     "epochs": 65.0,
     "data.max_targets": 32,
     "loss.classification": 8.0,
@@ -43,10 +47,12 @@ class Draft(NamedTuple):
     Attributes:
         recipe: with provisional values where they decide.
         open: the settings that they decide, by path such as "data.train_split".
+        auto_batch: whether its batch size, one of the open settings, is the largest that fits.
     """
 
     recipe: Recipe
     open: frozenset[str]
+    auto_batch: bool = False
 
 
 class Decided(NamedTuple):
@@ -57,20 +63,41 @@ class Decided(NamedTuple):
 
 
 def read_draft(settings: Mapping[str, Any]) -> Draft:
-    """The draft of nested settings, in which None leaves those of `PROVISIONAL` to the data.
+    """The draft of nested settings, in which None leaves those of `PROVISIONAL` to the data, and
+    "auto" the batch size to the devices.
 
     Raises:
         InputError: a setting is missing, unknown, of another type, or of no use; says which.
     """
     filled = copy.deepcopy(dict(settings))
     undecided = set()
+    auto_batch = filled.get(BATCH) == AUTO
+    if auto_batch:
+        filled[BATCH] = None
     for path, value in PROVISIONAL.items():
         section, _, name = path.rpartition(".")
         part = filled.get(section) if section else filled
         if isinstance(part, dict) and name in part and part[name] is None:
             part[name] = value
             undecided.add(path)
-    return Draft(read(filled), frozenset(undecided))
+    return Draft(read(filled), frozenset(undecided), auto_batch)
+
+
+def continued(draft: Draft, workdir: Path) -> Draft:
+    """A run that goes on has the batch that it began with, whatever is free on the devices now.
+
+    Raises:
+        InputError: the recipe of the run is damaged.
+        OSError: it cannot be read.
+    """
+    if not draft.auto_batch:
+        return draft
+    try:
+        begun = load(workdir)
+    except FileNotFoundError:
+        return draft
+    recipe = _with(draft.recipe, BATCH, begun.batch_size)
+    return Draft(recipe, draft.open - {BATCH})
 
 
 def decide(draft: Draft, group: ProcessGroup = ALONE, *, progress: bool = False) -> Decided:
@@ -89,7 +116,9 @@ def decide(draft: Draft, group: ProcessGroup = ALONE, *, progress: bool = False)
     recipe = _with_splits(draft, group, progress=progress)
     facts = facts_of(preflight.open_sources(recipe.data, group, progress=progress).train)
     for path, rule in RULES.items():
-        if path in draft.open:
+        if path == BATCH and draft.auto_batch:
+            recipe = _with(recipe, BATCH, _largest_batch(recipe, facts, group))
+        elif path in draft.open:
             recipe = _with(recipe, path, rule(facts, recipe))
     flags = [f"--config.{path}={_get(recipe, path)}" for path in PROVISIONAL if path in draft.open]
     return Decided(recipe, f"{describe(facts)}; so these are chosen:\n  {' '.join(flags)}")
@@ -133,6 +162,21 @@ def _with_splits(draft: Draft, group: ProcessGroup, *, progress: bool) -> Recipe
     if EVAL_SPLIT in draft.open:
         recipe = _with(recipe, EVAL_SPLIT, split_names.for_evaluation(splits))
     return recipe
+
+
+def _largest_batch(recipe: Recipe, facts: Facts, group: ProcessGroup) -> int:
+    """The largest batch for the devices; the same in all processes."""
+
+    def say(sentence: str) -> None:
+        print(sentence, file=sys.stderr, flush=True)
+
+    return preflight.open_together(
+        "batch",
+        lambda: largest_batch(recipe, facts.classes, facts.images, say),
+        lambda found: {"largest batch": str(found)},
+        group,
+        "Give --config.batch_size=N.",
+    )
 
 
 def _get(recipe: Recipe, path: str) -> Any:

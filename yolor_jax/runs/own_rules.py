@@ -105,9 +105,9 @@ Rule = Callable[[Facts, Recipe], Any]
 RULES: dict[str, Rule] = {
     "model.name": model_name,
     "image_size": image_size,
+    "data.max_targets": max_targets,
     "batch_size": batch_size,
     "epochs": epochs,
-    "data.max_targets": max_targets,
     "loss.classification": classification,
     "optim.learning_rate": learning_rate,
     "eval.every_epochs": every_epochs,

@@ -39,7 +39,8 @@ from yolor_jax.whole_file import whole_file
 
 FILE = "config.json"
 AUTO = "auto"
-"""Anchors that are found for the training data (`runs.anchors`)."""
+"""Anchors that are found for the training data (`runs.anchors`); a batch size that is found for the
+devices (`runs.largest_batch`)."""
 
 FREE = (
     "eval",
@@ -180,7 +181,8 @@ class Recipe:
         bfloat16: activations in bfloat16; parameters, statistics, losses and boxes stay float32.
         remat: blocks computed again for the gradients, to save memory: a regular expression on
             their names, "." for all, "" for none.
-        batch_size: images of a step, over all devices.
+        batch_size: images of a step, over all devices; "auto" on the command line: the largest
+            that fits into their memory.
         batch_norm: "global": statistics of the whole batch; "device": of each device's part.
         epochs: passes over the training images.
         seed: of everything random.
