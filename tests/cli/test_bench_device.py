@@ -5,8 +5,11 @@ import json
 import pytest
 
 from yolor_jax.cli.main import main
+from yolor_jax.cli.recipes import read_recipe
 from yolor_jax.runs import device_speed
 from yolor_jax.runs.device_speed import SMALL
+
+RECIPE = read_recipe("quickstart", [])
 
 
 @pytest.fixture
@@ -24,7 +27,7 @@ def calls(monkeypatch):
         return run
 
     made = {name: part(name) for name in ("one", "two", "three")}
-    monkeypatch.setattr(device_speed, "parts", lambda sizes: made)
+    monkeypatch.setattr(device_speed, "parts", lambda sizes, recipe: made)
     return called
 
 
@@ -42,7 +45,7 @@ def test_a_part_that_fails_is_done_again_and_the_others_are_not(calls, tmp_path,
 
 
 def test_no_part_begins_when_the_minutes_are_over(calls, tmp_path):
-    left = device_speed.measure(tmp_path / "d.json", SMALL, minutes=-1.0, say=print)
+    left = device_speed.measure(tmp_path / "d.json", SMALL, RECIPE, minutes=-1.0, say=print)
     assert left == ["one", "two", "three"] and calls == []
 
 
@@ -64,9 +67,11 @@ def test_another_file_is_kept(calls, tmp_path, capsys):
 
 
 def test_the_parts_have_names_of_their_own_and_begin_with_the_ceiling():
-    names = list(device_speed.parts(device_speed.FULL))
+    names = list(device_speed.parts(device_speed.FULL, RECIPE))
     assert names[:2] == ["ceiling", "predict yolor_csp 640 batch 1"]
     assert "train yolor_p6 1280 batch 16" in names
+    assert "predict yolor_csp 640 batch 128" in names
+    assert names[-3:-1] == ["pipeline", "profile yolor_csp 640 batch 16"]
 
 
 def test_the_ceiling_of_this_machine():

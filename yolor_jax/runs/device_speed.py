@@ -1,14 +1,16 @@
 """All figures of an accelerator in one go: parts of their own, in one file that is added to.
 
-    measure(path, FULL, minutes=8.0, say=print)      # a second call does what is missing
+    measure(path, FULL, recipe, minutes=8.0, say=print)      # a second call does what is missing
 
 An accelerator may be there for minutes only. The most important part comes first; what is done is
 written at once; a part that fails leaves its error in its place and is tried again by the next
 call. A part that has begun is not cut short: the budget decides whether the next one begins.
 """
 
+import dataclasses
 import functools
 import json
+import math
 import statistics
 import tempfile
 import time
@@ -21,6 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 from etils import epath
 
+from yolor_jax.augment.config import AugmentConfig
 from yolor_jax.detection.decode import decode
 from yolor_jax.errors import InputError
 from yolor_jax.inference.prediction import EVALUATION, NmsConfig, make_predict
@@ -28,7 +31,9 @@ from yolor_jax.models.detector import normalise
 from yolor_jax.models.fold import fold
 from yolor_jax.paths import Path
 from yolor_jax.runs.model_speed import Trial, first_step, networks, random_batch, training
+from yolor_jax.runs.recipe import Recipe
 from yolor_jax.runs.speed import matrix_flops_per_second
+from yolor_jax.runs.speed import measure as measure_recipe
 from yolor_jax.stamp import stamp
 from yolor_jax.training import mesh as meshes
 from yolor_jax.training.programs.peak import peak_flops
@@ -36,6 +41,8 @@ from yolor_jax.training.trace import Steps, traced
 from yolor_jax.whole_file import whole_file
 
 REPEATS = 10  # timed calls, of which the median counts
+MORE = 4
+MOSAIC = 4  # images in one
 CANDIDATES = 30_000  # of NMS; random weights are unsure, so that only a threshold of 0 fills them
 
 Part = Callable[[], Any]
@@ -45,17 +52,19 @@ class Sizes(NamedTuple):
     """What is measured.
 
     Attributes:
-        trials: a model and an image size each, the most important first; the batch size is that of
-            prediction.
+        trials: a model and an image size each, the most important first; prediction is measured
+            with one image, the batch size, and `MORE` times as many.
         train_batches: batch sizes of training.
         matrix_side: of the matrix products.
         copied_mib: MiB that are copied on the device.
+        steps: of training, with a recipe's own data.
     """
 
     trials: tuple[Trial, ...]
     train_batches: tuple[int, ...]
     matrix_side: int
     copied_mib: int
+    steps: int
 
 
 FULL = Sizes(
@@ -63,15 +72,21 @@ FULL = Sizes(
     (16, 32, 64, 128),
     8192,
     1024,
+    100,
 )
-SMALL = Sizes((Trial("yolor_test", 64, 2, 3),), (2, 4), 256, 8)
+SMALL = Sizes((Trial("yolor_test", 64, 2, 3),), (2, 4), 256, 8, 5)
 
 
-def parts(sizes: Sizes) -> dict[str, Part]:
-    """The parts by name, in the order of their importance."""
+def parts(sizes: Sizes, recipe: Recipe) -> dict[str, Part]:
+    """The parts by name, in the order of their importance.
+
+    Args:
+        sizes: what is measured.
+        recipe: that steps are trained of.
+    """
     made: dict[str, Part] = {"ceiling": partial(ceiling, sizes)}
     for trial in sizes.trials:
-        for batch in (1, trial.batch_size):
+        for batch in (1, trial.batch_size, MORE * trial.batch_size):
             one = trial._replace(batch_size=batch)
             made[f"predict {_title(one)}"] = partial(predict, one)
             made[f"PyTorch {_title(one)}"] = partial(beside, one)
@@ -80,16 +95,22 @@ def parts(sizes: Sizes) -> dict[str, Part]:
             made[f"train {_title(one)}"] = partial(train, one)
         made[f"correctness {trial.model}"] = partial(correctness, trial._replace(batch_size=1))
     first = sizes.trials[0]._replace(batch_size=sizes.train_batches[0])
+    made[f"augmentation {_title(first)}"] = partial(augmented, first)
+    made["pipeline"] = partial(pipeline, recipe, sizes.steps)
     made[f"profile {_title(first)}"] = partial(profile, first)
+    made[f"a step beside the CPU's, {first.model}"] = partial(beside_cpu, first)
     return made
 
 
-def measure(path: Path, sizes: Sizes, *, minutes: float, say: Callable[[str], None]) -> list[str]:
+def measure(
+    path: Path, sizes: Sizes, recipe: Recipe, *, minutes: float, say: Callable[[str], None]
+) -> list[str]:
     """Measures the parts that a file lacks, and adds them to it.
 
     Args:
         path: of the file, JSON; it need not be there.
         sizes: what is measured.
+        recipe: that steps are trained of.
         minutes: after which no further part begins.
         say: takes the name of each part that begins.
 
@@ -102,7 +123,7 @@ def measure(path: Path, sizes: Sizes, *, minutes: float, say: Callable[[str], No
     now = stamp()
     figures = _begun(path, now)
     end = time.monotonic() + 60 * minutes
-    wanted = parts(sizes)
+    wanted = parts(sizes, recipe)
     for name, part in wanted.items():
         if "error" not in figures["parts"].get(name, {"error": "missing"}):
             continue
@@ -147,7 +168,7 @@ def ceiling(sizes: Sizes) -> dict[str, float]:
 
 
 def predict(trial: Trial) -> dict[str, Any]:
-    """Seconds of the network alone, with decoding, and with NMS too; as trained and folded."""
+    """Seconds of the network alone, as trained and folded; folded with decoding, and with NMS."""
     module, fused = networks(trial)
     spec, variables = module.spec, _variables(trial)
     batch = random_batch(trial)
@@ -166,12 +187,13 @@ def predict(trial: Trial) -> dict[str, Any]:
         def decoded(*arguments, logits=logits):
             return decode(logits(*arguments), anchors=spec.anchors, strides=spec.strides)
 
-        programs = {
-            "network": logits,
-            "and decode": decoded,
-            "and NMS at 0.25": make_predict(network, NmsConfig()),
-            f"and NMS of {CANDIDATES}": make_predict(network, many),
-        }
+        programs = {"network": logits}
+        if form == "folded":
+            programs |= {
+                "and decode": decoded,
+                "and NMS at 0.25": make_predict(network, NmsConfig()),
+                f"and NMS of {CANDIDATES}": make_predict(network, many),
+            }
         for name, program in programs.items():
             compiled = jax.jit(program).lower(given, *images).compile()
             seconds[f"{form}, {name}"] = _seconds(partial(compiled, given, *images))
@@ -258,6 +280,51 @@ def correctness(trial: Trial) -> dict[str, float]:
     return {
         "from the CPU": float(np.abs(ours - on_cpu).max()) / scale,
         "by the fold": float(np.abs(folded - ours).max()) / scale,
+    }
+
+
+def augmented(trial: Trial) -> dict[str, Any]:
+    """Seconds of a training step without augmentation, and with it by gathers and by products."""
+    module, _ = networks(trial)
+    mesh = meshes.make_mesh()
+    batch = meshes.shard_batch(mesh, random_batch(trial))
+    group = math.gcd(trial.batch_size // mesh.size, 8)
+    plain = AugmentConfig(group=group, mosaic=float(group >= MOSAIC))
+    seconds = {}
+    for name, config in (
+        ("off", None),
+        ("gathers", dataclasses.replace(plain, sampling="gathers")),
+        ("products", dataclasses.replace(plain, sampling="products")),
+    ):
+        step, state = first_step(trial, module, mesh, config)
+        seconds[name] = _seconds(training(step, state, batch).call)
+    return {"batch_size": trial.batch_size, "mosaic": bool(plain.mosaic), "seconds": seconds}
+
+
+def pipeline(recipe: Recipe, steps: int) -> dict[str, Any]:
+    """Figures of training on a recipe's own data, from files to steps: see `speed.measure`."""
+    return measure_recipe(recipe, steps)
+
+
+def beside_cpu(trial: Trial) -> dict[str, float]:
+    """Relative differences of the first training step's loss, by term, from the CPU's, in float32.
+
+    The learning rate of the first step of a warm-up is 0: the terms are what it computes.
+    """
+    trial = trial._replace(batch_size=2, bfloat16=False)
+    module, _ = networks(trial)
+
+    def terms(device: jax.Device) -> dict[str, Any]:
+        mesh = meshes.make_mesh([device])
+        step, state = first_step(trial, module, mesh)
+        batch = meshes.shard_batch(mesh, random_batch(trial))
+        with jax.default_matmul_precision("highest"):
+            return jax.device_get(step(state, batch, jax.random.key(0))[1])
+
+    here, there = terms(jax.devices()[0]), terms(jax.devices("cpu")[0])
+    return {
+        name: abs(float(here[name]) - float(there[name])) / max(abs(float(there[name])), 1e-12)
+        for name in there
     }
 
 

@@ -19,6 +19,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
+from yolor_jax.augment.batch import augment
+from yolor_jax.augment.config import AugmentConfig
 from yolor_jax.data.example import Batch
 from yolor_jax.detection.losses import LossConfig
 from yolor_jax.inference.prediction import NmsConfig, make_predict
@@ -26,6 +28,7 @@ from yolor_jax.models.detector import Detector, build
 from yolor_jax.models.fold import fold
 from yolor_jax.training import mesh as meshes
 from yolor_jax.training.optim import OptimConfig, RunLength
+from yolor_jax.training.programs.cost import Memory
 from yolor_jax.training.state import TrainState, init_state
 from yolor_jax.training.step import TrainStep, make_detection_loss, make_train_step
 
@@ -104,8 +107,14 @@ def networks(trial: Trial) -> tuple[Detector, Detector]:
     return module, build(trial.model, trial.classes, dtype=dtype, fused=True)
 
 
-def first_step(trial: Trial, module: Detector, mesh: Mesh) -> tuple[TrainStep, TrainState]:
-    """The training step, without augmentation, and the state that training begins with."""
+def first_step(
+    trial: Trial, module: Detector, mesh: Mesh, augmentation: AugmentConfig | None = None
+) -> tuple[TrainStep, TrainState]:
+    """The training step, with augmentation if so asked, and the state that training begins with."""
+
+    def augmented(key: jax.Array, batch: Batch, step: jax.Array) -> Batch:
+        return augment(key, batch, augmentation) if augmentation else batch
+
     spec = module.spec
     optim = OptimConfig(nominal_batch=trial.batch_size)
     length = RunLength(trial.batch_size, 100, 100)
@@ -119,7 +128,7 @@ def first_step(trial: Trial, module: Detector, mesh: Mesh) -> tuple[TrainStep, T
     )
     step = make_train_step(
         module,
-        augment=lambda key, batch, step: batch,
+        augment=augmented,
         loss=make_detection_loss(anchors=spec.anchors, strides=spec.strides, config=LossConfig()),
         config=optim,
         run=length,
@@ -148,14 +157,7 @@ def compile_program(function, *arguments) -> tuple[Any, float, int]:
     started = time.perf_counter()
     compiled = lowered.compile()
     seconds = time.perf_counter() - started
-    memory = compiled.memory_analysis()
-    needed = (
-        memory.argument_size_in_bytes
-        + memory.output_size_in_bytes
-        - memory.alias_size_in_bytes
-        + memory.temp_size_in_bytes
-    )
-    return compiled, seconds, needed
+    return compiled, seconds, Memory.of(compiled).total
 
 
 def random_batch(trial: Trial) -> Batch:

@@ -1,9 +1,11 @@
-"""Measure an accelerator in one go: its ceiling, prediction, PyTorch, training, a trace.
+"""Measure an accelerator in one go: its ceiling, prediction, PyTorch, training, data, a trace.
 
 Each part is written to the file when it is done. The same command again does what is missing, or
-has failed. ``--small`` tries all of it with the smallest network, on a CPU too.
+has failed. ``--small`` tries all of it with the smallest network, on a CPU too. --config names the
+recipe whose data are fed to steps.
 
     yolor bench device --out device.json --minutes 8
+    yolor bench device --out device.json --config coco640:yolor_csp --config.data.path=data/coco
 """
 
 import argparse
@@ -11,6 +13,7 @@ import sys
 
 from yolor_jax.cli.arguments import any_path
 from yolor_jax.cli.output import figures_writer
+from yolor_jax.cli.recipes import add_recipe_option, read_recipe
 from yolor_jax.errors import InputError
 
 
@@ -22,6 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--minutes", type=float, default=8.0, help="after which no part begins (%(default)s)"
     )
+    add_recipe_option(parser, required=False)
     parser.add_argument("--small", action="store_true", help="the smallest network, as a trial")
 
 
@@ -29,7 +33,7 @@ def run(args: argparse.Namespace) -> int:
     """Runs ``yolor bench device``; returns 0, or 1 if a part is missing.
 
     Raises:
-        InputError: the file cannot be written, or is of something else.
+        InputError: the file cannot be written, or is of something else; no such recipe.
     """
     import jax
 
@@ -42,8 +46,10 @@ def run(args: argparse.Namespace) -> int:
     def say(name: str) -> None:
         print(f"{name} ...", file=sys.stderr, flush=True)
 
+    recipe = read_recipe(args.config or "quickstart", args.settings)
     print(f"on {jax.devices()[0].device_kind}", file=sys.stderr)
-    missing = measure(args.out, SMALL if args.small else FULL, minutes=args.minutes, say=say)
+    sizes = SMALL if args.small else FULL
+    missing = measure(args.out, sizes, recipe, minutes=args.minutes, say=say)
     if missing:
         print(f"missing or failed in {args.out}, do it again: {', '.join(missing)}")
         return 1
