@@ -1,8 +1,10 @@
 """Test set-up: strict JAX, eight fake CPU devices, shape checking on, and the golden files.
 
-What is compiled is kept for the session, for all processes that run its tests or that these start.
+What is compiled is kept for the session, for all processes that run its tests or that these start;
+longer where JAX_COMPILATION_CACHE_DIR names a folder.
 """
 
+import functools
 import os
 import pathlib
 import shutil
@@ -23,7 +25,7 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 
 install_import_hook("yolor_jax", "beartype.beartype")
 
-IS_WORKER = "PYTEST_XDIST_WORKER" in os.environ  # finds the folder of programs in its environment
+CACHE = "JAX_COMPILATION_CACHE_DIR"
 
 TESTS = pathlib.Path(__file__).resolve().parent
 SHARED = pathlib.Path(os.environ.get("YOLOR_SHARED", TESTS.parents[1] / "shared"))
@@ -94,12 +96,8 @@ def served(hub_on_this_machine, tmp_path, monkeypatch):
     return server
 
 
-def pytest_configure():
-    if not IS_WORKER:
-        os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="compiled-for-tests-")
-    jax.config.update("jax_compilation_cache_dir", os.environ["JAX_COMPILATION_CACHE_DIR"])
-
-
-def pytest_unconfigure():
-    if not IS_WORKER:
-        shutil.rmtree(os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)
+def pytest_configure(config):
+    if CACHE not in os.environ:
+        os.environ[CACHE] = tempfile.mkdtemp(prefix="compiled-for-tests-")
+        config.add_cleanup(functools.partial(shutil.rmtree, os.environ[CACHE], ignore_errors=True))
+    jax.config.update("jax_compilation_cache_dir", os.environ[CACHE])

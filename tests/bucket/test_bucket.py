@@ -147,7 +147,7 @@ def test_a_run_may_move_between_a_bucket_and_a_disk(place, now, tmp_path):
         loading.load_variables(tmp_path / "run", 2)
 
 
-@pytest.mark.parametrize("seconds", [1, pytest.param(10, marks=pytest.mark.long)])
+@pytest.mark.parametrize("seconds", [1, pytest.param(4, marks=pytest.mark.long)])
 def test_a_bucket_that_is_busy_for_a_while_costs_a_retry(place, now, faulty, monkeypatch, seconds):
     with Checkpoints(place, META) as checkpoints:
         faulty(503, seconds)

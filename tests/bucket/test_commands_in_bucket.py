@@ -161,13 +161,13 @@ def test_data_that_come_otherwise_than_the_store_says(data, tmp_path, monkeypatc
         fetched.fetch(data.parent / "other", tmp_path, progress=False)
 
 
-def start(place, data, prepared, *, processes=1):
+def start(place, data, prepared):
     command = [
         str(launching.ROOT / "train_main.py"), f"--workdir={place}", f"--config.data.path={data}",
         f"--config.data.prepared={prepared}", *SETTINGS, "--config.epochs=4",
         "--config.eval.every_epochs=2", "--config.checkpoint_every=3",
     ]  # fmt: skip
-    return launching.start([command] * processes, devices=[1] if processes == 1 else [1, 1])
+    return launching.start([command] * 2, devices=[1, 1])
 
 
 def finish(processes):
@@ -183,30 +183,18 @@ def rows(place):
 
 
 @pytest.mark.long
-def test_sigterm(place, data, tmp_path):
+def test_sigterm_to_one_of_two_processes(place, data, tmp_path):
     finish(start(place / "whole", data, tmp_path))
-    [process] = start(place / "parts", data, tmp_path)
-    while len(read_if_there(place / "parts")) < 3:
-        assert process.poll() is None
-    process.send_signal(signal.SIGTERM)
-    [(code, said, errors)] = launching.finish([process])
-    assert code == 0 and "stopped by SIGTERM" in said, errors
-    assert 3 <= len(rows(place / "parts")) < 8
-    finish(start(place / "parts", data, tmp_path))
-    require_equal(place)
-
-
-@pytest.mark.long
-def test_two_processes(place, data, tmp_path):
-    finish(start(place / "whole", data, tmp_path, processes=2))
-    started = start(place / "parts", data, tmp_path, processes=2)
+    started = start(place / "parts", data, tmp_path)
     while len(read_if_there(place / "parts")) < 3:
         assert all(process.poll() is None for process in started)
-    for process in started:
-        process.kill()
-    launching.finish(started)
+    started[1].send_signal(signal.SIGTERM)
+    ended = launching.finish(started)
+    for code, _, errors in ended:
+        assert code == 0, errors
+    assert "stopped by SIGTERM" in ended[0][1]
     assert 3 <= len(rows(place / "parts")) < 8
-    finish(start(place / "parts", data, tmp_path, processes=2))
+    finish(start(place / "parts", data, tmp_path))
     require_equal(place)
 
 

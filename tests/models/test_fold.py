@@ -176,7 +176,7 @@ def test_random_networks(fields):
 
 
 @pytest.mark.long
-@hypothesis.settings(SETTINGS, max_examples=60)
+@hypothesis.settings(SETTINGS, max_examples=30)
 @hypothesis.given(fields=FIELDS)
 def test_more_random_networks(fields):
     require_exact_fold(spec_of(fields), op_by_op)

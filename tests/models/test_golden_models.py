@@ -103,6 +103,10 @@ def test_logits_of_the_big_input(model, variables, apply):
 
 
 @pytest.mark.long
+@pytest.mark.parametrize(
+    "model", [name for name, own in golden_models.NAMES.items() if own in golden_models.QUICK],
+    indirect=True,
+)  # fmt: skip
 def test_fold_in_float64(model, variables):
     with jax.enable_x64(True):
         wide = jax.tree.map(lambda a: np.asarray(a, np.float64), variables)

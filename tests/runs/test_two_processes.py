@@ -163,13 +163,13 @@ def test_two_processes_that_are_killed_go_on_like_one(runs, two):
     require_like_one(runs, "killed")
 
 
-def test_sigterm_to_a_process_on_its_own_saves_and_ends_with_code_0(runs):
+def test_sigterm_to_a_process_on_its_own_saves_and_two_go_on(runs):
     (started,) = runs.start_training("alone", processes=1)
     runs.await_lines("alone", 1, [started])
     started.send_signal(signal.SIGTERM)
     ((_, out, _),) = require_done([started])
     (step,) = re.findall(r"stopped by SIGTERM: step (\d) is saved", out)
-    ((_, out, _),) = runs.train("alone", processes=1)
+    (_, out, _), _ = runs.train("alone", "--config.mesh.fsdp=2", processes=2)
     assert f"continuing at step {step} of 4" in out
     require_like_one(runs, "alone")
 
@@ -190,11 +190,3 @@ def test_each_process_keeps_its_part_of_a_bad_batch_and_one_replays_all(runs):
     for place, image_id in enumerate(bad.image_ids[::4]):
         assert re.search(rf"^\s+{place}\s+{image_id}\s", said, re.MULTILINE)
     assert "replayed with the parameters of the start" in said
-
-
-def test_two_processes_go_on_from_one(runs, two):
-    shutil.copytree(runs.folder / "one", runs.folder / "more")
-    shutil.rmtree(runs.folder / "more" / "checkpoints" / "4")
-    (_, out, _), _ = runs.train("more", "--config.mesh.fsdp=2", processes=2)
-    assert "continuing at step 2 of 4" in out
-    require_like_one(runs, "more")
