@@ -1,6 +1,7 @@
 """A file that appears whole or not at all, whatever ends the program while it is written."""
 
 import contextlib
+import functools
 import os
 import pathlib
 import tempfile
@@ -24,7 +25,7 @@ def whole_file(path: str | os.PathLike) -> Iterator[pathlib.Path]:
         path: of a file, local or in a bucket; its local folder must exist.
 
     Yields:
-        A file with the ending of ``path``; of a local path, a hidden one in the same folder.
+        Where to write, with the ending of ``path``; for a local path, a hidden file beside it.
 
     Raises:
         OSError: the file cannot be written; it names ``path``.
@@ -40,18 +41,25 @@ def _beside(path: pathlib.Path) -> Iterator[pathlib.Path]:
     # ending, because what writes pictures and arrays takes the format from it.
     temporary = path.with_name(f".{path.stem}-{os.getpid()}{path.suffix}")
     try:
-        temporary.touch()
-        mode = temporary.stat().st_mode  # some writers put a file of mode 0600 in its place
         with writing(path):
             yield temporary
-        temporary.chmod(mode)
+        if temporary.stat().st_mode != _mode():  # some writers make a file of mode 0600
+            temporary.chmod(_mode())
         temporary.replace(path)
-    except OSError as error:
-        if error.filename == str(temporary):  # which nobody has heard of
-            raise OSError(error.errno, error.strerror, str(path)) from error
-        raise
-    finally:
+    except BaseException as error:
         temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename == str(temporary):
+            raise OSError(error.errno, error.strerror, str(path)) from error  # one they know
+        raise
+
+
+@functools.cache
+def _mode() -> int:
+    """Of a new file."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = pathlib.Path(folder, "new")
+        file.touch()
+        return file.stat().st_mode
 
 
 @contextlib.contextmanager

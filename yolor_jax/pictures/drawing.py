@@ -299,6 +299,7 @@ def _shared(spot, width: int, height: int, other) -> int:
     return max(across, 0) * max(down, 0)
 
 
+@functools.lru_cache(maxsize=4096)
 def _text_size(text: str, letters: float) -> tuple[int, int, int]:
     """Width of a text, and of any text in this size the height above and below the line."""
     (width, _), _ = cv2.getTextSize(text, FONT, letters, 1)

@@ -16,6 +16,8 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import cv2
+
 from yolor_jax.errors import InputError
 from yolor_jax.inference.frame import Frame, Unread, read_picture
 from yolor_jax.inference.predictor import Prediction, Predictor, Prepared
@@ -60,6 +62,7 @@ def measure(
     """
     if not files or rounds < 1:
         raise InputError(f"got {len(files)} pictures and {rounds} rounds; expected one at least")
+    cv2.setNumThreads(0)  # as in yolor detect
     for one in (predictor, scaled):
         one([read_picture(files[0]).image])  # compiles
     parts, reads, wholes = [], [], []
