@@ -54,9 +54,7 @@ def test_a_host_that_never_comes(monkeypatch):
     monkeypatch.setenv("JAX_COORDINATOR_ADDRESS", f"localhost:{launching.free_port()}")
     monkeypatch.setenv("JAX_NUM_PROCESSES", "2")
     monkeypatch.setenv("JAX_PROCESS_ID", "0")
-    with pytest.raises(
-        InputError, match=r"only 1 of 2 processes came.*Absent: 1\."
-    ):
+    with pytest.raises(InputError, match=r"only 1 of 2 processes came.*Absent: 1\."):
         preflight.meet({})
 
 
