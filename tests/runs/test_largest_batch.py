@@ -10,7 +10,7 @@ from yolor_jax.cli.recipes import read_draft
 from yolor_jax.errors import InputError
 from yolor_jax.runs import largest_batch, programs
 from yolor_jax.runs.draft import continued, decide
-from yolor_jax.runs.largest_batch import search, shared_evenly
+from yolor_jax.runs.largest_batch import in_eights, search, shared_evenly
 from yolor_jax.runs.recipe import save
 from yolor_jax.training import mesh as meshes
 from yolor_jax.training.programs.cost import Memory
@@ -62,6 +62,11 @@ def test_a_need_that_is_not_linear_never_ends_above_the_room(power):
     largest = max(size for size in sizes if 20 + size**power <= 300)
     assert 0.9 * largest <= found <= largest
     assert len(tried) <= 1 + largest_batch.TRIES
+
+
+def test_beyond_eight_images_a_device_come_multiples_of_eight():
+    mesh = meshes.make_mesh(jax.devices()[:2])
+    assert in_eights([*range(2, 50, 2)], mesh) == [2, 4, 6, 8, 10, 12, 14, 16, 32, 48]
 
 
 def test_the_first_that_does_not_fit_and_the_only_one():
@@ -116,7 +121,7 @@ def test_the_batch_is_what_compiled_steps_leave_room_for(given, monkeypatch):
 def test_own_data_decide_the_rest_for_that_batch(given, monkeypatch):
     monkeypatch.setattr(largest_batch, "search", lambda sizes, needed, room: sizes[-1])
     decided = decide(read_draft("own", [*given, "--config.batch_size=auto"]))
-    assert decided.recipe.batch_size == IMAGES
+    assert decided.recipe.batch_size == IMAGES  # five on each of eight devices
     assert decided.recipe.epochs == 1600  # of one step
 
 

@@ -314,18 +314,16 @@ def beside_cpu(trial: Trial) -> dict[str, float]:
     trial = trial._replace(batch_size=2, bfloat16=False)
     module, _ = networks(trial)
 
-    def terms(device: jax.Device) -> dict[str, Any]:
+    def terms(device: jax.Device) -> dict[str, float]:
         mesh = meshes.make_mesh([device])
         step, state = first_step(trial, module, mesh)
         batch = meshes.shard_batch(mesh, random_batch(trial))
         with jax.default_matmul_precision("highest"):
-            return jax.device_get(step(state, batch, jax.random.key(0))[1])
+            metrics = jax.device_get(step(state, batch, jax.random.key(0))[1])
+        return {name: float(value) for name, (value, _) in metrics.items()}
 
     here, there = terms(jax.devices()[0]), terms(jax.devices("cpu")[0])
-    return {
-        name: abs(float(here[name]) - float(there[name])) / max(abs(float(there[name])), 1e-12)
-        for name in there
-    }
+    return {name: abs(here[name] - value) / max(abs(value), 1e-12) for name, value in there.items()}
 
 
 def profile(trial: Trial) -> dict[str, Any]:

@@ -56,7 +56,7 @@ def largest_batch(
         except DoesNotFit as error:
             return error.needed
 
-    sizes = shared_evenly(recipe, mesh, images)
+    sizes = in_eights(shared_evenly(recipe, mesh, images), mesh)
     if not sizes:
         raise InputError(
             f"{images} images to train on are fewer than the smallest batch that {mesh.size} "
@@ -82,6 +82,11 @@ def shared_evenly(recipe: Recipe, mesh: Mesh, images: int) -> list[int]:
             continue
         sizes.append(batch_size)
     return sizes
+
+
+def in_eights(sizes: list[int], mesh: Mesh) -> list[int]:
+    """Those of up to eight images on a device, and then multiples of that: odd ones are slower."""
+    return [size for size in sizes if size <= 8 * mesh.size or size % (8 * mesh.size) == 0]
 
 
 def search(sizes: list[int], needed: Callable[[int], int], room: float) -> int | None:
