@@ -15,6 +15,7 @@ from yolor_jax.runs.sources import open_sources
 from yolor_jax.training import mesh as meshes
 from yolor_jax.training.programs.cost import Collectives, Memory
 from yolor_jax.training.programs.topology import GIB
+from yolor_jax.training.programs.traffic import Traffic
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
@@ -104,8 +105,9 @@ def test_memory_against_that_of_the_device(monkeypatch):
 def program(batch_size, needed, *, name=ahead_of_time.TRAINING, available=16 * GIB):
     memory = Memory(GIB, GIB, GIB, needed - GIB) if needed <= available else None
     return ahead_of_time.Program(
-        name, batch_size, memory, needed, available, {"all-reduce": Collectives(3, 2**20)}, 7.0
-    )
+        name, batch_size, memory, needed, available, {"all-reduce": Collectives(3, 2**20)},
+        {"convolution": Traffic(7, 3 * GIB), "layout": Traffic(2, GIB)}, 2 * GIB, 7.0,
+    )  # fmt: skip
 
 
 def compiler(config, monkeypatch, compiled):
@@ -150,6 +152,12 @@ def test_the_report_of_what_fits_and_what_does_not():
     assert "over all chips: 5,000.0 GFLOP" in text
     [line] = [line for line in text.split("\n") if line.startswith("prediction, batch 32 ")]
     assert line.split()[3:] == ["1.000", "1.000", "1.000", "1.000", "2.000", "12.5%", "7"]
+    table = [line.split() for line in text.split("\n")]
+    start = table.index("moved by the training step instructions on each chip".split())
+    assert table[start + 1 : start + 5] == [
+        ["convolution", "7", "3.0", "GiB"], ["layout", "2", "1.0", "GiB"],
+        ["in", "all", "4.0", "GiB"], "arrays of convolutions, each once 2.0 GiB".split(),
+    ]  # fmt: skip
 
     large = program(400, 41 * GIB)
     report = ahead_of_time.Report("a title", (large, prediction), program(144, 15 * GIB), 5e12)

@@ -23,6 +23,7 @@ from yolor_jax.training import mesh as meshes
 from yolor_jax.training.optim import RunLength
 from yolor_jax.training.programs.cost import Collectives, Memory, count_collectives, readable
 from yolor_jax.training.programs.topology import DoesNotFit, compile_for_tpu, hbm_bytes, tpu_devices
+from yolor_jax.training.programs.traffic import Traffic, count_traffic, least_traffic
 
 Say = Callable[[str], None]
 
@@ -46,6 +47,8 @@ class Program:
         needed: bytes on each chip.
         available: bytes that the compiler gives to programs on a chip.
         collectives: by kind.
+        traffic: to and from the memory of each chip, by kind.
+        least_traffic: bytes of it that the convolutions cannot do without.
         compile_seconds: on this machine.
     """
 
@@ -55,6 +58,8 @@ class Program:
     needed: int
     available: int
     collectives: dict[str, Collectives]
+    traffic: dict[str, Traffic]
+    least_traffic: int
     compile_seconds: float
 
 
@@ -158,11 +163,14 @@ class _Compiler:
             compiled = compile_for_tpu(lowered)
         except DoesNotFit as error:
             seconds = time.perf_counter() - started
-            return Program(name, batch_size, None, error.needed, error.available, {}, seconds)
+            needed, available = error.needed, error.available
+            return Program(name, batch_size, None, needed, available, {}, {}, 0, seconds)
         seconds = time.perf_counter() - started
-        memory = Memory.of(compiled)
-        collectives = count_collectives(compiled.as_text())
-        return Program(name, batch_size, memory, memory.total, self.hbm, collectives, seconds)
+        memory, text = Memory.of(compiled), compiled.as_text()
+        return Program(
+            name, batch_size, memory, memory.total, self.hbm,
+            count_collectives(text), count_traffic(text), least_traffic(text), seconds,
+        )  # fmt: skip
 
     def _state_bytes(self) -> int:
         """Bytes of the state on one chip."""
@@ -192,6 +200,10 @@ def format_report(report: Report) -> str:
                 f"{one.name}, batch {one.batch_size}: {found.count} {kind}, "
                 f"{readable(found.bytes)} on each chip"
             )
+    for one in report.programs:
+        if one.memory:
+            lines += ["", _traffic(one)]
+    lines.append("")
     lines.append(
         f"one training step of the recipe, over all chips: {report.flops / 1e9:,.1f} GFLOP"
     )
@@ -207,6 +219,15 @@ def _memory_row(one: Program) -> tuple[str, ...]:
     parts = (m.arguments, m.outputs, m.aliased, m.temporaries, m.total)
     columns = (f"{part / 2**30:.3f}" for part in parts)
     return (name, *columns, f"{m.total / one.available:.1%}", seconds)
+
+
+def _traffic(one: Program) -> str:
+    """What a program moves to and from the memory of a chip."""
+    rows = [(f"moved by the {one.name}", "instructions", "on each chip")]
+    rows += [(name, f"{k.count:,}", readable(k.bytes)) for name, k in one.traffic.items()]
+    rows.append(("in all", "", readable(sum(kind.bytes for kind in one.traffic.values()))))
+    rows.append(("arrays of convolutions, each once", "", readable(one.least_traffic)))
+    return text_table(rows)
 
 
 def _verdict(one: Program, fitting: Program | None) -> str:
