@@ -43,6 +43,7 @@ NAMES = {
 
 QUICK = {"yolor_csp", "yolor_p6", "yolov4_csp", "yolor_p6_paper", "yolor_ssss_s2d"}
 """A model of each form; the others differ from one of them in size, or in stem and halving."""
+OF_EACH_FORM = [name for name, model in NAMES.items() if model in QUICK]
 
 
 def parameter(name: str, model: str) -> Any:

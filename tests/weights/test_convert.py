@@ -137,8 +137,8 @@ def test_half_precision_and_counters(golden, tmp_path, capsys):
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("name", golden_models.NAMES)
-def test_all_models_there_and_back(golden, tmp_path, name):
+@pytest.mark.parametrize("name", golden_models.OF_EACH_FORM)
+def test_models_there_and_back(golden, tmp_path, name):
     spec, _, _, state_dict = golden_models.load(golden, name)
     safetensors.numpy.save_file(state_dict, tmp_path / "theirs.safetensors")
     there_and_back(tmp_path, spec, tmp_path / "theirs.safetensors", state_dict)
