@@ -1,7 +1,7 @@
-"""README's first command, from drawing the data to the pictures, with half the epochs.
+"""README's first command, from drawing the data to the pictures, with a quarter of the epochs.
 
-With all of them it takes ten minutes beside other tests; half gave an AP50 of 64.9 % where all
-gave 76.1 %.
+With all of them it takes ten minutes beside other tests; a quarter gave an AP50 of 41.7 % where
+all gave 76.1 %.
 """
 
 import json
@@ -21,7 +21,7 @@ def test_quickstart_learns_and_folds(tmp_path):
     environment = {name: value for name, value in os.environ.items() if name not in FREE}
     command = [
         sys.executable, "train_main.py", f"--workdir={tmp_path / 'run'}",
-        f"--config.data.prepared={tmp_path / 'prepared'}", "--config.epochs=5.4",
+        f"--config.data.prepared={tmp_path / 'prepared'}", "--config.epochs=2.7",
     ]  # fmt: skip
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -31,8 +31,8 @@ def test_quickstart_learns_and_folds(tmp_path):
     assert len(table) == 12
     for name, (trained, folded) in table.items():
         assert trained == folded, name
-    assert float(table["AP50"][0]) >= 55
+    assert float(table["AP50"][0]) >= 33
     rows = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
-    assert json.loads(rows[-1])["eval/AP50"] >= 0.55
+    assert json.loads(rows[-1])["eval/AP50"] >= 0.33
     assert (tmp_path / "run" / "pictures" / "validation.png").stat().st_size > 0
     assert 1e5 < (tmp_path / "run" / "report.html").stat().st_size < 6e6
