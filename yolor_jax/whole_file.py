@@ -46,11 +46,12 @@ def _beside(path: pathlib.Path) -> Iterator[pathlib.Path]:
         if temporary.stat().st_mode != _mode():  # some writers make a file of mode 0600
             temporary.chmod(_mode())
         temporary.replace(path)
-    except BaseException as error:
-        temporary.unlink(missing_ok=True)
-        if isinstance(error, OSError) and error.filename == str(temporary):
-            raise OSError(error.errno, error.strerror, str(path)) from error  # one they know
+    except OSError as error:
+        if error.filename == str(temporary):  # which nobody has heard of
+            raise OSError(error.errno, error.strerror, str(path)) from error
         raise
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 @functools.cache
@@ -66,6 +67,5 @@ def _mode() -> int:
 def _to_bucket(path: Path) -> Iterator[pathlib.Path]:
     with tempfile.TemporaryDirectory() as folder:
         temporary = pathlib.Path(folder, path.name)
-        temporary.touch()
         yield temporary
         bucket.put(temporary, path)

@@ -6,7 +6,7 @@ import pytest
 
 from yolor_jax.cli.main import main
 from yolor_jax.cli.recipes import read_recipe
-from yolor_jax.runs import device_speed
+from yolor_jax.runs import device_parts, device_speed
 from yolor_jax.runs.device_speed import SMALL
 
 RECIPE = read_recipe("quickstart", [])
@@ -75,4 +75,4 @@ def test_the_parts_have_names_of_their_own_and_begin_with_the_ceiling():
 
 
 def test_the_ceiling_of_this_machine():
-    assert min(device_speed.ceiling(SMALL._replace(matrix_side=32, copied_mib=1)).values()) > 0
+    assert min(device_parts.ceiling(matrix_side=32, copied_mib=1).values()) > 0

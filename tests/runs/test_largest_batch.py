@@ -132,6 +132,15 @@ def test_the_last_batch_size_that_is_given_counts(given):
     assert read_draft("quickstart", [*given, *reversed(words)]).auto_batch
 
 
+def test_processes_compare_what_was_asked_and_not_what_stands_for_it(given):
+    auto = read_draft("quickstart", [*given, "--config.batch_size=auto"])
+    eight = read_draft("quickstart", [*given, "--config.batch_size=8"])
+    assert auto.recipe == eight.recipe
+    assert auto.asked()["batch_size"] == "auto" and eight.asked()["batch_size"] == 8
+    own = read_draft("own", given).asked()
+    assert own["loss"]["classification"] is None and own["data"]["train_split"] == "val"
+
+
 def test_a_run_that_goes_on_keeps_its_batch(given, tmp_path):
     draft = read_draft("quickstart", [*given, "--config.batch_size=auto"])
     assert continued(draft, tmp_path) == draft

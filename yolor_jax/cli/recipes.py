@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from yolor_jax.runs.recipe import Recipe
 
 SHIPPED = "yolor_jax.configs"
-BATCH, AUTO = "--config.batch_size", "auto"
+BATCH = "--config.batch_size"
 BASE = "base"
 """The module that has all settings with their defaults, and is no recipe by itself."""
 
@@ -66,6 +66,7 @@ def read_draft(config: str, settings: Sequence[str]) -> "Draft":
     from ml_collections import config_flags
 
     from yolor_jax.runs import draft
+    from yolor_jax.runs.recipe import AUTO
 
     _, colon, row = config.partition(":")
     auto_batch, settings = _without_auto_batch(settings)
@@ -74,11 +75,13 @@ def read_draft(config: str, settings: Sequence[str]) -> "Draft":
     given = config_flags.DEFINE_config_file("config", flag_values=values, sys_argv=argv)
     _parse(argv, values)
     asked = given.value.to_dict()
-    return draft.read_draft({**asked, "batch_size": AUTO} if auto_batch else asked)
+    return draft.read_draft({**asked, draft.BATCH: AUTO} if auto_batch else asked)
 
 
 def _without_auto_batch(settings: Sequence[str]) -> tuple[bool, list[str]]:
     """Whether the last batch size is auto, which absl cannot read; and the other settings."""
+    from yolor_jax.runs.recipe import AUTO
+
     words, auto_batch, rest = iter(settings), False, []
     for word in words:
         name, equals, value = word.partition("=")

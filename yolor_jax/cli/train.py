@@ -72,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
     draft = recipes.read_draft(config, [*args.settings, *data])
     name, _, row = config.partition(":")
     workdir = args.workdir or pathlib.Path("runs", pathlib.Path(name).stem, row)
-    settings = {"config": draft.recipe.to_dict(), "workdir": str(workdir)}
+    settings = {"config": draft.asked(), "workdir": str(workdir)}
     return launch.together(
         "train",
         lambda group: train_and_report(whole_recipe(draft, workdir, group), workdir, group),

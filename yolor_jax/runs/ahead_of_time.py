@@ -16,7 +16,7 @@ from jaxtyping import PyTree
 
 from yolor_jax.models.detector import Detector, variable_shapes
 from yolor_jax.runs import programs
-from yolor_jax.runs.largest_batch import shared_evenly
+from yolor_jax.runs.largest_batch import TIGHT, shared_evenly
 from yolor_jax.runs.recipe import Recipe
 from yolor_jax.table import text_table
 from yolor_jax.training import mesh as meshes
@@ -29,9 +29,6 @@ Say = Callable[[str], None]
 
 SMALLER = 3 / 4
 """The largest part of a batch that did not fit which is tried next."""
-
-AIM = 0.9
-"""Share of a chip's memory that a smaller batch aims at."""
 
 TRAINING, PREDICTION = "training step", "prediction"
 
@@ -148,7 +145,7 @@ class _Compiler:
         """
         state = self._state_bytes()
         while attempt.memory is None:
-            room = (AIM * attempt.available - state) / (attempt.needed - state)
+            room = (TIGHT * attempt.available - state) / (attempt.needed - state)
             most = int(attempt.batch_size * min(room, SMALLER))
             sizes = shared_evenly(self.recipe, self.mesh, most)
             if not sizes:

@@ -54,6 +54,14 @@ class Draft(NamedTuple):
     open: frozenset[str]
     auto_batch: bool = False
 
+    def asked(self) -> dict[str, Any]:
+        """Its settings as they were given, for processes to compare; None or "auto" where open."""
+        settings = self.recipe.to_dict()
+        for path in self.open:
+            section, _, name = path.rpartition(".")
+            (settings[section] if section else settings)[name] = None
+        return settings | ({BATCH: AUTO} if self.auto_batch else {})
+
 
 class Decided(NamedTuple):
     """A recipe that is whole, and what to say of what was decided; None if all was given."""

@@ -81,15 +81,15 @@ def count_collectives(hlo: str) -> dict[str, Collectives]:
     """
     found: dict[str, list[int]] = {}
     for result, kind, _ in _COLLECTIVE.findall(hlo):
-        found.setdefault(kind, []).append(sum(map(_array_bytes, _ARRAY.findall(result))))
+        arrays = _ARRAY.findall(result)
+        found.setdefault(kind, []).append(sum(array_bytes(*array) for array in arrays))
     return {
         kind: Collectives(len(found[kind]), sum(found[kind])) for kind in KINDS if kind in found
     }
 
 
-def _array_bytes(array: tuple[str, str]) -> int:
-    """Of a dtype such as ``bf16`` and dimensions such as ``8,128``."""
-    dtype, dimensions = array
+def array_bytes(dtype: str, dimensions: str) -> int:
+    """Bytes of an array of HLO text: of a dtype such as ``bf16``, dimensions such as ``8,128``."""
     bits = 8 if dtype == "pred" else int(re.sub(r"\D", "", dtype))
     return math.prod(int(n) for n in dimensions.split(",") if n) * bits // 8
 

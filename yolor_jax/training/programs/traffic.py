@@ -9,12 +9,12 @@ body counts once. This is the text's count: a fusion that reads a slice of an op
 """
 
 import dataclasses
-import math
 import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
 from yolor_jax.training.programs.cost import KINDS as COLLECTIVES
+from yolor_jax.training.programs.cost import array_bytes
 
 FREE = {
     "parameter", "constant", "iota", "tuple", "get-tuple-element", "bitcast", "while",
@@ -159,6 +159,5 @@ def _bytes(arrays: str, *, on_chip: bool = False) -> int:
     for dtype, dimensions, layout in _ARRAY.findall(arrays):
         if "S(1)" in layout and not on_chip:
             continue
-        bits = 8 if dtype == "pred" else int(re.sub(r"\D", "", dtype))
-        total += math.prod(int(n) for n in dimensions.split(",") if n) * bits // 8
+        total += array_bytes(dtype, dimensions)
     return total
