@@ -12,9 +12,6 @@ that a recipe is made of; the defaults stand in ``configs/base.py`` and nowhere 
 import dataclasses
 import functools
 import json
-import math
-import types
-import typing
 from collections.abc import Mapping
 from typing import Any
 
@@ -31,6 +28,13 @@ from yolor_jax.models.anchors import with_anchors
 from yolor_jax.models.detector import Detector, build, find_spec, require_multiple
 from yolor_jax.models.spec import ModelSpec, with_implicit, with_tasks
 from yolor_jax.paths import Path
+from yolor_jax.runs.older_settings import with_older
+from yolor_jax.runs.typed_settings import (
+    require,
+    require_not_negative,
+    require_positive,
+    typed,
+)
 from yolor_jax.training.optim import OptimConfig, RunLength
 from yolor_jax.training.task_losses import TaskLossConfig
 from yolor_jax.training.trace import traced_steps
@@ -79,7 +83,7 @@ class ModelRecipe:
     anchors: Any
 
     def __post_init__(self):
-        _require(
+        require(
             "model.implicit",
             self.implicit,
             isinstance(self.implicit, dict | None),
@@ -132,8 +136,8 @@ class DataRecipe:
     workers: int
 
     def __post_init__(self):
-        _require_positive("data.", self, "max_targets", "threads")
-        _require_not_negative("data.", self, "first", "workers")
+        require_positive("data.", self, "max_targets", "threads")
+        require_not_negative("data.", self, "first", "workers")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -161,11 +165,11 @@ class EvalRecipe:
     patience: int
 
     def __post_init__(self):
-        _require_positive("eval.", self, "every_epochs", "batch_size")
-        _require("eval.recalibrate", self.recalibrate, self.recalibrate >= 0, "0 or more images")
-        _require("eval.patience", self.patience, self.patience >= 0, "0 or more evaluations")
+        require_positive("eval.", self, "every_epochs", "batch_size")
+        require("eval.recalibrate", self.recalibrate, self.recalibrate >= 0, "0 or more images")
+        require("eval.patience", self.patience, self.patience >= 0, "0 or more evaluations")
         known = ", ".join(BACKENDS)
-        _require("eval.backend", self.backend, self.backend in BACKENDS, f"one of {known}")
+        require("eval.backend", self.backend, self.backend in BACKENDS, f"one of {known}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -231,26 +235,26 @@ class Recipe:
 
     def __post_init__(self):
         positive = ("image_size", "batch_size", "epochs", "log_every", "checkpoint_every")
-        _require_positive("", self, *positive)
-        _require_not_negative("", self, "close_mosaic")
-        _require("seed", self.seed, 0 <= self.seed < 2**32, "0 .. 2**32 - 1")
+        require_positive("", self, *positive)
+        require_not_negative("", self, "close_mosaic")
+        require("seed", self.seed, 0 <= self.seed < 2**32, "0 .. 2**32 - 1")
         for tracker in self.trackers:
             known = ", ".join(TRACKERS)
-            _require("trackers", self.trackers, tracker in TRACKERS, f"some of {known}")
-        _require(
+            require("trackers", self.trackers, tracker in TRACKERS, f"some of {known}")
+        require(
             "profile", self.profile, self.profile == "" or traced_steps(self.profile) is not None,
             'two steps such as "100:110"',
         )  # fmt: skip
         known = ("global", "device")
-        _require("batch_norm", self.batch_norm, self.batch_norm in known, "global or device")
-        _require(
+        require("batch_norm", self.batch_norm, self.batch_norm in known, "global or device")
+        require(
             "optim.nominal_batch", self.optim.nominal_batch, self.optim.nominal_batch > 0,
             "more than 0",
         )  # fmt: skip
         require_multiple(self.multi_scale, self.spec.strides[-1])
         numbers = [name for name, _ in (*NUMBERS, *task_numbers(self.spec.tasks))]
         by = self.eval.best_by
-        _require("eval.best_by", by, by in numbers, f"one of {', '.join(numbers)}")
+        require("eval.best_by", by, by in numbers, f"one of {', '.join(numbers)}")
 
     @functools.cached_property
     def spec(self) -> ModelSpec:
@@ -340,32 +344,6 @@ def _without(settings: Mapping[str, Any], later: Mapping[str, Any]) -> dict[str,
     return {name: value for name, value in settings.items() if name not in same}
 
 
-OLDER = {
-    "init": "",
-    "multi_scale": (),
-    "remat": "",
-    "batch_norm": "global",
-    "close_mosaic": 0.0,
-    "trackers": (),
-    "profile": "",
-    "model": {"tasks": (), "anchors": None},
-    "mesh": {"fsdp": 1},
-    "data": {"image_weights": False, "workers": 0, "scaled_decode": False},
-    "augment": {
-        **dict.fromkeys(("mosaic", "mosaic_nine", "mixup", "flip_vertical"), 0.0),
-        **dict.fromkeys(("degrees", "translate", "scale", "shear", "perspective"), 0.0),
-        **{"group": 8, "partners": "batch", "max_targets": 0, "sampling": "auto"},
-    },
-    "task_loss": dataclasses.asdict(TaskLossConfig()),
-    "eval": {"recalibrate": 0, "best_by": "AP", "patience": 0},
-    "optim": {"clip_norm": 0.0, "freeze": ""},
-}
-"""Settings that did not exist when older runs were started, with the values that they ran by."""
-
-OLDER_NAMES = {"augment": {"flip_probability": "flip_horizontal"}}
-"""Settings that had another name in older runs."""
-
-
 def read(settings: Mapping[str, Any]) -> Recipe:
     """The recipe of nested settings.
 
@@ -375,7 +353,7 @@ def read(settings: Mapping[str, Any]) -> Recipe:
     Raises:
         InputError: a setting is missing, unknown, of another type, or of no use; says which.
     """
-    return _read(Recipe, settings, "")
+    return typed(Recipe, settings)
 
 
 def save(recipe: Recipe, workdir: Path) -> None:
@@ -408,100 +386,6 @@ def load(workdir: Path) -> Recipe:
             "started the run again, which writes them anew"
         )
     try:
-        return read(_with_older(settings))
+        return read(with_older(settings))
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
-
-
-def _with_older(settings: dict[str, Any]) -> dict[str, Any]:
-    """The settings of an older run under today's names, with those that it lacks."""
-    filled = dict(settings)
-    for name, default in OLDER.items():
-        if not isinstance(default, dict):
-            filled.setdefault(name, default)
-        elif isinstance(filled.get(name, {}), dict):
-            names = OLDER_NAMES.get(name, {})
-            part = {names.get(key, key): value for key, value in filled.get(name, {}).items()}
-            filled[name] = default | part
-    return filled
-
-
-def _read(kind: type, settings: Any, section: str) -> Any:
-    """The dataclass ``kind`` of settings; every one there, none unknown, each of its type."""
-    if not isinstance(settings, Mapping):
-        _require(section.rstrip("."), settings, False, "a section of settings")
-    fields = typing.get_type_hints(kind)
-    if missing := sorted(fields.keys() - settings.keys()):
-        raise InputError(
-            f"the setting {section}{missing[0]} is missing (yolor train --help lists all)"
-        )
-    if unknown := sorted(settings.keys() - fields.keys()):
-        raise InputError(
-            f"there is no setting {section}{unknown[0]} (yolor train --help lists all)"
-        )
-    values = {}
-    for name, expected in fields.items():
-        if dataclasses.is_dataclass(expected):
-            values[name] = _read(expected, settings[name], f"{section}{name}.")
-        else:
-            values[name] = _typed(f"{section}{name}", settings[name], expected)
-    return kind(**values)
-
-
-def _typed(name: str, value: Any, expected: Any) -> Any:
-    """A value of the expected type, a list as tuple; numbers are finite."""
-    if isinstance(value, float):
-        _require(name, value, math.isfinite(value), "a finite number")
-    if typing.get_origin(expected) is tuple:
-        of = typing.get_args(expected)[0]
-        words = f"a list of {_WORDS[of]}s"
-        _require(name, value, isinstance(value, list | tuple), words)
-        for item in value:
-            _require(name, value, _is(item, of), words)
-        return tuple(value)
-    if expected is Any:
-        return value
-    _require(name, value, _is(value, expected), _words(expected))
-    return value
-
-
-_WORDS = {bool: "True or False", int: "whole number", float: "number", str: "text"}
-
-
-def _words(expected: Any) -> str:
-    """What to say of an expected type."""
-    known = [_WORDS[kind] for kind in _kinds(expected) if kind in _WORDS]
-    return known[-1] if known == [_WORDS[bool]] else f"a {known[-1]}"
-
-
-def _kinds(expected: Any) -> tuple[Any, ...]:
-    """The members of a union, or the type itself."""
-    is_union = isinstance(expected, types.UnionType) or typing.get_origin(expected) is typing.Union
-    return typing.get_args(expected) if is_union else (expected,)
-
-
-def _is(value: Any, expected: Any) -> bool:
-    """Whether a plain value is of a type; a whole number is a number, and True is none."""
-    kinds = _kinds(expected)
-    if value is None:
-        return type(None) in kinds
-    if isinstance(value, bool):
-        return bool in kinds
-    return type(value) in kinds or (isinstance(value, int) and float in kinds)
-
-
-def _require(name: str, value: Any, holds: bool, expected: str) -> None:
-    if not holds:
-        raise InputError(f"--config.{name} is {value!r}; expected {expected}")
-
-
-def _require_positive(section: str, settings: Any, *names: str) -> None:
-    for name in names:
-        value = getattr(settings, name)
-        _require(f"{section}{name}", value, 0 < value < math.inf, "more than 0")
-
-
-def _require_not_negative(section: str, settings: Any, *names: str) -> None:
-    for name in names:
-        value = getattr(settings, name)
-        _require(f"{section}{name}", value, 0 <= value < math.inf, "0 or more")
