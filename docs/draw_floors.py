@@ -26,7 +26,7 @@ FLOORS = (
     ("measure", ("evaluation", "beside", "exports")),
     ("training", ("training",)),
     ("runs", ("runs", "configs")),
-    ("studies", ("ablation",)),
+    ("studies", ("ablation", "bench")),
     ("pages", ("reports", "demo")),
     ("commands", ("cli",)),
 )

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from tests.support.coco_folder import write
+from yolor_jax.bench import data as bench
+from yolor_jax.bench import host_mosaic
 from yolor_jax.cli.bench import data as command
 from yolor_jax.cli.main import main
 from yolor_jax.preparation.dataset import open_dataset
-from yolor_jax.runs import data_speed as bench
-from yolor_jax.runs import host_mosaic
 
 
 def pattern(seed, height, width):

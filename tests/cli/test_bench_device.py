@@ -4,10 +4,10 @@ import json
 
 import pytest
 
+from yolor_jax.bench import device, device_parts
+from yolor_jax.bench.device import SMALL
 from yolor_jax.cli.main import main
 from yolor_jax.cli.recipes import read_recipe
-from yolor_jax.runs import device_parts, device_speed
-from yolor_jax.runs.device_speed import SMALL
 
 RECIPE = read_recipe("quickstart", [])
 
@@ -27,7 +27,7 @@ def calls(monkeypatch):
         return run
 
     made = {name: part(name) for name in ("one", "two", "three")}
-    monkeypatch.setattr(device_speed, "parts", lambda sizes, recipe: made)
+    monkeypatch.setattr(device, "parts", lambda sizes, recipe: made)
     return called
 
 
@@ -45,7 +45,7 @@ def test_a_part_that_fails_is_done_again_and_the_others_are_not(calls, tmp_path,
 
 
 def test_no_part_begins_when_the_minutes_are_over(calls, tmp_path):
-    left = device_speed.measure(tmp_path / "d.json", SMALL, RECIPE, minutes=-1.0, say=print)
+    left = device.measure(tmp_path / "d.json", SMALL, RECIPE, minutes=-1.0, say=print)
     assert left == ["one", "two", "three"] and calls == []
 
 
@@ -67,7 +67,7 @@ def test_another_file_is_kept(calls, tmp_path, capsys):
 
 
 def test_the_parts_have_names_of_their_own_and_begin_with_the_ceiling():
-    names = list(device_speed.parts(device_speed.FULL, RECIPE))
+    names = list(device.parts(device.FULL, RECIPE))
     assert names[:2] == ["ceiling", "predict yolor_csp 640 batch 1"]
     assert "train yolor_p6 1280 batch 16" in names
     assert "predict yolor_csp 640 batch 128" in names

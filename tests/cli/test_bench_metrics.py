@@ -5,10 +5,10 @@ import sys
 
 import pytest
 
+from yolor_jax.bench.metrics import Trial, drawn
 from yolor_jax.cli.main import main
 from yolor_jax.evaluation.analysis import analyse
 from yolor_jax.evaluation.coco import BACKENDS, coco_metrics
-from yolor_jax.runs.metric_speed import Trial, drawn
 
 FEW = ["--images", "4", "--detections", "10", "--classes", "3", "--rounds", "2"]
 

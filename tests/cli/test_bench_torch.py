@@ -5,8 +5,8 @@ import sys
 
 import pytest
 
+from yolor_jax.bench import in_turn, torch
 from yolor_jax.cli.main import main
-from yolor_jax.runs import in_turn, torch_speed
 
 SMALLEST = ["bench", "torch", "--model", "yolor_test", "--image-size", "64", "--classes", "3"]
 
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.usefixtures("own_cores")
 
 def test_ratio_is_to_the_faster_mode():
     seconds = {"slow": [4.0, 4.0, 4.0], "fast": [2.0, 1.0, 4.0], "ours": [1.0, 1.0, 2.0]}
-    assert torch_speed.ratio_to_best(seconds) == 0.5
+    assert torch.ratio_to_best(seconds) == 0.5
 
 
 def test_other_work_is_no_comparison():

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from tests.support import tiny_run
+from yolor_jax.bench import training
 from yolor_jax.cli.bench import train
 from yolor_jax.cli.main import main
 from yolor_jax.models.detector import build
 from yolor_jax.models.summary import summarize
 from yolor_jax.preparation import shapes
-from yolor_jax.runs import speed
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 RECIPE = str(ROOT / "configs" / "quickstart.py")
@@ -27,13 +27,13 @@ FIGURES = {
 
 def test_the_peak_is_positive_and_counts_all_products(monkeypatch):
     ticks = iter(range(100))
-    monkeypatch.setattr(speed.time, "perf_counter", lambda: float(next(ticks)))
-    assert speed.matrix_flops_per_second(jnp.float32, side=16) == speed.PRODUCTS * 2 * 16**3
+    monkeypatch.setattr(training.time, "perf_counter", lambda: float(next(ticks)))
+    assert training.matrix_flops_per_second(jnp.float32, side=16) == training.PRODUCTS * 2 * 16**3
 
 
 def test_utilisation_by_hand():
     """30 GFLOP in 2 s on 4 devices of 10 GFLOP/s: 15 of 40."""
-    assert speed.utilisation(30e9, 2.0, 10e9, 4) == pytest.approx(0.375)
+    assert training.utilisation(30e9, 2.0, 10e9, 4) == pytest.approx(0.375)
 
 
 class Clock:
@@ -49,22 +49,22 @@ class Clock:
 def test_the_warm_up_does_not_count_and_waiting_is_for_batches_alone(monkeypatch):
     """A slow start; then each batch takes 2 s and each step 3."""
     clock, made = Clock(), []
-    monkeypatch.setattr(speed.time, "perf_counter", clock)
+    monkeypatch.setattr(training.time, "perf_counter", clock)
 
     def batches():
         while True:
-            clock.now += 100.0 if len(made) < speed.WARM_UP else 2.0
+            clock.now += 100.0 if len(made) < training.WARM_UP else 2.0
             made.append(tiny_run.make_batch(8, seed=len(made)))
             yield made[-1]
 
     def advance(state, batch):
-        clock.now += 500.0 if state < speed.WARM_UP else 3.0
+        clock.now += 500.0 if state < training.WARM_UP else 3.0
         np.testing.assert_array_equal(batch.index, made[-1].index)
         return state + 1, {"loss": state}
 
-    seconds, waited = speed._time_steps(advance, 0, batches(), 4, False)
+    seconds, waited = training._time_steps(advance, 0, batches(), 4, False)
     assert (seconds, waited) == (4 * (2.0 + 3.0), 4 * 2.0)
-    assert len(made) == speed.WARM_UP + 4
+    assert len(made) == training.WARM_UP + 4
 
 
 def test_the_table():

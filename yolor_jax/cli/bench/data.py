@@ -49,8 +49,8 @@ def run(args: argparse.Namespace) -> int:
     """
     import jax
 
+    from yolor_jax.bench.data import Trial, measure, require
     from yolor_jax.preparation.dataset import open_dataset
-    from yolor_jax.runs.data_speed import Trial, measure, require
 
     save = figures_writer(args.json)
     trial = Trial(**{name: getattr(args, name) for name in Trial._fields})

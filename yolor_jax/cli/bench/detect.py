@@ -44,8 +44,8 @@ def run(args: argparse.Namespace) -> int:
     """
     import jax
 
+    from yolor_jax.bench.detection import measure
     from yolor_jax.inference.sources import find
-    from yolor_jax.runs.detection_speed import measure
     from yolor_jax.runs.trained import load
 
     save = figures_writer(args.json)

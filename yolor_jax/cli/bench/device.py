@@ -37,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
     """
     import jax
 
-    from yolor_jax.runs.device_speed import FULL, SMALL, measure
+    from yolor_jax.bench.device import FULL, SMALL, measure
 
     if not args.minutes > 0:
         raise InputError(f"--minutes is {args.minutes}; expected more than 0")

@@ -15,12 +15,12 @@ from yolor_jax.cli.bench import trial
 from yolor_jax.cli.bench.trial import add_arguments as add_arguments
 
 if TYPE_CHECKING:
-    from yolor_jax.runs.model_speed import Trial
+    from yolor_jax.bench.model import Trial
 
 
 def run(args: argparse.Namespace) -> int:
     """Runs ``yolor bench export``; returns and raises as `trial.compare`."""
-    from yolor_jax.runs.export_speed import measure
+    from yolor_jax.bench.export import measure
 
     return trial.compare(args, measure, by="each", rows=_rows)
 

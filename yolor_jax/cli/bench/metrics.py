@@ -30,7 +30,7 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         InputError: a number is below one.
     """
-    from yolor_jax.runs.metric_speed import Trial, measure
+    from yolor_jax.bench.metrics import Trial, measure
 
     save = figures_writer(args.json)
     trial = Trial(**{name: getattr(args, name) for name in Trial._fields})

@@ -35,7 +35,7 @@ def run(args: argparse.Namespace) -> int:
     """
     import jax
 
-    from yolor_jax.runs.model_speed import Trial, measure
+    from yolor_jax.bench.model import Trial, measure
 
     save = figures_writer(args.json)
     if args.rounds < 1:

@@ -34,7 +34,7 @@ def run(args: argparse.Namespace) -> int:
     if args.steps < 1:
         raise InputError(f"--steps is {args.steps}; expected at least 1")
     save = figures_writer(args.json)
-    from yolor_jax.runs.speed import measure
+    from yolor_jax.bench.training import measure
 
     def say(sentence: str) -> None:
         print(sentence, file=sys.stderr, flush=True)

@@ -13,7 +13,7 @@ from yolor_jax.cli.output import add_json_argument, figures_writer
 from yolor_jax.table import text_table
 
 if TYPE_CHECKING:
-    from yolor_jax.runs.model_speed import Trial
+    from yolor_jax.bench.model import Trial
 
 Figures = dict[str, Any]
 
@@ -55,8 +55,8 @@ def compare(
         ImportError: a library that is measured is not installed.
         ArithmeticError: two do not compute the same.
     """
-    from yolor_jax.runs.in_turn import take_cores
-    from yolor_jax.runs.model_speed import Trial
+    from yolor_jax.bench.in_turn import take_cores
+    from yolor_jax.bench.model import Trial
 
     save = figures_writer(args.json)
     take_cores(args.threads)

@@ -5,7 +5,7 @@
 
 Three programs are compiled and timed in turn, round after round, so that a busy machine slows all
 of them alike: the training step, prediction with the trained network, and with the folded one.
-Weights and images are random, and images are not augmented (`data_speed` times that apart);
+Weights and images are random, and images are not augmented (`bench.data` times that apart);
 decoding and NMS are part of prediction.
 """
 

@@ -1,4 +1,4 @@
-"""What `runs.device_speed` measures of an accelerator, each part on its own.
+"""What `bench.device` measures of an accelerator, each part on its own.
 
     predict(Trial("yolor_csp", 640, 32, bfloat16=True))["seconds"]["folded, network"]
 
@@ -21,12 +21,12 @@ import numpy as np
 from etils import epath
 
 from yolor_jax.augment.config import AugmentConfig
+from yolor_jax.bench.model import Trial, first_step, networks, random_batch, training
+from yolor_jax.bench.training import matrix_flops_per_second
 from yolor_jax.detection.decode import decode
 from yolor_jax.inference.prediction import EVALUATION, NmsConfig, make_predict
 from yolor_jax.models.detector import normalise
 from yolor_jax.models.fold import fold
-from yolor_jax.runs.model_speed import Trial, first_step, networks, random_batch, training
-from yolor_jax.runs.speed import matrix_flops_per_second
 from yolor_jax.training import mesh as meshes
 from yolor_jax.training.programs.peak import peak_flops
 from yolor_jax.training.trace import Steps, traced

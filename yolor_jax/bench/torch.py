@@ -1,6 +1,6 @@
 """How fast a model trains and predicts beside the same network in PyTorch, on the same cores.
 
-    take_cores(1)                                          # `runs.in_turn`
+    take_cores(1)                                          # `bench.in_turn`
     figures = measure(Trial("yolor_nano", image_size=128, batch_size=8, classes=6), rounds=10)
     figures["ratios"]["train"], figures["ratios"]["predict"]   # our time by PyTorch's
 
@@ -20,13 +20,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from yolor_jax.bench.in_turn import Call, in_turn, medians, ratio, require_same
+from yolor_jax.bench.model import Trial, first_step, networks, random_batch, training
 from yolor_jax.data.example import Batch
 from yolor_jax.detection.decode import decode
 from yolor_jax.models.detector import Detector, normalise
 from yolor_jax.models.fold import fold
 from yolor_jax.models.spec import ModelSpec
-from yolor_jax.runs.in_turn import Call, in_turn, medians, ratio, require_same
-from yolor_jax.runs.model_speed import Trial, first_step, networks, random_batch, training
 from yolor_jax.training import mesh as meshes
 
 

@@ -2,8 +2,8 @@
 
 import pytest
 
+from yolor_jax.bench import in_turn
 from yolor_jax.errors import InputError
-from yolor_jax.runs import in_turn
 
 
 class Clock:

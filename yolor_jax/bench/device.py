@@ -13,10 +13,10 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
+from yolor_jax.bench import device_parts, training
+from yolor_jax.bench.model import Trial
 from yolor_jax.errors import InputError
 from yolor_jax.paths import Path
-from yolor_jax.runs import device_parts, speed
-from yolor_jax.runs.model_speed import Trial
 from yolor_jax.runs.recipe import Recipe
 from yolor_jax.stamp import stamp
 from yolor_jax.whole_file import whole_file
@@ -78,7 +78,7 @@ def parts(sizes: Sizes, recipe: Recipe) -> dict[str, Part]:
         )
     first = sizes.trials[0]._replace(batch_size=sizes.train_batches[0])
     made[f"augmentation {_title(first)}"] = partial(device_parts.augmented, first)
-    made["pipeline"] = partial(speed.measure, recipe, sizes.steps)
+    made["pipeline"] = partial(training.measure, recipe, sizes.steps)
     made[f"profile {_title(first)}"] = partial(device_parts.profile, first)
     made[f"a step beside the CPU's, {first.model}"] = partial(device_parts.beside_cpu, first)
     return made

@@ -24,11 +24,11 @@ import numpy as np
 
 from yolor_jax.augment.batch import augment
 from yolor_jax.augment.config import AugmentConfig
+from yolor_jax.bench.host_mosaic import make_mosaic
 from yolor_jax.data.example import Batch
 from yolor_jax.data.pipeline import Reading, train_batches
 from yolor_jax.data.sources import Source
 from yolor_jax.errors import InputError
-from yolor_jax.runs.host_mosaic import make_mosaic
 
 _WARM_UP_MOSAICS = 16
 

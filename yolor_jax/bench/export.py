@@ -1,6 +1,6 @@
 """How fast a network finds boxes by each runtime that it can be exported to, on the same cores.
 
-    take_cores(1)                                       # `runs.in_turn`, before JAX starts
+    take_cores(1)                                       # `bench.in_turn`, before JAX starts
     figures = measure(Trial("yolor_nano", image_size=128, batch_size=8), rounds=10)
     figures["ratios"]["onnxruntime"]                    # our time by that of onnxruntime
 
@@ -21,14 +21,14 @@ import jax
 import numpy as np
 
 from yolor_jax import boxes
+from yolor_jax.bench.in_turn import Call, in_turn, medians, ratio, require_same
+from yolor_jax.bench.model import Trial, networks, random_batch
+from yolor_jax.bench.torch import torch_predictions
 from yolor_jax.exports.files import open_exported, write
 from yolor_jax.exports.form import Form
 from yolor_jax.exports.stages import DECODED, stages_of
 from yolor_jax.models.detector import Detector, variable_shapes
 from yolor_jax.models.fold import fold
-from yolor_jax.runs.in_turn import Call, in_turn, medians, ratio, require_same
-from yolor_jax.runs.model_speed import Trial, networks, random_batch
-from yolor_jax.runs.torch_speed import torch_predictions
 
 OURS, INT8 = "ours, by XLA", "onnxruntime, int8"
 FILES = {"StableHLO file": (".zip", "float32"), "onnxruntime": (".onnx", "float32")}
