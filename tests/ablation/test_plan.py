@@ -44,6 +44,13 @@ def test_what_decides_nothing_may_differ(tmp_path):
     assert standing(run._replace(recipe=recipe)) == "finished"
 
 
+def test_lists_and_tuples_are_the_same(tmp_path):
+    network = {"operator": "add", "modelling": {"kind": "network", "hidden": (64,)}}
+    run = planned(tmp_path, implicit={"alignment": network})
+    leave(run, [0.5])
+    assert standing(run) == "finished"
+
+
 def test_anchors_that_the_run_found_are_those_asked_for(tmp_path):
     anchors = [[[8.0, 8.0]] * 3] * 3
     leave(planned(tmp_path, anchors=anchors), [0.5])

@@ -67,6 +67,11 @@ def test_some_rows_and_the_baseline():
         ("ROWS = {'a': {}}", "has no baseline: BASELINE is none; expected one of its rows, a"),
         ("ROWS = {'a': {}, 'b': {}}; BASELINE = 'c'", "BASELINE is 'c'; expected one of its"),
         ("ROWS = {'a/b': {}}; BASELINE = 'a/b'", "has a row 'a/b'; expected a name of letters"),
+        ("ROWS = {'..': {}}; BASELINE = '..'", "has a row '..'; expected a name of letters"),
+        ("ROWS = {1: {}}; BASELINE = 'a'", "expected one of its rows, 1"),
+        ("ROWS = {'a': {}}; BASELINE = 'a'; PAPER = 47.8", "PAPER = 47.8; expected the AP"),
+        ("ROWS = {'a': {}}; BASELINE = 'a'; PAPER = {'a': 'x'}", "expected the AP in percent"),
+        ("ROWS = {", "rows.py cannot be run: SyntaxError: '{' was never closed"),
         (
             "ROWS = {'a': {'seed': 1}}; BASELINE = 'a'",
             "row a of .* sets the seed; expected --seeds",
@@ -78,6 +83,12 @@ def test_a_file_that_is_no_table(text, sentence, tmp_path):
     path.write_text(text)
     with pytest.raises(InputError, match=sentence):
         find_table(str(path))
+
+
+def test_names_of_rows_may_begin_with_a_digit(tmp_path):
+    (tmp_path / "rows.py").write_text("ROWS = {'1x1': {}, 2: {}}; BASELINE = 2")
+    table = find_table(str(tmp_path / "rows.py"))
+    assert [*table.rows] == ["1x1", "2"] and table.baseline == "2"
 
 
 def test_what_there_is_not():

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -18,6 +19,7 @@ folder, recipe, does = pathlib.Path(sys.argv[1]), sys.argv[2], sys.argv[3]
 folder.mkdir(parents=True, exist_ok=True)
 (folder / "config.json").write_text(recipe)
 (folder / "began").write_text(json.dumps([time.monotonic(), os.environ.get("PLACE", "")]))
+(folder / "group").write_text(str(os.getpgrp()))
 if does == "fail":
     sys.exit("half a step\\nyolor train: no such data")
 if does == "crash":
@@ -45,6 +47,20 @@ def test_what_fails_is_named_and_the_others_go_on(tmp_path):
     assert done[2].failure is None
     assert done[0].log.read_text() == "half a step\nyolor train: no such data\n"
     assert done[0].log == tmp_path / "baseline" / "seed0.log"
+
+
+def test_a_folder_of_another_run_fails_alone(tmp_path):
+    other = run(tmp_path, 0)
+    other = other._replace(recipe=other.recipe.with_changes(epochs=9.0))
+    done = [*training.train_all([other, run(tmp_path, 1)], COMMAND, [{}])]
+    assert "holds a run with epochs = 2.0" in done[0].failure and done[1].failure is None
+
+
+def test_ctrl_c_reaches_no_run_before_the_ablation_ends_it(tmp_path):
+    """A terminal interrupts its whole process group, in which a run would not save."""
+    [_] = training.train_all([run(tmp_path, 0)], COMMAND, [{}])
+    group = int((tmp_path / "baseline" / "seed0" / "group").read_text())
+    assert group != os.getpgrp()
 
 
 def test_each_place_has_one_run_at_a_time(tmp_path):

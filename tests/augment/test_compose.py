@@ -252,6 +252,16 @@ def test_of_too_many_targets_the_largest_are_kept():
             )
 
 
+def test_crowds_take_no_room_from_objects():
+    batch, key = pictures(8), jax.random.key(6)
+    crowds = batch._replace(is_crowd=batch.mask & (np.arange(8)[:, None] % 2 == 0))
+    many = jax.tree.map(np.asarray, four(key, crowds))
+    few = jax.tree.map(np.asarray, compiled(max_targets=1)(key, crowds))
+    objects = (many.mask & ~many.is_crowd).any(1)
+    assert (objects & many.is_crowd.any(1)).any()
+    np.testing.assert_array_equal(few.mask[:, 0] & ~few.is_crowd[:, 0], objects)
+
+
 def test_crowds_stay_crowds_and_images_without_targets_work():
     crowds = four(jax.random.key(0), pictures(8, crowd=True))
     assert crowds.is_crowd.any() and (np.asarray(crowds.is_crowd) == crowds.mask).all()

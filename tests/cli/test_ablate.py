@@ -79,6 +79,11 @@ def test_the_page_and_the_picture(trained, tmp_path):
         (["table1", "--rows=JDC"], "table1 has no row 'JDC'; expected some of baseline, add_iFA"),
         (["table1", "--config.seed=3"], "the seeds are 0 to N - 1 by --seeds N; leave --config.s"),
         (["table1", "--config.epoch=3"], 'Did you mean "epochs"'),
+        (
+            ["table1", "--config.batch_size=auto"],
+            "auto, which may differ from row to row; give --c",
+        ),
+        (["table1", "--config.batchsize=8"], "(of the row baseline)"),
         (["table1", "--recipe=nowhere"], "no recipe 'nowhere'; expected one of ablations"),
     ],
 )

@@ -175,10 +175,20 @@ def test_too_many_targets_keep_the_largest_and_say_so(caplog):
     source = InMemory([jpeg(32, 32)], [boxes])
     with caplog.at_level(logging.WARNING):
         batch = take(source, 1, batch_size=1)[0]
-    np.testing.assert_array_equal(batch.labels[0], [1, 3, 4])
+    np.testing.assert_array_equal(batch.labels[0], [0, 3, 4])  # 1 is a crowd
     np.testing.assert_array_equal(batch.boxes_xyxy[0, 1], [1, 1, 9, 9])
-    assert "000.jpg has 5 targets, more than max_targets=3" in caplog.text
+    assert "000.jpg has 4 objects, more than max_targets=3" in caplog.text
     assert "raise max_targets to keep all" in caplog.text
+
+
+def test_crowds_take_no_room_from_objects(caplog):
+    boxes = [[0, 0, 5, 5], [0, 0, 30, 30], [1, 1, 9, 9], [0, 0, 2, 2]]  # 1 is a crowd
+    both = InMemory([jpeg(32, 32)] * 2, [boxes, boxes[:2]])
+    with caplog.at_level(logging.WARNING):
+        batch = next(eval_batches(both, image_size=32, batch_size=2, max_targets=3))
+    np.testing.assert_array_equal(batch.labels, [[0, 2, 3], [0, 1, 0]])
+    np.testing.assert_array_equal(batch.is_crowd, [[False] * 3, [False, True, False]])
+    assert not caplog.records
 
 
 def test_evaluation_may_go_without_targets(caplog):

@@ -9,6 +9,7 @@ augmentation (which depend on seed and step alone). So `ablation.result` takes d
 seed.
 """
 
+import json
 from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
@@ -84,19 +85,22 @@ def _require_same(planned: Planned, there: Recipe) -> None:
 
 
 def _judged(recipe: Recipe) -> dict[str, Any]:
-    """What must be the same: the course of a run, its data, and how it is evaluated."""
+    """What must be the same: the course of a run, its data, and how it is evaluated; as JSON has
+    it, for so the run keeps it.
+    """
     data = {"path": recipe.data.path, "eval_split": recipe.data.eval_split}
     evaluation = recipe.to_dict()["eval"]
     identity = recipe.identity()
-    return identity | {"data": identity["data"] | data, "eval": evaluation}
+    judged = identity | {"data": identity["data"] | data, "eval": evaluation}
+    return json.loads(json.dumps(judged))
 
 
 def _flat(settings: Settings, section: str = "") -> dict[str, Any]:
-    """Settings by dotted names; tuples as lists, as JSON gives them back."""
+    """Settings by dotted names."""
     flat: dict[str, Any] = {}
     for name, value in settings.items():
         if isinstance(value, dict) and name != "implicit":
             flat |= _flat(value, f"{section}{name}.")
         else:
-            flat[section + name] = [*value] if isinstance(value, tuple) else value
+            flat[section + name] = value
     return flat

@@ -8,10 +8,12 @@ Runs of one seed share their start, order of data and augmentation, so that part
 the same in both and leaves their difference d. With n pairs and the standard deviation s of d:
 
     standard error = s / sqrt(n)
-    seeds for an effect of 0.3 AP = ((z(0.975) + z(0.8)) s / 0.3)^2      z(0.975) + z(0.8) = 2.80
+    seeds for an effect of 0.3 AP = ((z(0.975) + z(0.8)) s / 0.3)^2 + z(0.975)^2 / 2
 
-That many pairs find such an effect at the level of 5 % (two-sided) in 80 % of all attempts. An s of
-five seeds is itself known to a factor of about two: take the number for its order of magnitude.
+with z(0.975) = 1.96 and z(0.8) = 0.84. That many pairs find such an effect at the level of 5 % (by
+a two-sided t-test) in 80 % of all attempts; the second term is what it costs that s is not known
+(Guenther, 1981). An s of five seeds is itself known to a factor of about two: take the number for
+its order of magnitude.
 """
 
 import json
@@ -59,7 +61,8 @@ class Row(NamedTuple):
         ap: their mean; None if none is finished.
         difference: from the baseline, of the seeds that both have; None of the baseline itself, and
             where no seed has both.
-        seeds_needed: pairs that an effect of `EFFECT` would need; None of fewer than two pairs.
+        seeds_needed: pairs that an effect of `EFFECT` would need; None of fewer than three pairs,
+            whose scatter says nothing.
         course: epochs of the evaluations, and the mean AP in percent over the seeds at each.
         paper: AP in percent; None where nothing was published.
         paper_difference: from the paper's baseline, likewise.
@@ -103,9 +106,10 @@ def measure(table: Table, plan: Sequence[Planned]) -> Result:
     finished = [planned for planned in plan if standing(planned) == "finished"]
     courses = {(one.row, one.seed): _course(one) for one in finished}
     finals = {
-        name: {seed: ap[-1] for (row, seed), (_, ap) in courses.items() if row == name}
+        name: {seed: [*course.values()][-1] for (row, seed), course in courses.items()
+               if row == name}
         for name in table.rows
-    }
+    }  # fmt: skip
     rows = [
         _row(
             table,
@@ -130,13 +134,13 @@ def estimate(values: Sequence[float]) -> Estimate | None:
 
 
 def seeds_needed(deviation: float) -> int:
-    """Pairs that find `EFFECT` at `LEVEL` with `POWER`.
+    """Pairs that find `EFFECT` at `LEVEL` with `POWER`, three or more.
 
     Args:
         deviation: of the differences of pairs, in points of AP.
     """
-    z = statistics.NormalDist().inv_cdf
-    return max(2, math.ceil(((z(1 - LEVEL / 2) + z(POWER)) * deviation / EFFECT) ** 2))
+    level, power = map(statistics.NormalDist().inv_cdf, (1 - LEVEL / 2, POWER))
+    return max(3, math.ceil(((level + power) * deviation / EFFECT) ** 2 + level**2 / 2))
 
 
 def text(result: Result) -> str:
@@ -192,11 +196,11 @@ def _row(
     name: str,
     by_seed: Mapping[int, float],
     baseline: Mapping[int, float],
-    courses: Sequence[tuple[Sequence[float], Sequence[float]]],
+    courses: Sequence[Mapping[float, float]],
 ) -> Row:
     pairs = [ap - baseline[seed] for seed, ap in by_seed.items() if seed in baseline]
     difference = None if name == table.baseline else estimate(pairs)
-    spread = difference and difference.deviation
+    enough = difference is not None and difference.count > 2
     paper, measure_ = table.paper.get(name), table.paper.get(table.baseline)
     compares = name != table.baseline and None not in (paper, measure_)
     return Row(
@@ -204,15 +208,15 @@ def _row(
         by_seed=by_seed,
         ap=estimate([*by_seed.values()]),
         difference=difference,
-        seeds_needed=None if spread is None else seeds_needed(spread),
+        seeds_needed=seeds_needed(difference.deviation) if enough else None,
         course=_mean_course(courses),
         paper=paper,
         paper_difference=round(paper - measure_, 2) if compares else None,
     )
 
 
-def _course(planned: Planned) -> tuple[list[float], list[float]]:
-    """Epochs of a run's evaluations, and its AP in percent at each; the last is that of its end."""
+def _course(planned: Planned) -> dict[float, float]:
+    """A run's AP in percent by the epoch of each evaluation; the last is that of its end."""
     metrics = read_json_lines(planned.workdir / "metrics.jsonl")
     rows = [row for row in metrics if row.get(AP) is not None]
     if not rows:
@@ -220,18 +224,17 @@ def _course(planned: Planned) -> tuple[list[float], list[float]]:
             f"{planned.workdir} has no AP: expected objects in the split to evaluate on, "
             f"{planned.recipe.data.eval_split}"
         )
-    epochs = [planned.recipe.epochs * row["step"] / rows[-1]["step"] for row in rows]
-    return epochs, [100 * row[AP] for row in rows]
+    [first, *_] = [row for row in metrics if "epoch" in row]
+    epochs_of_a_step = first["epoch"] / first["step"]
+    return {epochs_of_a_step * row["step"]: 100 * row[AP] for row in rows}
 
 
-def _mean_course(
-    courses: Sequence[tuple[Sequence[float], Sequence[float]]],
-) -> tuple[Sequence[float], Sequence[float]]:
-    """The mean over seeds, which were evaluated at the same epochs."""
-    if not courses:
-        return [], []
-    by_epoch = zip(*(ap for _, ap in courses), strict=True)
-    return courses[0][0], [statistics.fmean(ap) for ap in by_epoch]
+def _mean_course(courses: Sequence[Mapping[float, float]]) -> tuple[list[float], list[float]]:
+    """Epochs, and at each the mean over the seeds that were evaluated there (some stop early)."""
+    epochs = sorted({epoch for course in courses for epoch in course})
+    means = [statistics.fmean(course[epoch] for course in courses if epoch in course)
+             for epoch in epochs]  # fmt: skip
+    return epochs, means
 
 
 def _with_error(value: Estimate | None, form: str) -> str:

@@ -5,6 +5,7 @@ table.rows["add_iFA"]                        # {"model.implicit": {"alignment": 
 table.of(["add_iFA"])                        # that row and the baseline alone
 """
 
+import re
 import runpy
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -55,7 +56,8 @@ def find_table(name: str) -> Table:
             ``RECIPE`` (quickstart) and ``PAPER``.
 
     Raises:
-        InputError: there is no such table, or the file has no rows, or no baseline among them.
+        InputError: there is no such table, or the file cannot be run, has no rows, or no baseline
+            among them.
     """
     if name in ablations.TABLES:
         rows = {row: ablations.ROWS[row] for row in ablations.TABLES[name]}
@@ -67,7 +69,11 @@ def find_table(name: str) -> Table:
             f"no table {name!r}; expected one of {', '.join(ablations.TABLES)}, or a Python file "
             "with ROWS and BASELINE"
         )
-    return _table_of(name, runpy.run_path(str(path)))
+    try:
+        given = runpy.run_path(str(path))
+    except Exception as error:  # whatever a user's lines may raise
+        raise InputError(f"{name} cannot be run: {type(error).__name__}: {error}") from error
+    return _table_of(name, given)
 
 
 def _table_of(name: str, given: Mapping[str, Any]) -> Table:
@@ -83,14 +89,23 @@ def _table_of(name: str, given: Mapping[str, Any]) -> Table:
         said = "none" if baseline is None else repr(baseline)
         raise InputError(
             f"{name} has no baseline: BASELINE is {said}; expected one of its rows, "
-            f"{', '.join(rows)}"
+            f"{', '.join(map(str, rows))}"
         )
-    if bad := [row for row in rows if not row.replace("-", "_").replace(".", "_").isidentifier()]:
+    if bad := [row for row in rows if not re.fullmatch(r"\w[\w.-]*", str(row))]:
         raise InputError(
-            f"{name} has a row {bad[0]!r}; expected a name of letters, digits and _, for its folder"
+            f"{name} has a row {bad[0]!r}; expected a name of letters, digits, _, - and ., for its "
+            "folder"
         )
     if seeded := [row for row, settings in rows.items() if "seed" in settings]:
         raise InputError(
             f"the row {seeded[0]} of {name} sets the seed; expected --seeds to do that"
         )
-    return Table(name, rows, baseline, given.get("RECIPE", "quickstart"), given.get("PAPER", {}))
+    paper = given.get("PAPER", {})
+    sound = isinstance(paper, Mapping) and all(isinstance(ap, int | float) for ap in paper.values())
+    if not sound:
+        raise InputError(
+            f"{name} has PAPER = {paper!r}; expected the AP in percent of rows by their names, "
+            """such as {"baseline": 47.8}"""
+        )
+    rows = {str(row): settings for row, settings in rows.items()}
+    return Table(name, rows, str(baseline), given.get("RECIPE", "quickstart"), paper)

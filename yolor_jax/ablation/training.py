@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 from yolor_jax import bucket
 from yolor_jax.ablation.plan import Planned, standing
+from yolor_jax.errors import InputError
 from yolor_jax.paths import Path
 from yolor_jax.preparation.parallel import on_cluster
 
@@ -145,6 +146,7 @@ def _trained(
         stderr=subprocess.STDOUT,
         text=True,
         errors="replace",
+        start_new_session=True,  # Ctrl-C is for the ablation, which ends its runs so that they save
     )
     if stopped is None:
         told, _ = process.communicate()
@@ -172,8 +174,11 @@ def _done(planned: Planned, told: str, stopped: bool) -> Done:
         with bucket.as_os_error(log):
             log.parent.mkdir(parents=True, exist_ok=True)
             log.write_text(told)
-    if standing(planned) == "finished":
-        return Done(planned, None, log)
+    try:
+        if standing(planned) == "finished":
+            return Done(planned, None, log)
+    except (InputError, OSError) as error:
+        return Done(planned, str(error), log)
     if stopped:
         return Done(planned, "stopped", log)
     lines = [line.strip() for line in re.split(r"[\r\n]+", told) if line.strip()]

@@ -184,8 +184,9 @@ def _mix(key, own: Sample, other: Sample, config: AugmentConfig, composing) -> S
 
 
 def _largest(sample: Sample, count: int) -> Sample:
-    """The `count` largest targets, in order of size; padded ones are zero."""
-    area = jnp.where(sample.mask, boxes.area(sample.boxes_xyxy), -1.0)
+    """The `count` largest targets, in order of size, crowds last; padded ones are zero."""
+    area = jnp.where(sample.is_crowd, 0.0, boxes.area(sample.boxes_xyxy))
+    area = jnp.where(sample.mask, area, -1.0)
     # Not top_k: it would be computed for all devices together.
     first = jnp.argsort(-area)[:count]
     mask = sample.mask[first]

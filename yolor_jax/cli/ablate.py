@@ -94,7 +94,7 @@ def planned_runs(table: "Table", workdir, args: argparse.Namespace) -> list["Pla
     """All runs, all rows of a seed before the next: the table fills evenly.
 
     Raises:
-        InputError: a setting of a row, or one that was given, is of no use.
+        InputError: a setting of a row, or one that was given, is of no use; names the row.
     """
     from yolor_jax.ablation.plan import Planned, words
 
@@ -105,8 +105,16 @@ def planned_runs(table: "Table", workdir, args: argparse.Namespace) -> list["Pla
     for seed in range(args.seeds):
         for row, settings in table.rows.items():
             given = [*args.settings, *data, *words(settings), f"--config.seed={seed}"]
+            if "--config.batch_size=auto" in given:
+                raise InputError(
+                    "batch_size is auto, which may differ from row to row; give "
+                    "--config.batch_size=N, the same for all"
+                )
             folder = workdir / row / f"seed{seed}"
-            recipe = recipes.read_recipe(table.recipe, given)
+            try:
+                recipe = recipes.read_recipe(table.recipe, given)
+            except InputError as error:
+                raise InputError(f"{error} (of the row {row})") from error
             train = [table.recipe, "--workdir", str(folder), *given]
             plan.append(Planned(row, seed, folder, recipe, train))
     return plan

@@ -25,7 +25,7 @@ Fit = Callable[..., tuple[np.ndarray, np.ndarray]]
 
 
 class Overflow(NamedTuple):
-    """An image with more targets than a batch has room for."""
+    """An image with more objects than a batch has room for; crowds are none."""
 
     name: str
     targets: int
@@ -49,7 +49,8 @@ class BatchLoader:
         Args:
             source: the split.
             size: height and width of the canvas in pixels.
-            max_targets: targets per image; of an image that has more, the largest are kept.
+            max_targets: targets per image; of an image that has more, the largest are kept,
+                objects before crowds.
             threads: threads that read and decode.
             fit: paints an image on its canvas; may be sent to another process.
             scaled_decode: whether images are decoded as small as will do for the canvas
@@ -125,7 +126,7 @@ class BatchLoader:
         parameters = picture.letterbox_of_whole(parameters)
         scale, pad_x, pad_y = parameters
         boxes = example.boxes_xyxy * scale + np.stack([pad_x, pad_y, pad_x, pad_y])
-        kept = _largest(boxes, self.max_targets)
+        kept = _largest(boxes, example.is_crowd, self.max_targets)
         batch.boxes_xyxy[row, : len(kept)] = boxes[kept]
         batch.labels[row, : len(kept)] = example.labels[kept]
         batch.is_crowd[row, : len(kept)] = example.is_crowd[kept]
@@ -134,14 +135,17 @@ class BatchLoader:
             batch.identity[row, : len(kept)] = example.identity[kept]
         batch.original_size[row] = picture.size_hw
         batch.letterbox[row] = parameters
-        if len(boxes) > self.max_targets > 0:
-            return Overflow(self._source.name(position), len(boxes))
+        objects = len(boxes) - int(example.is_crowd.sum())
+        if objects > self.max_targets > 0:
+            return Overflow(self._source.name(position), objects)
         return None
 
 
-def _largest(boxes_xyxy: np.ndarray, count: int) -> np.ndarray:
-    """Indices of the `count` largest boxes, in their order."""
+def _largest(boxes_xyxy: np.ndarray, is_crowd: np.ndarray, count: int) -> np.ndarray:
+    """Indices of the `count` largest boxes, in their order; crowds only where objects leave room,
+    for nothing is learnt from them.
+    """
     if len(boxes_xyxy) <= count:
         return np.arange(len(boxes_xyxy))
     areas = np.prod(boxes_xyxy[:, 2:] - boxes_xyxy[:, :2], axis=1)
-    return np.sort(np.argsort(-areas, kind="stable")[:count])
+    return np.sort(np.lexsort((-areas, is_crowd))[:count])

@@ -279,7 +279,7 @@ def _reported(loaded: Iterator[tuple[Batch, list[Overflow]]], max_targets: int) 
                 count += 1
                 if count & (count - 1) == 0:
                     _logger.warning(
-                        "%s has %d targets, more than max_targets=%d: the largest are kept "
+                        "%s has %d objects, more than max_targets=%d: the largest are kept "
                         "(%d such images so far); raise max_targets to keep all",
                         name, targets, max_targets, count,
                     )  # fmt: skip
