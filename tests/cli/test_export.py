@@ -30,6 +30,7 @@ def here(tmp_path_factory):
     folder = tmp_path_factory.mktemp("export")
     save_variables(folder / "grid.safetensors", grid_detector()[1], {**META, "fused": False})
     coco_folder.write(folder / "pets", edit=a_dog_in_a_cell)
+    coco_folder.write(folder / "others")
     return folder
 
 
@@ -66,6 +67,23 @@ def test_a_file_with_its_certificate_detects_and_is_evaluated(here, capsys):
     np.testing.assert_allclose(rows[0]["detections"][0]["score"], SCORE, atol=1e-5)
 
 
+def test_nms_inside_is_what_is_evaluated_and_what_is_found(here, capsys):
+    data = ["--data", "pets", "--split", "val"]
+    inside = ["--nms", "inside", "--score", "0.02", "--iou", "0.6", "--output", "inside.onnx"]
+    assert export(*inside, "--batch", "dynamic", "--verify", "pets/val", *data) == 0
+    written = json.loads((here / "inside.onnx.certificate.json").read_text())
+    assert written["ap"]["file"] == written["ap"]["network"] and written["ap"]["file"]["AP"] > 0
+    capsys.readouterr()
+    assert main(["eval", "--exported", "inside.onnx", *data]) == 0
+    assert "NMS at IoU 0.6 of scores above 0.02" in capsys.readouterr().out
+    words = ["detect", "pets/val", "--exported", "inside.onnx", "--output", "by_itself"]
+    assert main(words) == 0
+    found = json.loads((here / "by_itself" / "detections.json").read_text())
+    assert (found["score_threshold"], found["iou_threshold"]) == (0.02, 0.6)
+    assert export(*inside, "--batch", "2", "--overwrite") == 0
+    assert not (here / "inside.onnx.certificate.json").exists()  # it was of another file
+
+
 def test_int8_is_calibrated_with_pictures_and_evaluated(here, capsys):
     words = ["--dtype", "int8", "--calibrate", "pets/val", "--output", "int8.onnx", "--verify"]
     assert export(*words, "pets/val", "--data", "pets", "--split", "val") in (0, 1)
@@ -88,6 +106,13 @@ def test_a_missed_tolerance_is_exit_code_1(monkeypatch, capsys):
     [
         (["--image-size", "100"], "not a multiple of the largest stride 32; use 96 or 128"),
         (["--data", "pets"], "add --verify"),
+        (["--split", "val"], "--split is of the data set; add --data"),
+        (["--verify", "--data", "gone", "--output", "d.onnx"], "gone"),
+        (
+            ["--verify", "--data", "others", "--split", "val", "--output", "d.onnx"],
+            "trained for 3 classes",
+        ),
+        (["--verify", "--data", "pets", "--image-size", "64x96"], "takes 64 x 96 pixels; export"),
         (["--output", "a.zip"], "ends in .onnx"),
         (["--dtype", "int8", "--output", "c.onnx"], "--calibrate FOLDER go together"),
         (["--calibrate", "pets/val", "--output", "c.onnx"], "got --dtype float32 with --calibrate"),
@@ -96,9 +121,10 @@ def test_a_missed_tolerance_is_exit_code_1(monkeypatch, capsys):
         (["--output", "b.onnx", "--verify", "gone"], "gone: no such file"),
     ],
 )
-def test_what_does_not_fit_is_a_sentence(words, sentence, capsys):
+def test_what_does_not_fit_is_a_sentence(here, words, sentence, capsys):
     assert export(*words) == 2
     assert sentence in capsys.readouterr().err
+    assert not (here / "d.onnx").exists()
 
 
 def test_height_and_width_are_not_dynamic(capsys):

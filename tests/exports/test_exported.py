@@ -8,6 +8,7 @@ import sys
 import zipfile
 
 import cv2
+import jax
 import numpy as np
 import onnx
 import pytest
@@ -58,6 +59,16 @@ def test_a_file_says_what_it_is(files):
     assert about["stamps"][-1]["libraries"]["onnx"] == onnx.__version__
     with zipfile.ZipFile(files["nms.zip"].path) as file:
         assert json.loads(file.read("metadata.json"))["batch"] == "dynamic"
+
+
+@pytest.mark.parametrize("name", ["nms.zip", "bfloat16.zip"])
+def test_float32_is_float32_on_every_device(files, name):
+    """By default a GPU multiplies float32 as TF32, and a TPU as bfloat16."""
+    with zipfile.ZipFile(files[name].path) as file:
+        program = jax.export.deserialize(bytearray(file.read("network.bin"))).mlir_module()
+    convolutions = [line for line in program.splitlines() if "stablehlo.convolution" in line]
+    exact = ["HIGHEST" in line for line in convolutions]
+    assert exact and (all(exact) if name == "nms.zip" else not any(exact))
 
 
 def test_stablehlo_runs_where_this_package_is_not(files, network, pictures, tmp_path):
@@ -182,5 +193,7 @@ def test_a_setting_that_is_fixed_in_the_file_is_a_sentence(files):
         inside.predictor(score=0.5)
     with pytest.raises(InputError, match=r"takes \(64, 64\) pixels, got 96"):
         inside.predictor(image_size=96)
-    with pytest.raises(InputError, match="'tta' is a setting of the network itself"):
-        inside.predictor(tta=True)
+    for name, value in [("tta", True), ("fold", False), ("dtype", "bfloat16"), ("classes", ["a"])]:
+        with pytest.raises(InputError, match=f"'{name}' is a setting of the network itself"):
+            inside.predictor(**{name: value})
+    inside.predictor(tta=False, fold=True, dtype="float32", classes=None)

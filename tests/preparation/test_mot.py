@@ -16,12 +16,12 @@ OBJECTS = """\
 """
 
 
-def sequence(folder, objects=OBJECTS, frames=3):
+def sequence(folder, objects=OBJECTS, frames=3, digits=6):
     (folder / "img1").mkdir(parents=True)
     (folder / "gt").mkdir()
     for frame in range(1, frames + 1):
         image = np.full((64, 80, 3), 20 * frame, np.uint8)
-        cv2.imwrite(str(folder / "img1" / f"{frame:06d}.jpg"), image)
+        cv2.imwrite(str(folder / "img1" / f"{frame:0{digits}d}.jpg"), image)
     (folder / "gt" / "gt.txt").write_text(objects)
     info = f"[Sequence]\nname={folder.name}\nimDir=img1\nseqLength={frames}\nimExt=.jpg\n"
     (folder / "seqinfo.ini").write_text(info)
@@ -54,6 +54,14 @@ def test_frames_boxes_and_identities(report):
     assert source[1].boxes_xyxy.tolist() == [[12.5, 20, 32.5, 30], [40, 30, 50, 42]]
     # An id is of its sequence alone.
     assert [source[i].identity.tolist() for i in range(6)] == [[0], [0, 1], [], [2], [2, 3], []]
+
+
+def test_frames_with_other_digits_are_those_of_the_same_number(tmp_path):
+    sequence(tmp_path / "dance" / "one", digits=8)
+    report = made(tmp_path / "dance", mot.WHOLE)
+    source = open_source(report.directory, mot.WHOLE)
+    assert source.name(1) == "one/img1/00000002.jpg"
+    assert [len(source[i].identity) for i in range(3)] == [1, 2, 0]
 
 
 def test_what_is_left_out_is_counted(report):

@@ -6,6 +6,7 @@ import pytest
 
 from tests.support.leaves import random_leaves
 from tests.support.small_recipe import small_recipe, train, typed
+from yolor_jax.cli.train import opening
 from yolor_jax.errors import InputError
 from yolor_jax.evaluation.tasks import IDENTITY_NUMBERS
 from yolor_jax.models.detector import build, variable_shapes
@@ -79,10 +80,21 @@ def test_a_classifier_needs_identities(tmp_path):
         runs.open_run(typed(config_of(plain)), tmp_path / "run")
 
 
+def test_a_number_that_the_data_cannot_give_is_not_what_is_best(tmp_path):
+    plain = shapes.prepare(tmp_path, sizes={"train": 8, "validation": 2}, progress=False)
+    config = config_of(plain)
+    config.task_loss.identities, config.eval.best_by = "contrast", "embed/recall1"
+    with pytest.raises(InputError, match=r"best_by is 'embed/recall1', and .*has no identities"):
+        runs.open_run(typed(config), tmp_path / "run")
+    config.eval.best_by = "embed/rank1"
+    assert runs.open_run(typed(config), tmp_path / "run")
+
+
 def test_freezing_reaches_the_weights_of_tasks(data, tmp_path):
     config = config_of(data)
     config.optim.freeze = "^task_loss/log_variance"
-    assert runs.open_run(typed(config), tmp_path / "run").learner.weighed
+    run = runs.open_run(typed(config), tmp_path / "run")
+    assert run.learner.weighed and ", 3 of them frozen" in opening(run)
     config.task_loss.weights = "fixed"
     with pytest.raises(InputError, match="matches no parameter"):
         runs.open_run(typed(config), tmp_path / "run")

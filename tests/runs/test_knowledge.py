@@ -79,6 +79,18 @@ def test_a_z_of_other_weights_is_refused(base, run):
     assert not (run / "knowledge").exists()
 
 
+def test_a_z_of_other_statistics_is_refused(base, run):
+    path = run.parent / "night.safetensors"
+    leaves, meta = tuned(base)
+    mean = "batch_stats/backbone/stem/bn/mean"
+    save_variables(path, leaves | {mean: leaves[mean] + 1}, meta)
+    own = load(path)
+    with pytest.raises(InputError, match="with other statistics of batch norm than these"):
+        keep_knowledge(run, "night", own)
+    older = own.knowledge()._replace(statistics=None)  # of files that did not say
+    assert load(run).with_knowledge(older, "night").meta["knowledge"] == "night"
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [

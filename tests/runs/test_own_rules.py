@@ -104,5 +104,7 @@ def test_the_gain_of_classes_is_that_of_the_original_for_any_number(classes):
 
 def test_what_is_given_counts_in_the_rules_behind_it():
     assert own_rules.every_epochs(BCCD, recipe(epochs=10.0)) == 2.0
+    few = facts(images=48)  # six steps of eight an epoch; 1,602 in all: every 321, 320.4 rounded up
+    assert own_rules.every_epochs(few, recipe(epochs=267.0)) == 321 / 6
     assert own_rules.epochs(facts(images=200), recipe(batch_size=16)) == 134
     assert own_rules.max_targets(facts(objects=28), recipe()) == 32

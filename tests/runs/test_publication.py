@@ -16,7 +16,7 @@ from yolor_jax.cli.main import main
 from yolor_jax.errors import InputError
 from yolor_jax.paths import user_path
 from yolor_jax.runs import evaluation_folder
-from yolor_jax.runs.publication import card, numbers_of
+from yolor_jax.runs.publication import card, numbers_of, publish
 from yolor_jax.runs.trained import load
 from yolor_jax.weights import hub
 from yolor_jax.weights.store import load_meta, save_variables
@@ -91,13 +91,21 @@ def test_the_card_of_a_file_says_what_nobody_knows(weights):
 
 def test_evaluations_of_other_steps_are_left_out(tmp_path):
     save_run(tmp_path / "run", grid_detector()[1], step=7)
-    for step in (6, 7):
-        folder = tmp_path / "run" / evaluation_folder.FOLDER / f"step{step}"
+    modes = {"six": (6, {}), "seven": (7, {}), "file": (7, {"runtime": "onnxruntime 1.32"})}
+    for name, (step, mode) in modes.items():
+        folder = tmp_path / "run" / evaluation_folder.FOLDER / name
         folder.mkdir(parents=True)
         record = {"data": "d", "split": "s", "metrics": {}, "analysis": {}, "step": step}
-        (folder / evaluation_folder.RECORD).write_text(json.dumps(record))
+        (folder / evaluation_folder.RECORD).write_text(json.dumps(record | {"mode": mode}))
+    (folder.parent / "killed").mkdir()  # before it was at its end
     run = user_path(tmp_path / "run")
-    assert [one["step"] for one in numbers_of(run, load(run))] == [7]
+    [one] = numbers_of(run, load(run))
+    assert (one["step"], one["mode"]) == (7, {})
+
+
+def test_weights_are_published_under_their_own_name_alone(weights):
+    with pytest.raises(InputError, match=r"got hf://org/grid/other.bin; expected hf://ORG/NAME"):
+        publish(weights, hub.parse("hf://org/grid/other.bin"), licence="mit", private=True)
 
 
 def test_other_places_of_weights_say_how_to_use_the_hub(capsys):

@@ -75,6 +75,14 @@ def test_by_command_and_back(finished, capsys):
     assert "there were no others" in capsys.readouterr().out
 
 
+def test_the_number_said_is_that_of_whole_batches(finished, capsys):
+    batch = recipes.load(finished).batch_size
+    assert main(["recalibrate", str(finished), "--images", str(2 * batch + 1)]) == 0
+    assert f"has the statistics of {2 * batch} training images" in capsys.readouterr().out
+    assert load(finished).meta["exact_statistics"] == 2 * batch
+    assert main(["recalibrate", str(finished), "--undo"]) == 0
+
+
 def test_bad_input(finished, config, capsys):
     with pytest.raises(InputError, match="before the fold"):
         recalibrated(load(finished).folded(), recipes.load(finished), images=8)

@@ -112,7 +112,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if url == "/api/repos/create":
             return self.create(json.loads(body))
         if url == "/api/validate-yaml":
-            return self.answer(200, {"errors": [], "warnings": []})
+            errors = [{"message": '"license" must be one of ...'}] if b"Apache 2" in body else []
+            return self.answer(400 if errors else 200, {"errors": errors, "warnings": []})
         if re.fullmatch(r"/api/models/([^/]+/[^/]+)/preupload/main", url):
             return self.answer(200, {"files": [
                 {"path": file["path"], "shouldIgnore": False,

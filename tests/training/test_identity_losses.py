@@ -176,6 +176,13 @@ def test_a_classifier_needs_identities(identities):
         learner(build(spec_of("embed"), 3), TaskLossConfig(identities="classifier"), identities)
 
 
+def test_settings_of_tasks_that_the_network_lacks():
+    with pytest.raises(InputError, match="'classifier', and the network embeds nothing; expected"):
+        learner(build(spec_of("classify"), 3), TaskLossConfig(identities="classifier"), 5)
+    with pytest.raises(InputError, match="'learnt', and the network has no task beside detection"):
+        learner(build(spec_of(), 3), TaskLossConfig(weights="learnt"), 0)
+
+
 @pytest.mark.parametrize(
     "change", [{"embed": 0.0}, {"classify": -0.1}, {"weights": "free"}, {"identities": "arcface"}]
 )

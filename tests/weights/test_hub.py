@@ -120,6 +120,21 @@ def test_a_private_one_with_a_token(served, monkeypatch):
     assert hub.fetch("hf://org/name").read_bytes() == DATA
 
 
+def test_a_card_that_the_hub_does_not_take_is_a_sentence(served, tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    (tmp_path / "card").write_text('---\nlicense: "Apache 2"\n---\n')
+    with pytest.raises(InputError, match=r'hf://org/new is refused: .*"license" must be') as error:
+        files = {"README.md": tmp_path / "card"}
+        hub.push(hub.parse("hf://org/new"), files, private=True, message="first")
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["org/a--b", "org/x.git", "org/name-"])
+def test_a_name_that_the_hub_does_not_take_is_a_sentence(served, name):
+    with pytest.raises(InputError, match=f"hf://{name} is refused"):
+        hub.fetch(f"hf://{name}")
+
+
 def test_files_are_pushed_in_one_commit(served, tmp_path, monkeypatch):
     (tmp_path / "w").write_bytes(DATA)
     (tmp_path / "card").write_text("# A card\n")

@@ -24,7 +24,7 @@ Call = Callable[[], Any]
 
 
 def take_cores(count: int) -> None:
-    """Keeps this process on so many of its cores; JAX then starts as many threads.
+    """Keeps this process and JAX on so many of its cores; JAX then starts as many threads.
 
     Raises:
         InputError: it may not use so many.
@@ -33,6 +33,7 @@ def take_cores(count: int) -> None:
     if not 1 <= count <= len(cores):
         raise InputError(f"got {count} threads; expected 1 to {len(cores)}, the cores to be used")
     os.sched_setaffinity(0, cores[:count])
+    jax.config.update("jax_platforms", "cpu")  # or ours alone would take a GPU that is there
 
 
 def require_same(what: str, ours: Any, theirs: Any) -> None:

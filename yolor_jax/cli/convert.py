@@ -12,7 +12,7 @@ training run, whose moving average is taken. What it is shows in its content. OU
 
 --verify compares with outputs of the original before anything is written: an .npz file with
 images [B, 3, H, W] in 0..1, the logits level0, level1 ... [B, anchors, h, w, 5 + classes] and, if
-wanted, decoded [B, N, 5 + classes]. The README has the lines of PyTorch that make one.
+wanted, decoded [B, N, 5 + classes]. docs/weights.md has the lines of PyTorch that make one.
 """
 
 import argparse

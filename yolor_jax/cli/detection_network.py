@@ -1,6 +1,7 @@
 """Which network ``yolor detect`` uses, and how it looks: arguments, and what becomes of them."""
 
 import argparse
+import dataclasses
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from yolor_jax.cli.arguments import (
 )
 
 if TYPE_CHECKING:
+    from yolor_jax.inference.prediction import NmsConfig
     from yolor_jax.inference.sources import Sources
     from yolor_jax.runs.exported import ExportedNetwork
     from yolor_jax.runs.trained import Trained
@@ -39,11 +41,12 @@ def add_network_arguments(parser: argparse.ArgumentParser) -> None:
     add_step_argument(network)
     add_knowledge_argument(network)
     network.add_argument(
-        "--score", type=_fraction, default=0.25, help="least score of a box, 0..1 (%(default)s)"
-    )
+        "--score", type=_fraction,
+        help="least score of a box, 0..1 (0.25; of a file with NMS inside, its own)",
+    )  # fmt: skip
     network.add_argument(
-        "--iou", type=_fraction, default=0.45,
-        help="a box goes if a better one of its class overlaps it by more, 0..1 (%(default)s)",
+        "--iou", type=_fraction,
+        help="a box goes if a better one of its class overlaps it by more, 0..1 (0.45; likewise)",
     )  # fmt: skip
     network.add_argument(
         "--class-agnostic", action="store_true", help="... if a better one of any class does"
@@ -52,8 +55,8 @@ def add_network_arguments(parser: argparse.ArgumentParser) -> None:
         "--classes", nargs="+", metavar="CLASS", help="names or numbers of those to look for (all)"
     )
     network.add_argument(
-        "--max", type=positive, default=300, metavar="N",
-        help="boxes of a picture at most, best first (%(default)s)",
+        "--max", type=positive, metavar="N",
+        help="boxes of a picture at most, best first (300; likewise)",
     )  # fmt: skip
     network.add_argument(
         "--image-size", type=int, metavar="N",
@@ -99,13 +102,14 @@ def network_options(
     args: argparse.Namespace, found: "Sources", trained: "Trained | ExportedNetwork"
 ) -> dict[str, Any]:
     """Of `Trained.predictor`."""
+    nms = _nms(args, trained)
     return {
         "batch_size": args.batch_size or batch_size(found, args.image_size or trained.image_size),
-        "score": args.score,
-        "iou": args.iou,
+        "score": nms.score_threshold,
+        "iou": nms.iou_threshold,
         "classes": args.classes and [_class(name, trained.class_names) for name in args.classes],
         "class_agnostic": args.class_agnostic,
-        "max_detections": args.max,
+        "max_detections": nms.max_detections,
         "tta": args.tta,
         "rect": args.rect,
         "embed": args.embed,
@@ -131,14 +135,15 @@ def batch_size(found: "Sources", image_size: int) -> int:
 
 def settings(args: argparse.Namespace, trained: "Trained | ExportedNetwork") -> dict[str, Any]:
     """What the file of detections says before the pictures."""
+    nms = _nms(args, trained)
     asked = {
         "classes": args.classes,
         "class_agnostic": args.class_agnostic,
-        "max_detections": args.max,
+        "max_detections": nms.max_detections,
         "rect": args.rect,
         "tta": args.tta,
         "embed": args.embed,
-        "dtype": args.dtype,
+        "dtype": trained.meta.get("dtype", args.dtype),  # an exported file has its own
         "scaled_decode": args.scaled_decode,
     }
     return {
@@ -147,11 +152,22 @@ def settings(args: argparse.Namespace, trained: "Trained | ExportedNetwork") -> 
         "knowledge": args.knowledge,
         "model": trained.meta["model"],
         "image_size": args.image_size or trained.image_size,
-        "score_threshold": args.score,
-        "iou_threshold": args.iou,
+        "score_threshold": nms.score_threshold,
+        "iou_threshold": nms.iou_threshold,
         **asked,
         "class_names": list(trained.class_names),
     }
+
+
+def _nms(args: argparse.Namespace, trained: "Trained | ExportedNetwork") -> "NmsConfig":
+    """What is a detection: as it was asked for, and else as the network has it."""
+    asked = {
+        "score_threshold": args.score,
+        "iou_threshold": args.iou,
+        "max_detections": args.max,
+    }
+    given = {name: value for name, value in asked.items() if value is not None}
+    return dataclasses.replace(trained.nms, **given)
 
 
 def _class(name: str, class_names: Sequence[str]) -> str | int:

@@ -8,7 +8,7 @@
 
 Prints the tables. Each evaluation has a folder of its own with its boxes (detections.json, COCO
 results) and all its numbers (evaluation.json): in the folder ``evaluations`` of the run, or beside
-the file in ``FILE.evaluations``.
+the file in ``STEM.evaluations``.
 """
 
 import argparse

@@ -112,10 +112,14 @@ def run(args: argparse.Namespace) -> int:
         return code
     from yolor_jax.cli.launch import quiet_libraries, use_compilation_cache
     from yolor_jax.inference.prediction import NmsConfig
+    from yolor_jax.reports.certificate_page import path_of
+    from yolor_jax.runs import certification
     from yolor_jax.runs.trained import load
 
     if args.data is not None and args.verify is None:
         raise InputError("--data compares AP for the certificate; add --verify")
+    if args.split is not None and args.data is None:
+        raise InputError("--split is of the data set; add --data FOLDER")
     quiet_libraries()
     use_compilation_cache()
     trained = load(args.checkpoint, args.step)
@@ -127,8 +131,12 @@ def run(args: argparse.Namespace) -> int:
         folder=args.format == "savedmodel",
     )
     nms = NmsConfig(args.score, args.iou, max_detections=args.max)
-    pictures = _pictures(args)  # before anything is written
+    # All before anything is written.
+    pictures = _pictures(args)
     calibration = _calibration(args)
+    recipe = None if args.data is None else _recipe(args, trained, size)
+    for stale in (certification.path_of(output), path_of(output)):
+        stale.unlink(missing_ok=True)  # of a file that is replaced
     file = trained.export(
         output,
         image_size=size,
@@ -145,7 +153,7 @@ def run(args: argparse.Namespace) -> int:
     if pictures is None:
         print("no certificate: --verify FOLDER compares it with the network on pictures")
         return 0
-    return _verify(args, trained, file, nms, pictures)
+    return _verify(trained, file, nms, pictures, recipe)
 
 
 def _elsewhere(args: argparse.Namespace) -> int | None:
@@ -162,6 +170,9 @@ def _elsewhere(args: argparse.Namespace) -> int | None:
 
     if environment.is_this(args.environment):
         raise InputError(f"{args.environment} lacks TensorFlow; delete it, and it is made anew")
+    from yolor_jax.runs.trained import load_meta
+
+    load_meta(args.checkpoint, args.step)  # whether there is one, before gigabytes are installed
     return environment.run_in(args.environment, "tf", args.words)
 
 
@@ -172,17 +183,16 @@ def _size_bytes(output: "Path") -> int:
 
 
 def _verify(
-    args: argparse.Namespace,
     trained: "Trained",
     file: "Exported",
     nms: "NmsConfig",
     pictures: "Iterator[Picture]",
+    recipe: "Recipe | None",
 ) -> int:
     """Makes the certificate, prints it and writes it; the exit code."""
     from yolor_jax.reports.certificate_page import write_page
     from yolor_jax.runs import certification
 
-    recipe = None if args.data is None else _recipe(args, trained)
     certificate = certification.certify(
         trained, file, pictures, nms=nms, recipe=recipe, progress=True
     )
@@ -222,14 +232,18 @@ def _calibration(args: argparse.Namespace) -> "Iterator[np.ndarray] | None":
     return (image for _, image in certification.pictures_of(args.calibrate, "--calibrate"))
 
 
-def _recipe(args: argparse.Namespace, trained: "Trained") -> "Recipe":
-    """Of the evaluation."""
+def _recipe(args: argparse.Namespace, trained: "Trained", size: tuple[int, int]) -> "Recipe":
+    """Of the evaluation, on data that can be opened and have the classes of the network."""
     from yolor_jax.configs import base
-    from yolor_jax.runs import evaluation
+    from yolor_jax.runs import evaluation, exported, sources
     from yolor_jax.runs import recipe as recipes
 
+    exported.require_square(size)
     recipe = evaluation.of_network(recipes.read(base.get_config().to_dict()), trained)
-    return evaluation.on(recipe, data=args.data, split=args.split)
+    recipe = evaluation.on(recipe, data=args.data, split=args.split)
+    source = sources.open_split(recipe.data, recipe.data.eval_split, progress=True)
+    evaluation.require_classes(source, trained.class_names)
+    return recipe
 
 
 def _default_output(trained: "Trained", size: tuple[int, int], args: argparse.Namespace) -> "Path":

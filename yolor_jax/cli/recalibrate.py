@@ -69,15 +69,16 @@ def recalibrate(args: argparse.Namespace, group: "ProcessGroup") -> None:
     recipe = evaluation.on(recipes.load(args.workdir), data=args.data)
     before = load(args.workdir, step)
     after = recalibration.recalibrated(before, recipe, group, images=args.images, progress=True)
+    images = after.meta[statistics.EXACT_STATISTICS]
     columns = {
         name: evaluation.evaluate(trained, recipe, group, progress=True)
         for name, trained in (("before", before), ("exact", after))
     }
     if group.is_first:
-        statistics.write(folder, step, after.variables["batch_stats"], images=args.images)
+        statistics.write(folder, step, after.variables["batch_stats"], images=images)
     metrics = {name: one.metrics for name, one in columns.items()}
     print(evaluation.table(metrics, columns["exact"].module))
     print(
-        f"step {step} has the statistics of {args.images} training images from now on; back again: "
+        f"step {step} has the statistics of {images} training images from now on; back again: "
         f"yolor recalibrate {shlex.quote(str(args.workdir))} --step {step} --undo"
     )

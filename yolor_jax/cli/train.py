@@ -149,7 +149,7 @@ def opening(run: "Run") -> str:
     from yolor_jax.training import freeze
 
     recipe, sources = run.recipe, run.sources
-    params = variable_shapes(run.module)["params"]
+    params = variable_shapes(run.learner)["params"]
     parameters = f"{sum(leaf.size for leaf in jax.tree.leaves(params)):,} parameters"
     if recipe.optim.freeze:
         parameters += f", {freeze.count(params, recipe.optim.freeze):,} of them frozen"

@@ -22,8 +22,11 @@ def for_training(splits: Sequence[str]) -> str | None:
 
 
 def for_evaluation(splits: Sequence[str]) -> str:
-    """The first split whose name begins with ``val``, or else ``test``, or else the last."""
-    return _first(splits, "val") or _first(splits, "test") or splits[-1]
+    """The first split whose name begins with ``val``, or else ``test``, or else the last that is
+    not for training; that for training if there is no other.
+    """
+    others = [split for split in splits if split != for_training(splits)]
+    return _first(splits, "val") or _first(splits, "test") or [*splits, *others][-1]
 
 
 def flags(splits: Sequence[str]) -> list[str]:

@@ -68,6 +68,8 @@ def stages_of(module: Detector, variables: Mapping, form: Form) -> Stages:
         form: of the file.
     """
     module = module.clone(dtype=jnp.dtype(form.float_dtype))
+    # By default a GPU or TPU multiplies float32 with fewer bits than it has.
+    precision = "highest" if form.float_dtype == "float32" else "default"
     variables = jax.tree.map(jnp.asarray, dict(variables))
 
     def network(images: Array) -> tuple[Array, ...]:
@@ -75,7 +77,8 @@ def stages_of(module: Detector, variables: Mapping, form: Form) -> Stages:
             images = images.transpose(0, 2, 3, 1)
         if form.pixels == "uint8":
             images = normalise(images, module.dtype)
-        levels = module.apply(variables, images, train=False).detect
+        with jax.default_matmul_precision(precision):
+            levels = module.apply(variables, images, train=False).detect
         return tuple(level.astype(jnp.float32) for level in levels)
 
     def decode_levels(levels: tuple[Array, ...]) -> tuple[Array, Array]:

@@ -135,6 +135,8 @@ def _convert(
     identities: dict[tuple[str, int], int] = {}
     class_names = _class_names([path for path, _ in sequences])
     for sequence, info in sequences:
+        folder = f"{sequence.name}/{info['imDir']}"
+        frames = _frames(files, folder)
         for line in _lines(sequence / "gt/gt.txt"):
             if not line.counts:
                 findings.append(("object not to be considered", line.where))
@@ -145,10 +147,16 @@ def _convert(
                 "identity": identities.setdefault(key, len(identities)),
                 "bbox": line.bbox,
             }
-            name = f"{sequence.name}/{info['imDir']}/{line.frame:06d}{info['imExt']}"
+            name = frames.get(line.frame, f"{folder}/{line.frame:06d}{info['imExt']}")
             objects.setdefault(name, []).append(entry)
     sizes = [None] * len(objects)
     return as_coco.encode(list(objects), sizes, list(objects.values()), class_names), findings
+
+
+def _frames(files: dict[str, File], folder: str) -> dict[int, str]:
+    """The images of a sequence by their numbers, whatever digits these are written with."""
+    paths = [path for path in map(pathlib.PurePosixPath, files) if str(path.parent) == folder]
+    return {int(path.stem): str(path) for path in paths if path.stem.isdecimal()}
 
 
 def _lines(path: pathlib.Path) -> Iterator[Line]:

@@ -14,6 +14,11 @@ SUFFIX = ".certificate.html"
 MOST_NAMES = 8  # of pictures
 
 
+def path_of(file: Path) -> Path:
+    """Where the page on a file lies."""
+    return file.with_name(file.name + SUFFIX)
+
+
 def write_page(certificate: Certificate, file: Path) -> Path:
     """Writes the page and returns its path.
 
@@ -24,7 +29,7 @@ def write_page(certificate: Certificate, file: Path) -> Path:
     Raises:
         OSError: it cannot be written.
     """
-    path = file.with_name(file.name + SUFFIX)
+    path = path_of(file)
     about, found, ap = (certificate[name] for name in ("about", "detections", "ap"))
     numbers = [] if ap is None else [(n, ap["network"][n], ap["file"][n]) for n, _ in NUMBERS]
     heading, *rows = lines(certificate)

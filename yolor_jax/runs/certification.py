@@ -91,8 +91,9 @@ def certify(
     canvases: dict[str, str] = {}
 
     def canvases_of() -> Iterator[np.ndarray]:
-        for name, image in pictures:
+        for number, (name, image) in enumerate(pictures):
             canvas, _ = letterbox(image, file.form.image_size)
+            name = f"{name} ({number})" if name in canvases else name  # of several folders
             canvases[name] = hashlib.sha256(canvas.tobytes()).hexdigest()
             yield canvas
 
@@ -120,6 +121,7 @@ def _both(network: Trained, file: Exported, recipe: Recipe, progress: bool) -> d
     """The twelve numbers of the network and of the file."""
     height, _ = file.form.image_size
     recipe = evaluation.of_network(recipe, network).with_changes(image_size=height)
+    recipe = exported.with_nms_of(file, recipe)  # or AP would be that of other thresholds
     return {
         "data": f"{recipe.data.path}, {recipe.data.eval_split}",
         "network": evaluation.evaluate(network, recipe, progress=progress).metrics,

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import safetensors.numpy
 
+from yolor_jax import bucket
 from yolor_jax.data.classes import COCO_NAMES
 from yolor_jax.errors import InputError
 from yolor_jax.models.detector import find_spec, require_multiple, variable_shapes
@@ -79,10 +80,11 @@ def read(path: Path | str, asked: Asked) -> Converted:
     path = hub.fetch(path) if hub.is_address(path) else path
     if path.is_dir():
         return _of_ours(path, asked, "moving average of a run")
-    kind = recognise(path)
-    if kind is Format.OURS:
-        return _of_ours(path, asked, kind.value)
-    return _of_the_original(path, asked, kind)
+    with bucket.on_disk(path) as local:
+        kind = recognise(local)
+        if kind is Format.OURS:
+            return _of_ours(local, asked, kind.value)
+        return _of_the_original(local, asked, kind)
 
 
 def write_torch(path: Path, trained: Trained) -> None:

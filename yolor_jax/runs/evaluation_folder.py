@@ -47,8 +47,11 @@ class Evaluated(Protocol):
 
 
 def root_of(place: Path) -> Path:
-    """Where the evaluations of a run, or of a file of weights or of boxes, have their folders."""
-    return place.with_suffix(f".{FOLDER}") if place.is_file() else place / FOLDER
+    """Where the evaluations of a run, or of a file of weights or of boxes, have their folders; a
+    SavedModel, which is a folder, counts as a file.
+    """
+    is_file = place.is_file() or place.suffix == ".savedmodel"
+    return place.with_suffix(f".{FOLDER}") if is_file else place / FOLDER
 
 
 def write(root: Path, evaluated: Evaluated) -> tuple[Path, Analysis]:

@@ -68,23 +68,24 @@ class ExportedNetwork:
         Raises:
             InputError: a setting that the file cannot follow.
         """
-        fixed = {"dtype": "float32", "fold": True}
-        if wrong := [name for name, value in settings.items() if value and name not in fixed]:
+        usual = {"dtype": "float32", "fold": True}
+        asked = {n: v for n, v in settings.items() if v != usual.get(n) and (v or n in usual)}
+        if asked:
             raise InputError(
-                f"an exported file looks at images as it was made to, and {wrong[0]!r} is a "
-                "setting of the network itself; use the run or its weights for that"
+                f"an exported file looks at images as it was made to, and {next(iter(asked))!r} is "
+                "a setting of the network itself; use the run or its weights for that"
             )
         if image_size not in (None, *self.file.form.image_size):
             raise InputError(
                 f"{self.file.path} takes {self.file.form.image_size} pixels, got {image_size}; "
                 "export it again for another size"
             )
-        asked = {
+        thresholds = {
             "score_threshold": score,
             "iou_threshold": iou,
             "max_detections": max_detections,
         }
-        given = {name: value for name, value in asked.items() if value is not None}
+        given = {name: value for name, value in thresholds.items() if value is not None}
         nms = NmsConfig(**vars(self.nms) | given)
         require_nms(self.file, nms)
         predictor = make_predictor(
@@ -93,16 +94,29 @@ class ExportedNetwork:
         return ObjectFinder(predictor, self.class_names)
 
 
+def require_square(image_size: tuple[int, int]) -> None:
+    """Raises an InputError if a file of this size cannot be evaluated, which is done on squares."""
+    height, width = image_size
+    if height != width:
+        raise InputError(
+            "a file is evaluated at one square size, and this one takes "
+            f"{height} x {width} pixels; export it with --image-size N"
+        )
+
+
+def with_nms_of(file: Exported, recipe: Recipe) -> Recipe:
+    """A recipe whose evaluation takes for a detection what a file does that has NMS inside."""
+    return recipe.with_changes(eval={"nms": file.form.nms}) if file.form.nms else recipe
+
+
 def evaluate(
     file: Exported, recipe: Recipe, *, mode: Mode = PLAIN, progress: bool = False
 ) -> Evaluated:
     """Evaluates a file by the COCO protocol, by its own runtime.
 
-    Where NMS is outside, it is that of the recipe's evaluation.
-
     Args:
         file: of a square size.
-        recipe: says data and backend.
+        recipe: says data and backend, and what is a detection where the file leaves that open.
         mode: what is scored; the file looks at images in the plain way.
         progress: whether to show a bar.
 
@@ -111,20 +125,21 @@ def evaluate(
             that the file cannot follow.
     """
     require_backend(recipe.eval.backend)
-    height, width = file.form.image_size
-    if mode.rectangular or mode.tta or mode.class_agnostic or mode.single_class or height != width:
+    require_square(file.form.image_size)
+    if mode != Mode(classes=mode.classes):
         raise InputError(
-            f"an exported file is evaluated at one square size, in the plain way; {file.path} takes"
-            f" {height} x {width}, asked for was: {', '.join(mode.words()) or 'the plain way'}"
+            f"an exported file is evaluated in the plain way, for how it looks is fixed; asked for "
+            f"was: {', '.join(mode.words())}"
         )
-    changes = {"model": {"name": file.metadata["model"]}, "image_size": height, "multi_scale": ()}
+    recipe, side = with_nms_of(file, recipe), file.form.image_size[0]
+    changes = {"model": {"name": file.metadata["model"]}, "image_size": side, "multi_scale": ()}
     recipe = recipe.with_changes(**changes)
     source = preflight.open_evaluation(recipe.data, ALONE, progress=progress)
     require_classes(source, file.class_names)
     mode.require_classes(source.class_names)
     batches = eval_batches(
         source,
-        image_size=height,
+        image_size=side,
         batch_size=file.form.batch or recipe.eval.batch_size,
         max_targets=0,
         scaled_decode=recipe.data.scaled_decode,

@@ -81,8 +81,9 @@ def epochs(facts: Facts, recipe: Recipe) -> float:
 
 
 def every_epochs(facts: Facts, recipe: Recipe) -> float:
-    """Five evaluations in all."""
-    return recipe.epochs / 5
+    """Five evaluations in all, the last at the end."""
+    steps_per_epoch = max(facts.images // recipe.batch_size, 1)
+    return math.ceil(round(recipe.epochs * steps_per_epoch) / 5) / steps_per_epoch
 
 
 def max_targets(facts: Facts, recipe: Recipe) -> int:

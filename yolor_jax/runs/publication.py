@@ -56,6 +56,11 @@ def publish(
         OSError: no network, or a file cannot be read.
         ImportError: huggingface_hub is not installed.
     """
+    if address.file != hub.FILE:
+        raise InputError(
+            f"got {address}/{address.file}; expected hf://ORG/NAME, for the weights become "
+            f"{hub.FILE} of a repository"
+        )
     trained = load(path, step)
     said = None if certificate is None else _read(certificate)
     with tempfile.TemporaryDirectory() as folder:
@@ -83,8 +88,14 @@ def numbers_of(path: Path, trained: Trained) -> list[Mapping[str, Any]]:
     root = evaluation_folder.root_of(path)
     with bucket.as_os_error(root):
         folders = sorted(root.iterdir()) if root.is_dir() else []
-    records = [evaluation_folder.read(folder) for folder in folders]
-    return [record for record in records if record.get("step") == trained.meta.get("step")]
+    whole = [folder for folder in folders if (folder / evaluation_folder.RECORD).is_file()]
+    records = [evaluation_folder.read(folder) for folder in whole]
+    return [
+        record
+        for record in records
+        if record.get("step") == trained.meta.get("step")
+        and not (record.get("mode") or {}).get("runtime")  # of an exported file
+    ]
 
 
 def card(

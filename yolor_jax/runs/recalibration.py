@@ -35,6 +35,13 @@ Recalibrate = Callable[[Mapping], PyTree]
 """``recalibrate(variables) -> batch_stats``."""
 
 
+def taken_from(recipe: Recipe, images: int) -> int:
+    """How many images statistics are taken from where so many are asked for: whole batches, and one
+    of these at least.
+    """
+    return max(images // recipe.batch_size, 1) * recipe.batch_size
+
+
 def make_recalibration(
     recipe: Recipe, module: Detector, source: Split, mesh: Mesh, *, images: int
 ) -> Recalibrate:
@@ -45,7 +52,7 @@ def make_recalibration(
         module: the network, not folded.
         source: the split that it learns from.
         mesh: the devices.
-        images: how many, in whole batches, and one of these at least.
+        images: how many; see `taken_from`.
 
     Raises:
         InputError: the split has not the images of one batch.
@@ -63,7 +70,7 @@ def make_recalibration(
 
     def recalibrate(variables: Mapping) -> PyTree:
         with contextlib.closing(read()) as batches:
-            first = itertools.islice(batches, max(images // recipe.batch_size, 1))
+            first = itertools.islice(batches, taken_from(recipe, images) // recipe.batch_size)
             return exact_statistics(moments, replicate(mesh, variables), augmented(first))
 
     return recalibrate
@@ -83,7 +90,7 @@ def recalibrated(
         trained: the network, not folded.
         recipe: of its run, or one that was fitted to it; says data, size and batch size.
         group: the processes that do it together, connected.
-        images: how many of the training split.
+        images: how many of the training split; see `taken_from`.
         progress: whether a preparation of the data shows bars.
 
     Raises:
@@ -96,5 +103,6 @@ def recalibrated(
         )
     split = dataclasses.replace(recipe.data, eval_split=recipe.data.train_split)
     source = preflight.open_evaluation(split, group, progress=progress)
-    recalibrate = make_recalibration(recipe, trained.module, source, make_mesh(), images=images)
-    return trained.with_statistics(recalibrate(trained.variables), images)
+    module = recipe.network(len(trained.class_names))  # in the dtype of the run
+    recalibrate = make_recalibration(recipe, module, source, make_mesh(), images=images)
+    return trained.with_statistics(recalibrate(trained.variables), taken_from(recipe, images))

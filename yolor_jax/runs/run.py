@@ -4,7 +4,7 @@
     run.recipe.model.anchors    # found for the data, where the recipe asked for that
     run.notes                   # what to say before it starts
 
-Nothing is computed here and nothing written. `runs.training` goes on from it.
+Nothing is trained here, but data may be prepared and anchors found. `runs.training` goes on.
 """
 
 import dataclasses
@@ -12,11 +12,12 @@ import dataclasses
 from jax.sharding import Mesh
 
 from yolor_jax.errors import InputError
+from yolor_jax.evaluation.tasks import IDENTITY_NUMBERS
 from yolor_jax.models.detector import Detector, variable_shapes
 from yolor_jax.paths import Path
 from yolor_jax.runs import anchors, preflight, programs
 from yolor_jax.runs.recipe import Recipe
-from yolor_jax.runs.sources import Sources, warnings
+from yolor_jax.runs.sources import Sources, Split, warnings
 from yolor_jax.training import freeze
 from yolor_jax.training import mesh as meshes
 from yolor_jax.training.learner import learner
@@ -88,9 +89,20 @@ def open_run(
     length = recipe.length(len(sources.train))
     programs.require_batch(recipe, mesh)
     preflight.require_shared(workdir, group)
+    require_scored(recipe.eval.best_by, sources.evaluation)
     doubts = [*warnings(sources), anchors.warning(recipe, sources.train)]
     notes = tuple(filter(None, [found, *doubts]))
     return Run(recipe, sources, module, trained, mesh, length, workdir, group, notes)
+
+
+def require_scored(number: str, evaluation: Split) -> None:
+    """Raises an InputError if ``eval.best_by`` is a number that the split cannot give."""
+    known = 0 if evaluation.targets is None else evaluation.targets.identities
+    if number in dict(IDENTITY_NUMBERS) and not known:
+        raise InputError(
+            f"--config.eval.best_by is {number!r}, and the split {evaluation.split!r} has no "
+            "identities to count it by; expected a number of its own, such as AP or embed/rank1"
+        )
 
 
 def require_init(recipe: Recipe) -> None:

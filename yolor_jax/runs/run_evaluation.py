@@ -16,7 +16,7 @@ from yolor_jax.models.spec import ModelSpec
 from yolor_jax.runs.board import Board
 from yolor_jax.runs.evaluation import make_evaluator
 from yolor_jax.runs.preemption import Preemption
-from yolor_jax.runs.recalibration import make_recalibration
+from yolor_jax.runs.recalibration import make_recalibration, taken_from
 from yolor_jax.runs.run import Run
 from yolor_jax.training import mesh as meshes
 from yolor_jax.training.checkpoints.checkpoint import Checkpoints
@@ -72,7 +72,8 @@ class RunEvaluation:
         evaluation = self._preempted.until(lambda: self._evaluate(variables))
         if evaluation is None:
             return None
-        if images := self._run.recipe.eval.recalibrate:
+        if asked := self._run.recipe.eval.recalibrate:
+            images = taken_from(self._run.recipe, asked)
             checkpoints.write_statistics(int(state.step), variables["batch_stats"], images=images)
         self.last = evaluation
         return evaluation

@@ -79,9 +79,16 @@ def example_order(recipe: Recipe, source: Split) -> Sequence[int] | None:
 
 
 def warnings(sources: Sources) -> list[str]:
-    """A sentence for each split in which there is nothing to learn or to find."""
+    """A sentence for each split in which there is nothing to learn or to find, and one if they are
+    the same.
+    """
     purposes = (sources.train, "learn from"), (sources.evaluation, "find")
-    return [
+    name = sources.train.split
+    same = [
+        f"warning: the split {name!r} is both trained and evaluated on, so that AP says how well "
+        "it is known by heart; give another with --config.data.eval_split=NAME"
+    ]
+    return (same if name == sources.evaluation.split else []) + [
         f"warning: no image of the split {split.split!r} has an object to {purpose} (crowd regions "
         "do not count); look at its annotations"
         for split, purpose in purposes

@@ -84,6 +84,11 @@ class Trained:
         """The Linen module that the variables belong to, in float32."""
         return build(self.spec, self.meta["num_classes"], fused=self.fused)
 
+    @property
+    def nms(self) -> NmsConfig:
+        """What is a detection where nobody says."""
+        return NmsConfig()
+
     def folded(self) -> "Trained":
         """The same network with implicit knowledge and batch norm folded into its convolutions.
 

@@ -38,6 +38,7 @@ from yolor_jax.runs.batches import batch_reader
 from yolor_jax.runs.evaluation import Evaluated, make_evaluator, write_detections
 from yolor_jax.runs.evaluation_mode import PLAIN
 from yolor_jax.runs.preemption import Preemption, preemption, shared_preemption
+from yolor_jax.runs.recalibration import taken_from
 from yolor_jax.runs.recipe import Recipe
 from yolor_jax.runs.run import Run, open_run
 from yolor_jax.runs.run_evaluation import RunEvaluation
@@ -137,7 +138,8 @@ def _finish(
     folded = make_evaluator(run.recipe, fused, source, run.mesh, progress=progress)(variables)
     if run.group.is_first:
         pictures, on_host = run.workdir / "pictures", jax.device_get(variables)
-        exact = run.recipe.eval.recalibrate or None
+        asked = run.recipe.eval.recalibrate
+        exact = taken_from(run.recipe, asked) if asked else None
         evaluated = Evaluated(folded, fused, source, run.recipe, PLAIN, int(state.step), exact)
         try:
             write_detections(run.workdir / "detections.json", folded)

@@ -51,18 +51,29 @@ def learner(module: Detector, config: TaskLossConfig, identities: int) -> Detect
         identities: of the training data; 0: none.
 
     Raises:
-        InputError: a classifier over identities is asked for, and there are fewer than two.
+        InputError: a classifier over identities is asked for, and there are fewer than two; or the
+            network lacks the tasks that the configuration is for.
     """
     tasks = module.spec.tasks
+    if config.identities == "classifier" and "embed" not in tasks:
+        raise InputError(
+            "task_loss.identities is 'classifier', and the network embeds nothing; expected "
+            "'embed' among --config.model.tasks"
+        )
+    if config.weights == "learnt" and not tasks:
+        raise InputError(
+            "task_loss.weights is 'learnt', and the network has no task beside detection; expected "
+            "one or more of them as --config.model.tasks"
+        )
     identities = identities if "embed" in tasks else 0
-    classifier = "embed" in tasks and config.identities == "classifier"
+    classifier = config.identities == "classifier"
     if classifier and identities < 2:
         raise InputError(
             f"task_loss.identities is 'classifier', and the objects of the training split have "
             f"{identities} identities; expected two or more: give the annotations an 'identity' "
             "(docs/tasks.md), or use --config.task_loss.identities=contrast"
         )
-    weighed = ("detect", *tasks) if tasks and config.weights == "learnt" else ()
+    weighed = ("detect", *tasks) if config.weights == "learnt" else ()
     if not (identities or weighed):
         return module
     fields = {name: getattr(module, name) for name in Detector.__dataclass_fields__}

@@ -168,6 +168,9 @@ def _as_sentence(address: Address) -> Iterator[None]:
         raise InputError(f"{address} asks who you are: {token}") from error
     except (errors.HfHubHTTPError, errors.LocalEntryNotFoundError, httpx2.HTTPError) as error:
         raise _failure(address, error, token) from error
+    except ValueError as error:  # a name or a card that the hub does not take
+        reason = " ".join(str(error).split())
+        raise InputError(f"{address} is refused: {reason}") from error
     except errors.OfflineModeIsEnabled as error:
         raise OSError(f"{address} cannot be reached while HF_HUB_OFFLINE is set") from error
 

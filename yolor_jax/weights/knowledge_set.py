@@ -5,8 +5,8 @@
     variables = with_set(variables, night, spec)
 
 A tensor is named by its path in ``params``, such as ``head/level0/implicit_before/z``. The metadata
-say of which model it is, where its implicit knowledge stands, and which weights it was learnt on:
-on any others it would mean nothing, and it is refused.
+say of which model it is, where its implicit knowledge stands, and which weights and statistics of
+batch norm it was learnt on: on any others it would mean something else, and it is refused.
 """
 
 import hashlib
@@ -40,11 +40,13 @@ class KnowledgeSet(NamedTuple):
         leaves: by path in ``params``.
         implicit: where it stands, as `models.spec.with_implicit` takes it; None: the model's own.
         weights: digest of all other parameters that it was learnt on.
+        statistics: digest of batch norm's; None of a file that is older than this entry.
     """
 
     leaves: Mapping[str, np.ndarray]
     implicit: Any
     weights: str
+    statistics: str | None
 
 
 def knowledge_of(variables: Mapping[str, Any], meta: Mapping[str, Any]) -> KnowledgeSet:
@@ -62,7 +64,8 @@ def knowledge_of(variables: Mapping[str, Any], meta: Mapping[str, Any]) -> Knowl
         raise InputError(
             "there is no implicit knowledge in this network: it is folded, or its model has none"
         )
-    return KnowledgeSet(implicit, meta["implicit"], _digest(rest))
+    statistics = _digest(flatten_by_path(variables["batch_stats"]))
+    return KnowledgeSet(implicit, meta["implicit"], _digest(rest), statistics)
 
 
 def with_set(variables: Mapping[str, Any], knowledge: KnowledgeSet, spec: ModelSpec) -> dict:
@@ -75,7 +78,7 @@ def with_set(variables: Mapping[str, Any], knowledge: KnowledgeSet, spec: ModelS
 
     Raises:
         InputError: leaves are missing, unused or of another shape, or the set was learnt on other
-            weights.
+            weights or statistics.
     """
     _, rest = _apart(variables["params"])
     head = rest["head/level0/conv/kernel"]
@@ -88,6 +91,13 @@ def with_set(variables: Mapping[str, Any], knowledge: KnowledgeSet, spec: ModelS
             "this z was learnt on other weights than these; attach it to those it was learnt on, "
             "or learn it on these with the recipe implicit_tuning"
         )
+    statistics = _digest(flatten_by_path(variables["batch_stats"]))
+    if knowledge.statistics not in (None, statistics):
+        raise InputError(
+            "this z was learnt with other statistics of batch norm than these; attach it to "
+            "weights with the same (`yolor recalibrate` and eval.recalibrate take new ones), or "
+            "learn it on these with the recipe implicit_tuning"
+        )
     params = flax.traverse_util.unflatten_dict({**rest, **knowledge.leaves}, sep="/")
     return {**variables, "params": params}
 
@@ -98,7 +108,8 @@ def write_set(path: str | os.PathLike, knowledge: KnowledgeSet) -> None:
     Raises:
         OSError: it cannot be written.
     """
-    said = {"implicit": knowledge.implicit, "weights": knowledge.weights, "stamp": stamp()}
+    said = {"implicit": knowledge.implicit, "weights": knowledge.weights,
+            "statistics": knowledge.statistics, "stamp": stamp()}  # fmt: skip
     # In C order: safetensors writes a transposed view as if it were not one.
     leaves = {name: np.asarray(leaf, order="C") for name, leaf in knowledge.leaves.items()}
     with whole_file(path) as temporary:
@@ -121,7 +132,7 @@ def read_set(path: str | os.PathLike) -> KnowledgeSet:
             )
         said = json.loads(metadata[KEY])
         leaves = {name: file.get_tensor(name) for name in file.keys()}
-    return KnowledgeSet(leaves, said["implicit"], said["weights"])
+    return KnowledgeSet(leaves, said["implicit"], said["weights"], said.get("statistics"))
 
 
 def _apart(params: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
