@@ -1,16 +1,20 @@
-"""A progress bar: drawn in place on a terminal, and a line now and then in a log file.
+"""How work tells that it goes on: a bar, and sentences.
 
-with progress(total=4000, unit="step") as bar:
-    bar.update()
+with progress(total=4000, unit="step") as bar:   # drawn in place on a terminal, and a line now
+bar.update()                                 # and then in a log file
+train(recipe, workdir, say=to_stderr)            # `silent` by default: a library prints nothing
 """
 
 import io
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tqdm import tqdm
+
+Say = Callable[[str], None]
+"""What takes a sentence on how work goes."""
 
 SECONDS_BETWEEN_LINES = 30.0
 """In a log file, where a bar that is drawn anew ten times a second is one endless line."""
@@ -34,6 +38,15 @@ def progress(iterable: Iterable | None = None, **options: Any) -> "tqdm":
             "ncols": 0,  # counts and times, without a drawn bar
         }
     return tqdm(iterable, **({"dynamic_ncols": True} | options))
+
+
+def silent(sentence: str) -> None:
+    """Says nothing."""
+
+
+def to_stderr(sentence: str) -> None:
+    """Says it beside what a command prints."""
+    print(sentence, file=sys.stderr, flush=True)
 
 
 class _Lines:

@@ -12,7 +12,7 @@ what all devices could do at that peak.
 import collections
 import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -20,7 +20,7 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 
 from yolor_jax.data.example import Batch
-from yolor_jax.progress import progress
+from yolor_jax.progress import Say, progress, silent
 from yolor_jax.runs import programs, start
 from yolor_jax.runs.batches import batch_reader
 from yolor_jax.runs.recipe import Recipe
@@ -35,15 +35,9 @@ WARM_UP = 3  # steps before the clock starts
 PRODUCTS = 8  # matrix products in one measurement of the peak
 REPEATS = 5  # measurements of the peak, of which the fastest counts
 
-Say = Callable[[str], None]
-
-
-def _silent(sentence: str) -> None:
-    """Says nothing."""
-
 
 def measure(
-    recipe: Recipe, steps: int, *, say: Say = _silent, progress: bool = False
+    recipe: Recipe, steps: int, *, say: Say = silent, progress: bool = False
 ) -> dict[str, Any]:
     """The figures of a recipe, by name.
 

@@ -13,7 +13,6 @@ code is 1 where something fails or does not fit.
 
 import argparse
 import pathlib
-import sys
 from typing import TYPE_CHECKING
 
 from yolor_jax.cli import launch
@@ -21,6 +20,7 @@ from yolor_jax.cli.arguments import any_path
 from yolor_jax.cli.output import add_json_argument, figures_writer
 from yolor_jax.cli.recipes import add_recipe_option, read_draft, read_recipe
 from yolor_jax.errors import MENDABLE, InputError
+from yolor_jax.progress import to_stderr
 
 if TYPE_CHECKING:
     from yolor_jax.paths import Path
@@ -99,12 +99,9 @@ def _topology(args: argparse.Namespace, recipe: "Recipe") -> tuple[int, dict]:
 
     from yolor_jax.runs import ahead_of_time
 
-    def say(sentence: str) -> None:
-        print(sentence, file=sys.stderr, flush=True)
-
     jax.config.update("jax_platforms", "cpu")  # libtpu must not look for a TPU here
     classes = args.classes or _classes(recipe)
-    report = ahead_of_time.compile_recipe(recipe, args.topology, classes, say)
+    report = ahead_of_time.compile_recipe(recipe, args.topology, classes, to_stderr)
     print(ahead_of_time.format_report(report))
     return int(not report.fits), ahead_of_time.as_dict(report)
 

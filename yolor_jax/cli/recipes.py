@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from yolor_jax.errors import InputError
 from yolor_jax.paths import local_path
+from yolor_jax.progress import to_stderr
 
 if TYPE_CHECKING:
     from yolor_jax.runs.draft import Draft
@@ -53,7 +54,7 @@ def read_recipe(config: str, settings: Sequence[str]) -> "Recipe":
     """
     from yolor_jax.runs.draft import decide
 
-    return decide(read_draft(config, settings), progress=True).recipe
+    return decide(read_draft(config, settings), say=to_stderr, progress=True).recipe
 
 
 def read_draft(config: str, settings: Sequence[str]) -> "Draft":

@@ -11,12 +11,12 @@ shipped recipe or a Python file (yolor_jax.configs has the shipped ones to impor
 import argparse
 import pathlib
 import shlex
-import sys
 from typing import TYPE_CHECKING
 
 from yolor_jax.cli import launch, recipes
 from yolor_jax.cli.arguments import any_path
 from yolor_jax.errors import InputError
+from yolor_jax.progress import to_stderr
 from yolor_jax.stamp import command
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def whole_recipe(draft: "Draft", workdir: "Path", group: "ProcessGroup") -> "Rec
     """The recipe with what data and devices decide of it; says what that is."""
     from yolor_jax.runs.draft import continued, decide
 
-    decided = decide(continued(draft, workdir), group, progress=True)
+    decided = decide(continued(draft, workdir), group, say=to_stderr, progress=True)
     if decided.said:
         print(decided.said)
     return decided.recipe
@@ -109,7 +109,7 @@ def report(workdir: "Path") -> None:
     """Writes the page on a run; what hinders that is said, and takes no number away."""
     from yolor_jax.reports.after_training import leave_page
 
-    if path := leave_page(workdir, lambda said: print(said, file=sys.stderr)):
+    if path := leave_page(workdir, to_stderr):
         print(f"All of it on one page:\n  {path}")
 
 

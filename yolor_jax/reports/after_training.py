@@ -7,23 +7,21 @@
 """
 
 import os
-from collections.abc import Callable
 
 from yolor_jax.errors import MENDABLE, sentence
 from yolor_jax.paths import Path
+from yolor_jax.progress import Say, silent
 from yolor_jax.reports import page
 from yolor_jax.runs import training
 from yolor_jax.runs.recipe import Recipe
 from yolor_jax.runs.training import Outcome
-
-Say = Callable[[str], None]
 
 
 def train(
     recipe: Recipe,
     workdir: str | os.PathLike,
     *,
-    say: Say = training.silent,
+    say: Say = silent,
     progress: bool = False,
 ) -> Outcome:
     """Trains as the recipe says, or continues the run in the workdir, and writes ``report.html``.

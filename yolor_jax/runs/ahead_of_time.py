@@ -7,7 +7,6 @@ print(format_report(report))
 import dataclasses
 import math
 import time
-from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -15,6 +14,7 @@ from jax.sharding import Mesh
 from jaxtyping import PyTree
 
 from yolor_jax.models.detector import Detector, variable_shapes
+from yolor_jax.progress import Say
 from yolor_jax.runs import programs
 from yolor_jax.runs.largest_batch import TIGHT, shared_evenly
 from yolor_jax.runs.recipe import Recipe
@@ -24,8 +24,6 @@ from yolor_jax.training.optim import RunLength
 from yolor_jax.training.programs.cost import Collectives, Memory, count_collectives, readable
 from yolor_jax.training.programs.topology import DoesNotFit, compile_for_tpu, hbm_bytes, tpu_devices
 from yolor_jax.training.programs.traffic import Traffic, count_traffic, least_traffic
-
-Say = Callable[[str], None]
 
 SMALLER = 3 / 4
 """The largest part of a batch that did not fit which is tried next."""

@@ -9,7 +9,6 @@ is, and what is decided after it follows from it. `runs.own_rules` has the rules
 """
 
 import copy
-import sys
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -17,6 +16,7 @@ from yolor_jax.data import split_names
 from yolor_jax.errors import InputError
 from yolor_jax.paths import Path
 from yolor_jax.preparation.dataset import find_splits
+from yolor_jax.progress import Say, silent
 from yolor_jax.runs import preflight
 from yolor_jax.runs.largest_batch import largest_batch
 from yolor_jax.runs.own_rules import RULES, Facts, facts_of
@@ -108,12 +108,19 @@ def continued(draft: Draft, workdir: Path) -> Draft:
     return Draft(recipe, draft.open - {BATCH})
 
 
-def decide(draft: Draft, group: ProcessGroup = ALONE, *, progress: bool = False) -> Decided:
+def decide(
+    draft: Draft,
+    group: ProcessGroup = ALONE,
+    *,
+    say: Say = silent,
+    progress: bool = False,
+) -> Decided:
     """Opens the data where they decide anything, preparing them first if that has not been done.
 
     Args:
         draft: what is asked for.
         group: the processes of the run, connected.
+        say: takes a sentence for each program that is compiled to find the largest batch.
         progress: whether a preparation shows bars and its table.
 
     Raises:
@@ -125,7 +132,7 @@ def decide(draft: Draft, group: ProcessGroup = ALONE, *, progress: bool = False)
     facts = facts_of(preflight.open_sources(recipe.data, group, progress=progress).train)
     for path, rule in RULES.items():
         if path == BATCH and draft.auto_batch:
-            recipe = _with(recipe, BATCH, _largest_batch(recipe, facts, group))
+            recipe = _with(recipe, BATCH, _largest_batch(recipe, facts, group, say))
         elif path in draft.open:
             recipe = _with(recipe, path, rule(facts, recipe))
     flags = [f"--config.{path}={_get(recipe, path)}" for path in PROVISIONAL if path in draft.open]
@@ -172,12 +179,8 @@ def _with_splits(draft: Draft, group: ProcessGroup, *, progress: bool) -> Recipe
     return recipe
 
 
-def _largest_batch(recipe: Recipe, facts: Facts, group: ProcessGroup) -> int:
+def _largest_batch(recipe: Recipe, facts: Facts, group: ProcessGroup, say: Say) -> int:
     """The largest batch for the devices; the same in all processes."""
-
-    def say(sentence: str) -> None:
-        print(sentence, file=sys.stderr, flush=True)
-
     return preflight.open_together(
         "batch",
         lambda: largest_batch(recipe, facts.classes, facts.images, say),

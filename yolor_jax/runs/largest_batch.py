@@ -12,6 +12,7 @@ from collections.abc import Callable
 from jax.sharding import Mesh
 
 from yolor_jax.errors import InputError
+from yolor_jax.progress import Say, silent
 from yolor_jax.runs import programs
 from yolor_jax.runs.recipe import Recipe
 from yolor_jax.training import mesh as meshes
@@ -23,12 +24,8 @@ TIGHT = 0.9
 TRIES = 5
 """Programs compiled at most, after that of the smallest batch."""
 
-Say = Callable[[str], None]
 
-
-def largest_batch(
-    recipe: Recipe, num_classes: int, images: int, say: Say = lambda sentence: None
-) -> int:
+def largest_batch(recipe: Recipe, num_classes: int, images: int, say: Say = silent) -> int:
     """The largest batch that fits into `TIGHT` of the memory of each device that is here.
 
     Args:

@@ -7,10 +7,11 @@ others, board = writers(run, rows, step, starts)
 import contextlib
 import datetime
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from yolor_jax.errors import InputError
+from yolor_jax.progress import Say
 from yolor_jax.runs import programs
 from yolor_jax.runs.board import Board
 from yolor_jax.runs.curves import Curves
@@ -22,8 +23,6 @@ from yolor_jax.training.step import Advance
 from yolor_jax.training.trace import traced, traced_steps
 from yolor_jax.training.trackers.experiment import Experiment, open_tracker
 from yolor_jax.training.window import Effort, History
-
-Say = Callable[[str], None]
 
 
 def writers(

@@ -14,7 +14,7 @@ import dataclasses
 import functools
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -23,6 +23,7 @@ from yolor_jax.data.example import Batch
 from yolor_jax.evaluation.evaluate import Evaluation
 from yolor_jax.models.fold import fold
 from yolor_jax.paths import Path, user_path
+from yolor_jax.progress import Say, silent
 from yolor_jax.runs import (
     augmented,
     evaluation_folder,
@@ -53,8 +54,6 @@ from yolor_jax.training.programs.compile_log import CompileLog
 from yolor_jax.training.state import TrainState
 from yolor_jax.training.step import make_advance
 
-Say = Callable[[str], None]
-
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
@@ -83,10 +82,6 @@ class Outcome:
     def preempted(self) -> bool:
         """SIGTERM ended the run; the same call goes on with it."""
         return self.folded is None
-
-
-def silent(sentence: str) -> None:
-    """Says nothing."""
 
 
 def train(

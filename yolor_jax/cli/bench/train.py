@@ -9,13 +9,13 @@ what all devices could do at that peak.
 """
 
 import argparse
-import sys
 from typing import Any
 
 from yolor_jax.cli import launch
 from yolor_jax.cli.output import add_json_argument, figures_writer
 from yolor_jax.cli.recipes import add_recipe_option, read_recipe
 from yolor_jax.errors import InputError
+from yolor_jax.progress import to_stderr
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,12 +36,9 @@ def run(args: argparse.Namespace) -> int:
     save = figures_writer(args.json)
     from yolor_jax.bench.training import measure
 
-    def say(sentence: str) -> None:
-        print(sentence, file=sys.stderr, flush=True)
-
     launch.quiet_libraries()
     recipe = read_recipe(args.config, args.settings)
-    figures = measure(recipe, args.steps, say=say, progress=True)
+    figures = measure(recipe, args.steps, say=to_stderr, progress=True)
     print(format_figures(figures))
     save(figures)
     return 0
