@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from yolor_jax.nn.implicit import Implicit
     from yolor_jax.reports.after_training import train
     from yolor_jax.runs.recipe import Recipe
+    from yolor_jax.runs.recipe_files import recipe
     from yolor_jax.runs.trained import Trained, export, load
 
     __version__: str
@@ -37,6 +38,7 @@ _HOMES = {
     "fold": "models.fold",
     "load": "runs.trained",
     "non_max_suppression": "detection.nms",
+    "recipe": "runs.recipe_files",
     "train": "reports.after_training",
 }
 
@@ -53,6 +55,7 @@ __all__ = [
     "fold",
     "load",
     "non_max_suppression",
+    "recipe",
     "train",
 ]
 

@@ -2,10 +2,10 @@
 
 A `Path` is local or in a bucket; both have the methods of pathlib that read and write.
 
-user_path("~/runs/first")  # /home/me/runs/first, as behind "--workdir=", where no shell does it
-user_path("file:///data/coco")
-user_path("gs://bucket/runs/first")  # an epath.Path, by the extra gcs
-local_path("gs://bucket/photo.jpg")  # InputError: expected a local path
+    user_path("~/runs/first")  # /home/me/runs/first, as behind "--workdir=", where no shell does it
+    user_path("file:///data/coco")
+    user_path("gs://bucket/runs/first")  # an epath.Path, by the extra gcs
+    local_path("gs://bucket/photo.jpg")  # InputError: expected a local path
 """
 
 import importlib.util

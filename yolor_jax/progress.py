@@ -1,8 +1,10 @@
 """How work tells that it goes on: a bar, and sentences.
 
+```python
 with progress(total=4000, unit="step") as bar:   # drawn in place on a terminal, and a line now
-bar.update()                                 # and then in a log file
+    bar.update()                                 # and then in a log file
 train(recipe, workdir, say=to_stderr)            # `silent` by default: a library prints nothing
+```
 """
 
 import io

@@ -1,6 +1,8 @@
 """A table for the terminal: columns as wide as their widest cell.
 
+```python
 print(text_table([("", "trained", "folded"), ("parameters", "1,234", "1,200")]))
+```
 """
 
 from collections.abc import Collection, Sequence

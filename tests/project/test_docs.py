@@ -34,9 +34,10 @@ def test_links_lead_to_files(page):
     text = page.read_text()
     for target in re.findall(r"\]\((?!https?:)([^)#]+)", text):
         assert (page.parent / target).is_file(), f"{page.name} links to {target}"
-    if page.name == "README.md":
-        for other in PAGES[1:]:
-            assert f"(docs/{other.name})" in text, f"the README has no link to {other.name}"
+    for name, folder in (("README.md", "docs/"), ("index.md", "")):
+        for other in PAGES[1:] if page.name == name else []:
+            is_there = f"({folder}{other.name})" in text or other == page
+            assert is_there or other.name == "index.md", f"{name} has no link to {other.name}"
 
 
 @each_page
@@ -86,6 +87,23 @@ def test_imports_of_examples_work(page):
                 for alias in node.names:
                     if not hasattr(module, alias.name):
                         importlib.import_module(f"{node.module}.{alias.name}")
+
+
+def test_examples_of_docstrings_are_fenced_or_indented():
+    """Otherwise the pages of the API have them as running text."""
+    for path in sorted((ROOT / "yolor_jax").rglob("*.py")):
+        said = ast.get_docstring(ast.parse(path.read_text()), clean=False) or ""
+        paragraphs = [part for part in said.split("\n\n")[1:] if not part.startswith((" ", "```"))]
+        assert not [part for part in paragraphs if _is_code(part)], path
+
+
+def _is_code(text):
+    """Whether it is Python that does something, and no sentence."""
+    try:
+        nodes = ast.walk(ast.parse(text))
+    except SyntaxError:
+        return False
+    return any(isinstance(node, ast.Call | ast.Assign | ast.Attribute) for node in nodes)
 
 
 @pytest.mark.parametrize("room", draw_floors.rooms())

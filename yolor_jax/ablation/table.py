@@ -1,8 +1,10 @@
 """What is compared: rows by name, each some settings of a recipe, and the baseline among them.
 
+```python
 table = find_table("table4")                 # of configs/ablations.py, or a file's
 table.rows["add_iFA"]                        # {"model.implicit": {"alignment": "add"}}
 table.of(["add_iFA"])                        # that row and the baseline alone
+```
 """
 
 import re

@@ -1,7 +1,9 @@
 """How much training images are varied, as data; `augment` does it.
 
+```python
 AugmentConfig()                               # the original's at 640 pixels, from scratch
 AugmentConfig(translate=0.5, scale=0.5)       # at 1280 pixels
+```
 """
 
 import dataclasses

@@ -1,6 +1,8 @@
 """A batch at another resolution, on the device: bilinear, as the original does in multi-scale.
 
+```python
 smaller = jax.jit(functools.partial(resize, side=512))(batch)
+```
 """
 
 from typing import NamedTuple

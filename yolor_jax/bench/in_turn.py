@@ -1,9 +1,11 @@
 """Programs that take turns, round after round, so that a busy machine slows all of them alike.
 
+```python
 take_cores(1)                                       # before JAX starts its devices
 require_same("boxes", ours(), theirs())
 seconds = in_turn({"ours": ours, "theirs": theirs}, rounds=10)
 ratio(seconds["ours"], seconds["theirs"])           # below 1: ours is faster
+```
 """
 
 import os

@@ -1,7 +1,9 @@
 """The blocks of `nn.blocks` in PyTorch, with its own convolutions, batch norms and layout (NCHW).
 
+```python
 parts = Parts(MODELS["yolor_nano"], fused=False)
 y = CSP(parts, c=24, f=48, repeats=1)(x)        # [B, 24, H, W] -> [B, 48, H, W]
+```
 """
 
 import torch

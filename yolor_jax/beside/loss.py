@@ -1,6 +1,8 @@
 """The detection loss in PyTorch, by dynamic shapes: only the targets that are there are computed.
 
+```python
 loss = detection_loss(network(images), targets, spec, LossConfig())
+```
 """
 
 import torch

@@ -1,8 +1,10 @@
 """What is timed in PyTorch: a step of training, and prediction without NMS.
 
+```python
 step = TrainStep(network, spec)
 loss = step(images, targets)            # [B, 3, H, W] uint8;  [N, 6] image class x1 y1 x2 y2
 predict(folded, images)                 # [B, N, 5 + K]
+```
 """
 
 import copy

@@ -1,1 +1,1 @@
-"""The command line: the only place, with the two main files, that knows configs and arguments."""
+"""The command line: arguments, words and exit codes."""

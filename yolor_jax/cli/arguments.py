@@ -1,8 +1,10 @@
 """Arguments that several commands take: paths, which checkpoint of a run, and with which z.
 
+```python
 parser.add_argument("--output", type=local_path)
 add_step_argument(parser)
 add_knowledge_argument(parser)  # load(args.checkpoint, args.step, knowledge=args.knowledge)
+```
 """
 
 import argparse

@@ -89,7 +89,7 @@ def run(args: argparse.Namespace) -> int:
     """Runs ``yolor eval`` and returns the exit code; see `launch.together`.
 
     Raises:
-        InputError: not just one of workdir, checkpoint and results.
+        InputError: not just one of workdir, checkpoint, exported file and results.
     """
     given = [args.workdir, args.checkpoint, args.exported, args.results]
     if sum(one is not None for one in given) != 1:
@@ -146,9 +146,7 @@ def evaluate_exported(args: argparse.Namespace) -> None:
     Raises:
         InputError: the file or the data are of no use, or a setting is about the network itself.
     """
-    from yolor_jax.configs import base
-    from yolor_jax.runs import evaluation, exported
-    from yolor_jax.runs import recipe as recipes
+    from yolor_jax.runs import evaluation, exported, recipe_files
 
     fixed = {"--step": args.step, "--folded": args.folded, "--image-size": args.image_size}
     fixed |= {"--max-detections": args.max_detections, "--knowledge": args.knowledge}
@@ -158,7 +156,7 @@ def evaluate_exported(args: argparse.Namespace) -> None:
         raise InputError("--exported needs --data: the data set to evaluate on")
     launch.quiet_libraries()
     network = exported.ExportedNetwork(args.exported)
-    recipe = recipes.read(base.get_config().to_dict())
+    recipe = recipe_files.defaults()
     recipe = evaluation.on(recipe, data=args.data, split=args.split, backend=args.backend)
     evaluated = exported.evaluate(network.file, recipe, mode=_mode(args), progress=True)
     table = evaluation.table({"exported": evaluated.metrics}, evaluated.module)
@@ -171,15 +169,14 @@ def evaluate(args: argparse.Namespace, group: "ProcessGroup") -> None:
     Raises:
         InputError: there is no such checkpoint, or the data does not fit it.
     """
-    from yolor_jax.configs import base
-    from yolor_jax.runs import evaluation
+    from yolor_jax.runs import evaluation, recipe_files
     from yolor_jax.runs import recipe as recipes
     from yolor_jax.runs.trained import load
 
     place = args.workdir or args.checkpoint
     with bucket.as_os_error(place):
         is_file = place.is_file()
-    recipe = recipes.read(base.get_config().to_dict()) if is_file else recipes.load(place)
+    recipe = recipe_files.defaults() if is_file else recipes.load(place)
     trained = load(place, args.step, knowledge=args.knowledge)
     recipe = evaluation.of_network(recipe, trained)
     recipe = evaluation.on(

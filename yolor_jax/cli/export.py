@@ -234,12 +234,10 @@ def _calibration(args: argparse.Namespace) -> "Iterator[np.ndarray] | None":
 
 def _recipe(args: argparse.Namespace, trained: "Trained", size: tuple[int, int]) -> "Recipe":
     """Of the evaluation, on data that can be opened and have the classes of the network."""
-    from yolor_jax.configs import base
-    from yolor_jax.runs import evaluation, exported, sources
-    from yolor_jax.runs import recipe as recipes
+    from yolor_jax.runs import evaluation, exported, recipe_files, sources
 
     exported.require_square(size)
-    recipe = evaluation.of_network(recipes.read(base.get_config().to_dict()), trained)
+    recipe = evaluation.of_network(recipe_files.defaults(), trained)
     recipe = evaluation.on(recipe, data=args.data, split=args.split)
     source = sources.open_split(recipe.data, recipe.data.eval_split, progress=True)
     evaluation.require_classes(source, trained.class_names)

@@ -2,9 +2,9 @@
 
 They may be on a disk or in a bucket.
 
-path = weights_file(args.output, overwrite=args.overwrite)
-save = figures_writer(args.json)
-save({"images_per_second": 43.0})
+    path = weights_file(args.output, overwrite=args.overwrite)
+    save = figures_writer(args.json)
+    save({"images_per_second": 43.0})
 """
 
 import argparse

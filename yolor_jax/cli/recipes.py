@@ -10,23 +10,17 @@ read them, each as the type of its default.
 """
 
 import argparse
-import importlib
-import pathlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from yolor_jax.errors import InputError
-from yolor_jax.paths import local_path
 from yolor_jax.progress import to_stderr
 
 if TYPE_CHECKING:
     from yolor_jax.runs.draft import Draft
     from yolor_jax.runs.recipe import Recipe
 
-SHIPPED = "yolor_jax.configs"
 BATCH = "--config.batch_size"
-BASE = "base"
-"""The module that has all settings with their defaults, and is no recipe by itself."""
 
 
 def add_recipe_option(parser: argparse.ArgumentParser, *, required: bool) -> None:
@@ -68,6 +62,7 @@ def read_draft(config: str, settings: Sequence[str]) -> "Draft":
 
     from yolor_jax.runs import draft
     from yolor_jax.runs.recipe import AUTO
+    from yolor_jax.runs.recipe_files import recipe_file
 
     _, colon, row = config.partition(":")
     auto_batch, settings = _without_auto_batch(settings)
@@ -94,32 +89,6 @@ def _without_auto_batch(settings: Sequence[str]) -> tuple[bool, list[str]]:
         if not auto_batch:
             rest.append(f"{BATCH}={value}")
     return auto_batch, rest
-
-
-def recipe_file(config: str) -> pathlib.Path:
-    """The file of ``RECIPE`` or ``RECIPE:ROW``.
-
-    Raises:
-        InputError: there is none, or it is no Python file; lists the shipped ones.
-    """
-    name = config.partition(":")[0]
-    shipped = shipped_recipes()
-    if name in shipped:
-        return shipped[name]
-    path = local_path(name)
-    if path.is_file() and path.suffix == ".py":
-        return path
-    raise InputError(
-        f"no recipe {name!r}; expected one of {', '.join(shipped)}, or a Python file such as "
-        "configs/quickstart.py (settings are written --config.NAME=VALUE)"
-    )
-
-
-def shipped_recipes() -> dict[str, pathlib.Path]:
-    """The files of the recipes that come with the package, by name."""
-    [folder] = importlib.import_module(SHIPPED).__path__
-    files = sorted(pathlib.Path(folder).glob("*.py"))
-    return {file.stem: file for file in files if file.stem not in (BASE, "__init__")}
 
 
 def _parse(argv: Sequence[str], values) -> None:

@@ -1,7 +1,9 @@
 """A few images of a split, as a split of their own: for trials such as overfitting.
 
+```python
 few = first_images(source, 16)
 len(few), few.image_ids, few.ground_truth()["images"]     # 16 everywhere
+```
 """
 
 from typing import SupportsIndex

@@ -1,8 +1,10 @@
 """What the page shows for a picture and thresholds, without a server.
 
+```python
 showing = Showing(load("runs/quickstart"))
 shown = showing.show(data, score=0.25, iou=0.45, classes=[])  # the network sees the picture
 shown = showing.show(data, score=0.5, iou=0.45, classes=[])   # NMS alone
+```
 """
 
 import functools

@@ -1,6 +1,8 @@
 """COCO's average precision from matches: the mean over 101 recalls of the highest precision there.
 
+```python
 mean_average_precision(label, right, objects)   # by falling score -> AP50 of matches at IoU 0.5
+```
 """
 
 import numpy as np

@@ -1,7 +1,9 @@
 """The numbers of each class: COCO's, and those at the operating point.
 
+```python
 rows = class_numbers(names, coco_curves(ground_truth, results), matches, at_score)
 rows[0].ap50
+```
 """
 
 import dataclasses

@@ -1,8 +1,10 @@
 """COCO's precision by recall, of each class, IoU and size, from faster-coco-eval.
 
+```python
 curves = coco_curves(ground_truth, results)
 curves.precision[0, :, 3, ALL]              # of the fourth class, at IoU 0.5
 metrics, curves = compare(ground_truth, results)    # and the twelve numbers, in the same pass
+```
 """
 
 from collections.abc import Mapping, Sequence

@@ -1,6 +1,8 @@
 """What was found in each image, the worst image first.
 
+```python
 image_numbers(ids, matches, 0.4)[0].image_id
+```
 """
 
 import dataclasses

@@ -1,7 +1,9 @@
 """Precision, recall and F1 of the detections of at least a score, by class, at IoU 0.5.
 
+```python
 curves = score_curves(matches, SCORES, classes=80)
 best = SCORES[np.argmax(curves.mean_f1)]    # the operating point
+```
 """
 
 from typing import NamedTuple

@@ -1,7 +1,9 @@
 """The metrics of the tasks beyond detection: mean average precision, and rank-1 of retrieval.
 
+```python
 mean_average_precision(scores, present)     # scores [N, K], present [N, K] bool -> 0..1
 found, asked = rank1(vectors, mirrored)     # of the objects of one image, [n, D] each
+```
 """
 
 import numpy as np

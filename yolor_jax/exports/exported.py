@@ -1,7 +1,9 @@
 """An exported file, opened by its own runtime: one more way to compute what a network says.
 
+```python
 file = open_exported("yolor_csp.onnx")
 file.compute(file.form.as_taken(canvases), ["boxes", "scores"])
+```
 """
 
 import abc

@@ -1,7 +1,9 @@
 """Exported files by their format: written from a network, opened by what runs them.
 
+```python
 file = write(path, spec, variables, meta, Form((640, 640)))
 open_exported(user_path("yolor_csp.onnx")).class_names
+```
 """
 
 import functools

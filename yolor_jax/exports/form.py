@@ -1,7 +1,9 @@
 """What an exported file is like: sizes, dtypes, layout of its images, and whether NMS is inside.
 
+```python
 form = Form(image_size=(640, 640), batch=None, nms=NmsConfig())
 form.image_shape(8)     # (8, 640, 640, 3)
+```
 """
 
 import dataclasses

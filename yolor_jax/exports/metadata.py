@@ -1,7 +1,9 @@
 """What a file says of itself: enough to use it without this package.
 
+```python
 described = describe(spec, meta, form, licence="CC-BY-4.0")
 json.loads(session.get_modelmeta().custom_metadata_map["class_names"])     # of an ONNX file
+```
 """
 
 from collections.abc import Mapping

@@ -1,8 +1,10 @@
 """An exported file on the one way from an image to boxes: in the place of the network.
 
+```python
 predict = make_predict(open_exported(path), NmsConfig())     # for `evaluation.evaluate`
 predictor = make_predictor(open_exported(path), NmsConfig(), batch_size=8)
 [prediction] = predictor([image])
+```
 """
 
 import functools

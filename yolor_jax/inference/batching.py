@@ -1,8 +1,10 @@
 """Work in batches of one shape, whose results come out in the order in which the work came in.
 
+```python
 for batch in batches_by_shape(images, np.shape, batch_size=8, most_waiting=64): ...
 list(in_order([(1, "b"), (0, "a")]))  # ["a", "b"]
 for image in in_threads(read_image, paths, threads=4): ...
+```
 """
 
 import collections

@@ -1,7 +1,9 @@
 """One picture that a network is to look at, and where it is from.
 
+```python
 frame = read_picture(pathlib.Path("photo.jpg"))
 frame.source, frame.image.shape
+```
 """
 
 import dataclasses

@@ -1,7 +1,9 @@
 """Names of new files that take the place of none.
 
+```python
 places = Places(pathlib.Path("found"))
 places.take("a.jpg")  # found/a.jpg; found/a-2.jpg the next time, or where a.jpg is
+```
 """
 
 import itertools

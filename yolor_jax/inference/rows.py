@@ -1,8 +1,10 @@
 """What is written of a frame: a row of plain values, the same in every format and on every machine.
 
+```python
 row_of("a.jpg", (480, 640), prediction, class_names)
 # {"file": "a.jpg", "height": 480, "width": 640, "detections": [{"name": "dog", "label": 1,
 #  "score": 0.75, "box_xyxy": [16.0, 16.0, 32.0, 32.0]}]}
+```
 """
 
 from collections.abc import Sequence

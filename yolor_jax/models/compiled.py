@@ -1,7 +1,9 @@
 """What a network is once it is compiled: how many operations, and what it computes.
 
+```python
 form = measure(module, variables, image_size=640)
 form.operations, form.flops
+```
 """
 
 import re

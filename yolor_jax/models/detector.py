@@ -1,8 +1,10 @@
 """The detector: backbone, neck and the heads of its tasks as one Linen module.
 
+```python
 model = build("yolor_csp", num_classes=80)
 variables = model.init(jax.random.key(0), jnp.zeros((1, 640, 640, 3)))
 logits = model.apply(variables, images).detect      # per level [B, h, w, A, 5 + K]
+```
 """
 
 import difflib

@@ -1,8 +1,10 @@
 """Which implicit knowledge stands at one place of a network, as data.
 
+```python
 Knowledge()                                            # + iFA or + iPR, a vector
 Knowledge("multiply", scope="anchor")                  # x iFA*
 Knowledge("add", Factorization(atoms=64))              # another modelling of g(z)
+```
 """
 
 import dataclasses

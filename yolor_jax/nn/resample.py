@@ -1,7 +1,9 @@
 """Changes of resolution: pixels to channels, nearest upsampling, CSP down-sampling.
 
+```python
 x = space_to_depth(images)      # [B, H, W, 3] -> [B, H / 2, W / 2, 12]
 x = upsample2(x)                # [B, h, w, C] -> [B, 2 h, 2 w, C]
+```
 """
 
 import flax.linen as nn

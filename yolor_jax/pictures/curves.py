@@ -1,6 +1,8 @@
 """The course of a run as one picture: loss terms, what the evaluations gave, and the learning rate.
 
+```python
 draw_curves("curves.png", read_json_lines(workdir / "metrics.jsonl"))
+```
 """
 
 import math

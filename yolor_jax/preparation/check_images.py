@@ -1,7 +1,9 @@
 """Decodes all images of a split; what was found is kept on disk, so that none is read twice.
 
+```python
 found = check_images(original, names, pathlib.Path("verified.jsonl"), True, Workers())
 found["000000000139.jpg"]  # height, width, orientation, or problem
+```
 """
 
 import json

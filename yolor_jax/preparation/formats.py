@@ -6,7 +6,7 @@ recognises(folder) -> str | None       # by what a folder is known as of this fo
 find_splits(folder) -> [name, ...]     # InputError if it has none
 open_split(folder, name) -> Original   # how it is read (`coco_files.Original`)
 
-found = formats.of(folder)             # None if no format recognises it
+    found = formats.of(folder)             # None if no format recognises it
 """
 
 import pathlib

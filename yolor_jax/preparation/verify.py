@@ -1,7 +1,9 @@
 """Looks through a prepared data set: whole images, boxes inside, and nothing missing.
 
+```python
 verified = verify(open_source(directory, "val2017"))
 verified.images, verified.targets, verified.faults
+```
 """
 
 import os

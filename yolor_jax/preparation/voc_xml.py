@@ -1,7 +1,9 @@
 """A file of Pascal VOC's annotations: the size of an image, and name, box and flag of each object.
 
+```python
 parsed = parse(path.read_bytes(), "Annotations/000005.xml")
 parsed.objects[0]  # {"name": "chair", "bbox": [262.0, 210.0, 62.0, 129.0], "iscrowd": 0}
+```
 """
 
 import re

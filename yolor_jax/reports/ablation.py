@@ -1,7 +1,9 @@
 """What an ablation gave, for a page: its table, differences with their errors, AP over the epochs.
 
+```python
 result = read(user_path("runs/table4"))
 contents(result, user_path("runs/table4"))      # all that the template ``ablation.html`` shows
+```
 """
 
 import json

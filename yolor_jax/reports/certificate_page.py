@@ -1,6 +1,8 @@
 """The page of an exported file's certificate, beside the file.
 
+```python
 write_page(certificate, user_path("yolor_csp.onnx"))     # yolor_csp.onnx.certificate.html
+```
 """
 
 from yolor_jax.evaluation.coco import NUMBERS

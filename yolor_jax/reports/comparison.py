@@ -1,7 +1,9 @@
 """What stands on the page of several runs or evaluations, side by side; the first is the measure.
 
+```python
 page = contents([gather(path) for path in paths])
 page["numbers"]     # a row for each number: value of each, and its difference from the first
+```
 """
 
 from collections.abc import Mapping, Sequence

@@ -16,7 +16,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from yolor_jax import bucket
-from yolor_jax.configs import base
 from yolor_jax.errors import MENDABLE, InputError, sentence
 from yolor_jax.evaluation.analysis import Analysis, from_json
 from yolor_jax.evaluation.coco import Metrics
@@ -24,7 +23,7 @@ from yolor_jax.evaluation.evaluate import Results
 from yolor_jax.models.implicits import distances, effective_ranks
 from yolor_jax.paths import Path
 from yolor_jax.pictures.curves import Line, line
-from yolor_jax.runs import evaluation_folder, stamps
+from yolor_jax.runs import evaluation_folder, recipe_files, stamps
 from yolor_jax.runs import recipe as recipes
 from yolor_jax.runs.evaluation_mode import Mode
 from yolor_jax.runs.recipe import DataRecipe, Recipe
@@ -128,7 +127,7 @@ class Subject:
     def data(self) -> DataRecipe:
         """How to open the split that was evaluated on."""
         left = self.evaluation
-        recipe = self.recipe or recipes.read(base.get_config().to_dict())
+        recipe = self.recipe or recipe_files.defaults()
         given = {"path": left.record["data"], "eval_split": left.record["split"]}
         same = all(getattr(recipe.data, name) == value for name, value in given.items())
         return dataclasses.replace(recipe.data, **given, **({} if same else {"first": 0}))

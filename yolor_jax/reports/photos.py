@@ -1,8 +1,10 @@
 """Images of an evaluation for a page: JPEG inside it, and boxes over it that can be hidden.
 
+```python
 shown = photos(source, left, [one.image_id for one in left.analysis.images[:12]])
 shown[0].jpeg       # "data:image/jpeg;base64,..."
 shown[0].boxes      # true ones, and those predicted at the operating point
+```
 """
 
 import base64

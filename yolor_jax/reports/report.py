@@ -1,7 +1,9 @@
 """What stands on the page of one run or of one evaluation.
 
+```python
 page = contents(gather(path))
 page["cards"]  # name, value and meaning of each number of the headline
+```
 """
 
 import pathlib

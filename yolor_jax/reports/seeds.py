@@ -1,7 +1,9 @@
 """Runs of one recipe that differ by their seed alone: their mean, and how far they scatter.
 
+```python
 for group in by_recipe(subjects, names):
     group.name, spread([subject.evaluation.metrics["AP"] for subject in group.subjects])
+```
 """
 
 import json

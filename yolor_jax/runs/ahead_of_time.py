@@ -1,7 +1,9 @@
 """The programs of a recipe compiled on this machine for a TPU slice, and what they need there.
 
+```python
 report = compile_recipe(recipe, "v5e:4x4", num_classes=80, say=print)
 print(format_report(report))
+```
 """
 
 import dataclasses

@@ -1,7 +1,9 @@
 """Do the anchors fit the training data? What a run says before it starts, and what it may take.
 
+```python
 recipe, said = resolved(recipe, source, workdir)    # "auto" becomes a list
 print(warning(recipe, source))                      # one paragraph, or nothing
+```
 """
 
 import contextlib

@@ -1,9 +1,12 @@
 """The first images of a run as its training step sees them, on one picture.
 
+```python
+path = workdir / "pictures" / "augmented.png"
 augmented.draw(
-workdir / "pictures" / "augmented.png", train_batches(source, ...), config=AugmentConfig(),
-augment=augment, key=jax.random.key(seed), step=0, class_names=source.class_names,
+    path, train_batches(source, ...), config=AugmentConfig(), augment=augment,
+    key=jax.random.key(seed), step=0, class_names=source.class_names,
 )
+```
 """
 
 import itertools

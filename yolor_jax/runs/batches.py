@@ -1,7 +1,9 @@
 """The training batches of a recipe: one way to open them, for training and for its bench.
 
+```python
 read = batch_reader(recipe, sources.train)
 with contextlib.closing(read(start=position, workers=recipe.data.workers)) as batches: ...
+```
 """
 
 from collections.abc import Callable, Iterator

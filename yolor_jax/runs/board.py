@@ -1,8 +1,10 @@
 """What TensorBoard shows beside the scalars: pictures, and how implicit knowledge is distributed.
 
+```python
 board = Board(TensorBoard(folder), sources.evaluation, module.spec)
 board.show_augmented(step, workdir / "pictures" / "augmented.png")
 board.show_evaluation(step, ema_params, evaluation.results)
+```
 """
 
 from collections.abc import Mapping, Sequence

@@ -1,8 +1,10 @@
 """The certificate of an exported file: made, written beside the file, and read again.
 
+```python
 certificate = certify(trained, file, pictures_of("photos"), recipe=recipe)
 write(certificate, file.path)            # yolor_csp.onnx.certificate.json
 read(file.path)["ok"]
+```
 """
 
 import hashlib

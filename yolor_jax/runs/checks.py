@@ -1,7 +1,9 @@
 """What a run needs, looked at before it starts: one verdict and one sentence for each.
 
+```python
 for check in examine(recipe, workdir):
     print(check.verdict, check.subject, check.sentence)
+```
 """
 
 import os

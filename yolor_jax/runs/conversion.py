@@ -1,7 +1,9 @@
 """From a file of weights, whoever wrote it, to a trained network, and back to the original's names.
 
+```python
 converted = read(user_path("yolor_p6.pt"), Asked())
 converted.trained.predict("photo.jpg")
+```
 """
 
 import collections

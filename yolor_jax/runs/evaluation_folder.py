@@ -1,7 +1,7 @@
 """What an evaluation leaves: a folder of its own, which no other evaluation overwrites.
 
-folder = write(root_of(user_path("runs/csp")), evaluated)
-# runs/csp/evaluations/coco-val2017-step118000-folded-640px/: evaluation.json, detections.json
+    folder = write(root_of(user_path("runs/csp")), evaluated)
+    # runs/csp/evaluations/coco-val2017-step118000-folded-640px/: evaluation.json, detections.json
 
 evaluation.json has what was evaluated and how, the numbers, the `Analysis`, and the stamp of who
 did it; detections.json has the boxes in COCO's results format.

@@ -1,8 +1,10 @@
 """The ways in which a network may be evaluated beside the plain one.
 
+```python
 mode = Mode(rectangular=True, tta=True)
 evaluated = evaluate(trained, recipe, mode=mode)
 mode.words()   # ["rectangular batches", "test-time augmentation"]
+```
 """
 
 import dataclasses

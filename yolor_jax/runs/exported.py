@@ -1,8 +1,10 @@
 """An exported file in the place of a trained network: for `yolor detect` and `yolor eval`.
 
+```python
 network = ExportedNetwork(user_path("yolor_csp.onnx"))
 network.predictor(batch_size=8)(["photo.jpg"])
 evaluate(network.file, recipe)
+```
 """
 
 import functools

@@ -1,10 +1,14 @@
 """The sets of implicit knowledge that lie beside a network, one file for each domain.
 
-    runs/first/knowledge/night.safetensors      # of a run
-    p6.knowledge/night.safetensors              # of the file of weights p6.safetensors
+```python
+runs/first/knowledge/night.safetensors      # of a run
+p6.knowledge/night.safetensors              # of the file of weights p6.safetensors
+```
 
+```python
 names(user_path("runs/first"))                  # ["night"]
 find(user_path("runs/first"), "night")          # the file
+```
 """
 
 import re

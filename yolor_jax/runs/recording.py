@@ -1,7 +1,9 @@
 """What is recorded of a training run beside its rows: curves, trackers, pictures, a trace.
 
+```python
 rows = JsonLines(workdir / "metrics.jsonl", keep_until=step)
 others, board = writers(run, rows, step, starts)
+```
 """
 
 import contextlib

@@ -1,8 +1,10 @@
 """The evaluations on the way of a training run, and what each of them leaves.
 
+```python
 evaluation = RunEvaluation(run, preempted, progress=True)
 loop.train(..., evaluate=evaluation.scores(checkpoints, writers, board))
 evaluation.last.metrics["AP50"]
+```
 """
 
 from collections.abc import Callable, Mapping, Sequence

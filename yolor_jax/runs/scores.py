@@ -1,7 +1,9 @@
 """The numbers of boxes that are in a file already: a COCO results file, from here or elsewhere.
 
+```python
 scores = score("detections.json", "data/coco", "val2017")
 scores.metrics["AP50"]
+```
 """
 
 import json

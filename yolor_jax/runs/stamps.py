@@ -1,7 +1,9 @@
 """Who has worked on a run: ``stamp.json`` in its workdir, one stamp for each start.
 
+```python
 starts = [*read(workdir), stamp()]
 write(workdir, starts)
+```
 """
 
 import json

@@ -1,6 +1,8 @@
 """The state that a run begins with: its latest checkpoint, given weights, or fresh numbers.
 
+```python
 state, position = state(run, checkpoints, say=print)
+```
 """
 
 from collections.abc import Callable

@@ -1,9 +1,11 @@
 """A trained network, opened in one line: a run, a checkpoint of it, or a file of weights.
 
+```python
 trained = load("runs/quickstart")                       # or load(..., knowledge="night")
 found = trained.predict("photo.jpg")
 found[0].boxes_xyxy, found[0].scores, found[0].names
 module, variables = trained.module, trained.variables   # for jax.jit, jax.grad and so on
+```
 """
 
 import dataclasses

@@ -1,7 +1,9 @@
 """How a run stands that goes on elsewhere: read from its workdir, also in a bucket.
 
+```python
 standing = look(user_path("gs://bucket/runs/csp"))
 standing.share, standing.seconds_left, standing.rows[-1]
+```
 """
 
 import dataclasses

@@ -1,7 +1,9 @@
 """All that a run carries from step to step, as one pytree without any module in it.
 
+```python
 state = init_state(module, config, run, key=jax.random.key(0), image_size=(640, 640), mesh=mesh)
 state = new_state(variables, config, run)  # from given variables, for example pretrained ones
+```
 """
 
 from typing import Any

@@ -1,10 +1,12 @@
 """The metrics and the clock between two rows: speed, waiting, utilisation, goodput.
 
+```python
 window = Window(batch_size=8, effort=Effort(flops=2.4e9, peak=1e14), history=History(start))
 with window.data_wait():
-batch = next(batches)
+    batch = next(batches)
 window.add(values)          # of each step, as it ends
 writer.write(step, window.close())
+```
 """
 
 import contextlib

@@ -1,7 +1,9 @@
 """What all readers of foreign weight files share: their one error and the look at the first bytes.
 
+```python
 with naming(path), path.open("rb") as file:
     refuse_downloads_gone_wrong(file.read(16))
+```
 """
 
 import contextlib

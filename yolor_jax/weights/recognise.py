@@ -1,8 +1,10 @@
 """What a file of weights is, by its content, and which model of the zoo it is of.
 
+```python
 recognise("yolor_p6.pt")                            # Format.TORCH
 find_model(read_torch("yolor_p6.pt"))               # the spec of yolor_p6
 find_darknet_model("yolov4-csp.weights", 80)        # the spec of yolov4_csp
+```
 """
 
 import enum

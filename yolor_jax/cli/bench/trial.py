@@ -1,7 +1,9 @@
 """What the benches that compare runtimes share: a model of random weights, in turn, on some cores.
 
+```python
 add_arguments(parser)
 compare(args, measure, by="PyTorch's best", rows=rows)
+```
 """
 
 import argparse

@@ -1,7 +1,9 @@
 """Whether a checkpoint belongs to a run and fits its state; a sentence for whatever differs.
 
+```python
 require_same(saved_meta, meta, "runs/csp holds a run of another configuration", "Choose ...")
 require_same_leaves(saved_shapes, shapes, folder)
+```
 """
 
 import json

@@ -1,6 +1,8 @@
 """What an accelerator can do at its best, by its data sheet: the denominator of MFU.
 
+```python
 peak_flops("TPU v5 lite", bfloat16=True)    # 1.97e14
+```
 """
 
 # Dense bfloat16 products, FLOPs per second of one device as JAX counts devices.

@@ -1,8 +1,10 @@
 """What a tracker is told of a run, and which trackers there are.
 
-experiment = Experiment("csp", identity="3fa09c1b7d42", folder=workdir, settings=recipe.to_dict())
+```python
+experiment = Experiment("csp", identity="3fa09c1b7d42", folder=workdir, settings=settings)
 with open_tracker("wandb", experiment) as writer:
     writer.write(120, {"loss/box": 0.05})
+```
 """
 
 import importlib
