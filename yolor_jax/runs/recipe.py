@@ -28,7 +28,7 @@ from yolor_jax.models.anchors import with_anchors
 from yolor_jax.models.detector import Detector, build, find_spec, require_multiple
 from yolor_jax.models.spec import ModelSpec, with_implicit, with_tasks
 from yolor_jax.paths import Path
-from yolor_jax.runs.older_settings import with_older
+from yolor_jax.runs.older_settings import with_older, without_later
 from yolor_jax.runs.typed_settings import (
     require,
     require_not_negative,
@@ -58,10 +58,6 @@ FREE = (
 )
 FREE_OF_DATA = ("path", "prepared", "eval_split", "threads", "workers")
 """Settings that may change when a run is continued: they do not decide its course."""
-
-LATER_OF_DATA = {"scaled_decode": False}
-LATER_OF_TASK_LOSS = {"identities": "contrast", "weights": "fixed"}
-"""Settings younger than some runs; the identity has them where they are not as those runs were."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -333,15 +329,7 @@ class Recipe:
         """
         entries = {name: value for name, value in self.to_dict().items() if name not in FREE}
         data = {name: v for name, v in entries["data"].items() if name not in FREE_OF_DATA}
-        data = _without(data, LATER_OF_DATA)
-        task_loss = _without(entries["task_loss"], LATER_OF_TASK_LOSS)
-        return entries | {"data": data, "task_loss": task_loss}
-
-
-def _without(settings: Mapping[str, Any], later: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings but for those that are as runs were which did not have them."""
-    same = {name for name, value in later.items() if settings[name] == value}
-    return {name: value for name, value in settings.items() if name not in same}
+        return without_later(entries | {"data": data})
 
 
 def read(settings: Mapping[str, Any]) -> Recipe:
