@@ -68,6 +68,21 @@ def test_a_setting_of_another_type_is_refused_and_not_coerced(change, sentence):
         recipe.read(settings)
 
 
+@pytest.mark.parametrize(
+    ("section", "change", "sentence"),
+    [
+        ("optim", {"momentum": 2.0}, r"momentum is 2.0: .* \(a setting of --config.optim\)$"),
+        ("augment", {"max_targets": -1}, r"max_targets=-1; .*\(a setting of --config.augment\)$"),
+        ("data", {"threads": 0}, r"^--config.data.threads is 0; expected more than 0$"),
+    ],
+)
+def test_a_value_of_no_use_is_named_with_its_section(section, change, sentence):
+    settings = quickstart.get_config().to_dict()
+    settings[section] |= change
+    with pytest.raises(InputError, match=sentence):
+        recipe.read(settings)
+
+
 def test_a_setting_that_is_missing_is_named():
     settings = quickstart.get_config().to_dict()
     del settings["eval"]["nms"]["iou_threshold"]

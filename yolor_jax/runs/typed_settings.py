@@ -46,7 +46,13 @@ def typed(kind: type[Settings], settings: Any, section: str = "") -> Settings:
             values[name] = typed(expected, settings[name], f"{section}{name}.")
         else:
             values[name] = _value(f"{section}{name}", settings[name], expected)
-    return kind(**values)
+    try:
+        return kind(**values)
+    except InputError as error:
+        if not section or section in str(error):
+            raise
+        name = section.rstrip(".")
+        raise InputError(f"{str(error).rstrip('.')} (a setting of --config.{name})") from error
 
 
 def _value(name: str, value: Any, expected: Any) -> Any:
