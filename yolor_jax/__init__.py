@@ -20,9 +20,10 @@ if TYPE_CHECKING:
     from yolor_jax.models.fold import fold
     from yolor_jax.nn.implicit import Implicit
     from yolor_jax.reports.after_training import train
+    from yolor_jax.runs.opening import export, load
     from yolor_jax.runs.recipe import Recipe
     from yolor_jax.runs.recipe_files import recipe
-    from yolor_jax.runs.trained import Trained, export, load
+    from yolor_jax.runs.trained import Trained
 
     __version__: str
 
@@ -34,9 +35,9 @@ _HOMES = {
     "build": "models.detector",
     "decode": "detection.decode",
     "detection_loss": "detection.losses",
-    "export": "runs.trained",
+    "export": "runs.opening",
     "fold": "models.fold",
-    "load": "runs.trained",
+    "load": "runs.opening",
     "non_max_suppression": "detection.nms",
     "recipe": "runs.recipe_files",
     "train": "reports.after_training",

@@ -18,7 +18,7 @@ from yolor_jax.models.detector import build, variable_shapes
 from yolor_jax.models.zoo import MODELS
 from yolor_jax.paths import user_path
 from yolor_jax.preparation import fetched, shapes
-from yolor_jax.runs.trained import load
+from yolor_jax.runs.opening import load
 from yolor_jax.training import bad_batch
 from yolor_jax.training.checkpoints.loading import load_variables
 from yolor_jax.training.metrics import read_json_lines

@@ -10,7 +10,7 @@ from yolor_jax.models.compiled import count_operations
 from yolor_jax.models.detector import build, variable_shapes
 from yolor_jax.models.spec import with_implicit
 from yolor_jax.models.zoo import MODELS
-from yolor_jax.runs.trained import load
+from yolor_jax.runs.opening import load
 from yolor_jax.weights.store import save_variables
 
 NAMES = ["circle", "square"]

@@ -8,7 +8,7 @@ from tests.support.grid_detector import grid_detector
 from tests.support.saved_run import save_run
 from yolor_jax.cli.main import main
 from yolor_jax.runs import stamps
-from yolor_jax.runs.trained import load
+from yolor_jax.runs.opening import load
 from yolor_jax.stamp import stamp
 from yolor_jax.weights.store import save_variables
 

@@ -22,7 +22,7 @@ from tests.support.small_recipe import small_recipe, typed
 from yolor_jax.models.detector import build, variable_shapes
 from yolor_jax.preparation import shapes
 from yolor_jax.runs import recipe as recipes
-from yolor_jax.runs.trained import load
+from yolor_jax.runs.opening import load
 
 pytestmark = pytest.mark.long
 BOXES = ".boxes tbody tr"

@@ -21,7 +21,7 @@ from yolor_jax.nn.conv import ConvUnit
 from yolor_jax.nn.heads import ClassificationHead, EmbeddingHead
 from yolor_jax.nn.implicit import Factorization, Network, Vector
 from yolor_jax.nn.knowledge import Knowledge
-from yolor_jax.runs.trained import load
+from yolor_jax.runs.opening import load
 from yolor_jax.trees import flatten_by_path
 from yolor_jax.weights.names import torch_names
 from yolor_jax.weights.store import save_variables

@@ -21,8 +21,8 @@ from yolor_jax.models.zoo import MODELS
 from yolor_jax.preparation import shapes
 from yolor_jax.runs import anchors, recipe, training
 from yolor_jax.runs.evaluation import of_network
+from yolor_jax.runs.opening import load
 from yolor_jax.runs.run import open_run
-from yolor_jax.runs.trained import load
 from yolor_jax.weights.store import save_variables
 
 ABSURD = [[[2.0, 90.0]] * 3, [[300.0, 3.0]] * 3, [[200.0, 200.0]] * 3]

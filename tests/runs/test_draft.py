@@ -13,9 +13,9 @@ from yolor_jax.errors import InputError
 from yolor_jax.preparation.dataset import find_splits
 from yolor_jax.runs import draft
 from yolor_jax.runs.draft import PROVISIONAL, decide
+from yolor_jax.runs.opening import load
 from yolor_jax.runs.own_rules import RULES
 from yolor_jax.runs.run_evaluation import RunEvaluation
-from yolor_jax.runs.trained import load
 
 
 @pytest.fixture(scope="module")

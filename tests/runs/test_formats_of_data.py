@@ -10,7 +10,7 @@ from tests.support.grid_detector import grid_detector
 from yolor_jax.cli.main import main
 from yolor_jax.configs import base
 from yolor_jax.runs import evaluation, recipe
-from yolor_jax.runs.trained import load
+from yolor_jax.runs.opening import load
 from yolor_jax.weights.store import save_variables
 
 NAMES = ["cat", "dog", "sheep"]

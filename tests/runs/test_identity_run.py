@@ -14,7 +14,7 @@ from yolor_jax.models.fold import fold
 from yolor_jax.preparation import films, shapes
 from yolor_jax.runs import run as runs
 from yolor_jax.runs import start
-from yolor_jax.runs.trained import load
+from yolor_jax.runs.opening import load
 from yolor_jax.training.checkpoints.loading import load_trained
 from yolor_jax.training.learner import learner
 from yolor_jax.training.mesh import make_mesh

@@ -15,7 +15,7 @@ from yolor_jax.models.spec import with_implicit
 from yolor_jax.models.zoo import MODELS
 from yolor_jax.preparation import painting, shapes
 from yolor_jax.runs import training
-from yolor_jax.runs.trained import keep_knowledge, load
+from yolor_jax.runs.opening import keep_knowledge, load
 from yolor_jax.trees import flatten_by_path
 
 ALIGNMENT = {f"head/level{i}/implicit_before/z" for i in range(3)}

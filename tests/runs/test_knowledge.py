@@ -12,7 +12,7 @@ from yolor_jax.errors import InputError
 from yolor_jax.models.detector import build, variable_shapes
 from yolor_jax.models.spec import with_implicit
 from yolor_jax.models.zoo import MODELS
-from yolor_jax.runs.trained import keep_knowledge, knowledge_beside, load
+from yolor_jax.runs.opening import keep_knowledge, knowledge_beside, load
 from yolor_jax.trees import flatten_by_path
 from yolor_jax.weights.foreign import WeightsError
 from yolor_jax.weights.store import save_variables

@@ -16,7 +16,7 @@ from yolor_jax.errors import InputError
 from yolor_jax.inference.frame import Unread
 from yolor_jax.inference.writers import open_writer
 from yolor_jax.runs import many
-from yolor_jax.runs.trained import load
+from yolor_jax.runs.opening import load
 
 DEADLY = "deadly.png"
 

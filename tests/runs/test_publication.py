@@ -16,8 +16,8 @@ from yolor_jax.cli.main import main
 from yolor_jax.errors import InputError
 from yolor_jax.paths import user_path
 from yolor_jax.runs import evaluation_folder
+from yolor_jax.runs.opening import load
 from yolor_jax.runs.publication import card, numbers_of, publish
-from yolor_jax.runs.trained import load
 from yolor_jax.weights import hub
 from yolor_jax.weights.store import load_meta, save_variables
 

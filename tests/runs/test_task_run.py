@@ -10,7 +10,7 @@ from yolor_jax.cli.main import main
 from yolor_jax.errors import InputError
 from yolor_jax.preparation import shapes
 from yolor_jax.runs import evaluation, recipe
-from yolor_jax.runs.trained import load
+from yolor_jax.runs.opening import load
 from yolor_jax.training.metrics import read_json_lines
 
 TASKS = ("classify", "embed")

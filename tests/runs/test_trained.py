@@ -20,7 +20,7 @@ from yolor_jax.inference.writers import open_writer
 from yolor_jax.runs import trained as library
 from yolor_jax.runs.detection import Detection
 from yolor_jax.runs.found import as_pictures
-from yolor_jax.runs.trained import load
+from yolor_jax.runs.opening import load
 from yolor_jax.weights.store import save_variables
 
 

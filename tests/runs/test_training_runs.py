@@ -30,8 +30,8 @@ from yolor_jax.errors import MENDABLE, InputError
 from yolor_jax.models.implicits import distances, find
 from yolor_jax.preparation import shapes
 from yolor_jax.runs import batches, programs, recipe, training
+from yolor_jax.runs.opening import load
 from yolor_jax.runs.sources import open_sources
-from yolor_jax.runs.trained import load
 from yolor_jax.training import bad_batch
 from yolor_jax.training.checkpoints.checkpoint import Checkpoints
 from yolor_jax.training.checkpoints.loading import load_meta, load_variables

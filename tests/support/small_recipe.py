@@ -9,8 +9,8 @@ from yolor_jax.cli import train as command
 from yolor_jax.configs import quickstart
 from yolor_jax.evaluation.evaluate import Evaluation
 from yolor_jax.runs import evaluation, recipe
+from yolor_jax.runs.opening import load
 from yolor_jax.runs.recipe import Recipe
-from yolor_jax.runs.trained import load
 from yolor_jax.training.processes.group import ALONE
 
 

@@ -43,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
     """
     from yolor_jax.cli.launch import quiet_libraries, use_compilation_cache
     from yolor_jax.demo.page import listen, make_page, serve
-    from yolor_jax.runs.trained import load
+    from yolor_jax.runs.opening import load
 
     quiet_libraries()
     use_compilation_cache()

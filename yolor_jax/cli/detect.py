@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from yolor_jax.inference.carried import Carried, OnDisk
     from yolor_jax.inference.sources import Sources
     from yolor_jax.runs.exported import ExportedNetwork
-    from yolor_jax.runs.trained import ObjectFinder, Trained
+    from yolor_jax.runs.finder import ObjectFinder
+    from yolor_jax.runs.trained import Trained
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -109,7 +110,7 @@ def run(args: argparse.Namespace) -> int:
 def _load(args: argparse.Namespace) -> "Trained | ExportedNetwork":
     """The network of the checkpoint, or the exported file."""
     from yolor_jax.cli.launch import quiet_libraries, use_compilation_cache
-    from yolor_jax.runs.trained import load
+    from yolor_jax.runs.opening import load
 
     quiet_libraries()
     use_compilation_cache()

@@ -171,7 +171,7 @@ def evaluate(args: argparse.Namespace, group: "ProcessGroup") -> None:
     """
     from yolor_jax.runs import evaluation, recipe_files
     from yolor_jax.runs import recipe as recipes
-    from yolor_jax.runs.trained import load
+    from yolor_jax.runs.opening import load
 
     place = args.workdir or args.checkpoint
     with bucket.as_os_error(place):

@@ -114,7 +114,7 @@ def run(args: argparse.Namespace) -> int:
     from yolor_jax.inference.prediction import NmsConfig
     from yolor_jax.reports.certificate_page import path_of
     from yolor_jax.runs import certification
-    from yolor_jax.runs.trained import load
+    from yolor_jax.runs.opening import load
 
     if args.data is not None and args.verify is None:
         raise InputError("--data compares AP for the certificate; add --verify")
@@ -170,7 +170,7 @@ def _elsewhere(args: argparse.Namespace) -> int | None:
 
     if environment.is_this(args.environment):
         raise InputError(f"{args.environment} lacks TensorFlow; delete it, and it is made anew")
-    from yolor_jax.runs.trained import load_meta
+    from yolor_jax.runs.opening import load_meta
 
     load_meta(args.checkpoint, args.step)  # whether there is one, before gigabytes are installed
     return environment.run_in(args.environment, "tf", args.words)

@@ -44,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
     """
     from yolor_jax.cli.launch import quiet_libraries, use_compilation_cache
     from yolor_jax.models.fold import explain, format_rules
-    from yolor_jax.runs.trained import load
+    from yolor_jax.runs.opening import load
     from yolor_jax.weights.store import save_variables
 
     quiet_libraries()

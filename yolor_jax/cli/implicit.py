@@ -52,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
     """
     from yolor_jax.cli.launch import quiet_libraries
     from yolor_jax.pictures.implicit_figure import draw_implicits
-    from yolor_jax.runs.trained import keep_knowledge, knowledge_beside, load
+    from yolor_jax.runs.opening import keep_knowledge, knowledge_beside, load
 
     quiet_libraries()
     if args.add:

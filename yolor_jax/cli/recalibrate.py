@@ -58,7 +58,7 @@ def recalibrate(args: argparse.Namespace, group: "ProcessGroup") -> None:
     """
     from yolor_jax.runs import evaluation, recalibration
     from yolor_jax.runs import recipe as recipes
-    from yolor_jax.runs.trained import load
+    from yolor_jax.runs.opening import load
     from yolor_jax.training.checkpoints import loading, statistics
 
     folder, step = loading.find(args.workdir, args.step)

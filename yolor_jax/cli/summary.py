@@ -141,7 +141,8 @@ def _of_zoo(args: argparse.Namespace) -> Network:
 def _saved(args: argparse.Namespace) -> Network:
     """The network of a run or of a file of weights."""
     from yolor_jax.runs import stamps
-    from yolor_jax.runs.trained import load_meta, spec_of
+    from yolor_jax.runs.opening import load_meta
+    from yolor_jax.runs.trained import spec_of
 
     for name in ("classes", "implicit", "tasks"):
         if getattr(args, name):

@@ -26,8 +26,9 @@ from yolor_jax.pictures.curves import Line, line
 from yolor_jax.runs import evaluation_folder, recipe_files, stamps
 from yolor_jax.runs import recipe as recipes
 from yolor_jax.runs.evaluation_mode import Mode
+from yolor_jax.runs.opening import load
 from yolor_jax.runs.recipe import DataRecipe, Recipe
-from yolor_jax.runs.trained import Trained, load
+from yolor_jax.runs.trained import Trained
 from yolor_jax.stamp import STAMPS, Stamp
 from yolor_jax.training.checkpoints import folder as folders
 from yolor_jax.training.metrics import read_json_lines

@@ -19,7 +19,8 @@ from yolor_jax.data.classes import COCO_NAMES
 from yolor_jax.errors import InputError
 from yolor_jax.models.detector import find_spec, require_multiple, variable_shapes
 from yolor_jax.paths import Path
-from yolor_jax.runs.trained import Trained, load
+from yolor_jax.runs.opening import load
+from yolor_jax.runs.trained import Trained
 from yolor_jax.trees import differences, flatten_by_path, require_finite
 from yolor_jax.weights import hub
 from yolor_jax.weights.convert import COUNTERS, from_torch, to_torch

@@ -24,8 +24,8 @@ from yolor_jax.runs import preflight
 from yolor_jax.runs.batches import reading
 from yolor_jax.runs.evaluation import Evaluated, require_classes
 from yolor_jax.runs.evaluation_mode import PLAIN, Mode
+from yolor_jax.runs.finder import ObjectFinder
 from yolor_jax.runs.recipe import Recipe
-from yolor_jax.runs.trained import ObjectFinder
 from yolor_jax.training.processes.group import ALONE
 
 

@@ -30,7 +30,8 @@ from yolor_jax.inference.stream import stream
 from yolor_jax.models.detector import require_multiple
 from yolor_jax.preparation.parallel import on_cluster
 from yolor_jax.runs.detection import Done, Speed
-from yolor_jax.runs.trained import Trained, load
+from yolor_jax.runs.opening import load
+from yolor_jax.runs.trained import Trained
 
 if TYPE_CHECKING:
     import pyarrow

@@ -15,9 +15,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from yolor_jax.data.objects import MOST_IMAGES, network_sizes, some_objects
+from yolor_jax.runs.opening import load_meta
 from yolor_jax.runs.recipe import Recipe
 from yolor_jax.runs.sources import Split
-from yolor_jax.runs.trained import load_meta
 
 
 class Facts(NamedTuple):

@@ -20,8 +20,9 @@ from yolor_jax.evaluation.coco import NUMBERS
 from yolor_jax.paths import Path
 from yolor_jax.runs import evaluation_folder
 from yolor_jax.runs import recipe as recipes
+from yolor_jax.runs.opening import load
 from yolor_jax.runs.recipe import Recipe
-from yolor_jax.runs.trained import Trained, load
+from yolor_jax.runs.trained import Trained
 from yolor_jax.stamp import STAMPS, described
 from yolor_jax.weights import hub
 from yolor_jax.weights.store import save_variables

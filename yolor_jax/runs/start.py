@@ -13,9 +13,9 @@ from jax.sharding import Mesh
 
 from yolor_jax.models.detector import Detector
 from yolor_jax.runs import anchors
+from yolor_jax.runs.opening import load
 from yolor_jax.runs.recipe import Recipe
 from yolor_jax.runs.run import Run
-from yolor_jax.runs.trained import load
 from yolor_jax.training.checkpoints.checkpoint import Checkpoints
 from yolor_jax.training.optim import RunLength
 from yolor_jax.training.state import TrainState, abstract_state, init_state, new_state, place_state

@@ -1,7 +1,7 @@
-"""A trained network, opened in one line: a run, a checkpoint of it, or a file of weights.
+"""A trained network: what it is, what it finds, and how it leaves the house.
 
 ```python
-trained = load("runs/quickstart")                       # or load(..., knowledge="night")
+trained = load("runs/quickstart")                       # `runs.opening`
 found = trained.predict("photo.jpg")
 found[0].boxes_xyxy, found[0].scores, found[0].names
 module, variables = trained.module, trained.variables   # for jax.jit, jax.grad and so on
@@ -9,18 +9,15 @@ module, variables = trained.module, trained.variables   # for jax.jit, jax.grad 
 """
 
 import dataclasses
-import errno
 import functools
 import os
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 
-from yolor_jax import bucket
-from yolor_jax.data.classes import category_ids
 from yolor_jax.data.letterbox import letterbox
 from yolor_jax.detection.nms import class_agnostic_nms, non_max_suppression
 from yolor_jax.errors import InputError
@@ -28,21 +25,17 @@ from yolor_jax.exports import files as exports
 from yolor_jax.exports.exported import Exported
 from yolor_jax.exports.form import Form
 from yolor_jax.inference.prediction import NmsConfig
-from yolor_jax.inference.predictor import BatchPredictor, Predictor
+from yolor_jax.inference.predictor import Predictor
 from yolor_jax.inference.views import AS_IT_IS, THREE_VIEWS
 from yolor_jax.models.anchors import with_anchors
 from yolor_jax.models.detector import Detector, build, find_spec
 from yolor_jax.models.fold import fold
 from yolor_jax.models.spec import ModelSpec, with_implicit, with_tasks
-from yolor_jax.paths import Path, user_path
-from yolor_jax.runs import knowledge as knowledges
-from yolor_jax.runs.found import Found, as_pictures
-from yolor_jax.training.checkpoints import folder as folders
-from yolor_jax.training.checkpoints import loading
+from yolor_jax.paths import user_path
+from yolor_jax.runs.finder import ObjectFinder
+from yolor_jax.runs.found import Found
 from yolor_jax.training.checkpoints.statistics import EXACT_STATISTICS
-from yolor_jax.trees import require_finite
-from yolor_jax.weights import hub, store
-from yolor_jax.weights.knowledge_set import KnowledgeSet, knowledge_of, read_set, with_set
+from yolor_jax.weights.knowledge_set import KnowledgeSet, knowledge_of, with_set
 
 _lock = threading.Lock()
 
@@ -154,7 +147,7 @@ class Trained:
         image_size: int | None = None,
         dtype: Any = jnp.float32,
         scaled_decode: bool = False,
-    ) -> "ObjectFinder":
+    ) -> ObjectFinder:
         """What finds objects in many images; compiles at the first one.
 
         Args:
@@ -207,7 +200,7 @@ class Trained:
         return finder(images)
 
     @functools.cached_property
-    def _finder(self) -> "ObjectFinder":
+    def _finder(self) -> ObjectFinder:
         return self.predictor()
 
     def export(
@@ -272,134 +265,7 @@ class Trained:
         return frozenset(labels)
 
 
-class ObjectFinder:
-    """Images of any kind in, `Found` out; safe to call from several threads.
-
-    Attributes:
-        predictor: of arrays.
-    """
-
-    def __init__(self, predictor: BatchPredictor, class_names: tuple[str, ...]):
-        """See `Trained.predictor`."""
-        self.predictor = predictor
-        self._class_names = class_names
-        self._category_ids = category_ids(class_names)
-
-    @property
-    def image_size(self) -> int:
-        """Side of the network input in pixels."""
-        return self.predictor.size[0]
-
-    def __call__(self, images: Any) -> list[Found]:
-        """One result for each image, in their order; see `Trained.predict`."""
-        return list(self.each(images))
-
-    def each(self, images: Any) -> Iterator[Found]:
-        """The same, one after the other; images are taken a few ahead of what is asked for."""
-        pictures = as_pictures(images, self.predictor.enough_hw)
-        prepared = map(self.predictor.prepare_scaled, pictures)
-        for prediction in self.predictor.each_prepared(prepared):
-            yield Found(
-                prediction.boxes_xyxy,
-                prediction.scores,
-                prediction.labels,
-                self._class_names,
-                self._category_ids,
-                prediction.vectors,
-            )
-
-
-def load(
-    path: str | os.PathLike, step: int | str | None = None, *, knowledge: str | None = None
-) -> Trained:
-    """Opens a run, one of its checkpoints, or a file that `weights.store` wrote.
-
-    Args:
-        path: a workdir, the folder of a step in it, or a .safetensors file; or on the hub
-            ``hf://ORG/NAME``, with ``@REVISION`` and ``/FILE`` if wanted (`weights.hub`).
-        step: of a run's checkpoint, a number, "best" or "latest"; the latest if None.
-        knowledge: name of a z that lies beside it (`runs.knowledge`); its own if None.
-
-    Raises:
-        InputError: the file is damaged or of another kind, a weight is not finite, or the z is not
-            there or not of these weights.
-        OSError: there is no checkpoint there, or it cannot be read.
-    """
-    path, step, is_file = _found(path, step)
-    if is_file:
-        variables, meta = store.load_variables(path)
-    else:
-        variables, meta = loading.load_variables(path, step)
-    require_finite(variables, str(path))
-    trained = Trained(spec_of(meta), variables, meta)
-    if knowledge is None:
-        return trained
-    file = knowledges.find(path, knowledge)
-    found = read_set(file)
-    require_finite(found.leaves, str(file))
-    return trained.with_knowledge(found, knowledge)
-
-
-def keep_knowledge(
-    path: str | os.PathLike, name: str, tuned: Trained, step: int | str | None = None
-) -> Path:
-    """Keeps the z of a tuned network beside the one that it was tuned from.
-
-    Args:
-        path: of the latter, as `load` takes it.
-        name: by which `load` finds it again; one of this name that is there is replaced.
-        tuned: of the same weights but for its implicit knowledge.
-        step: as `load` takes it.
-
-    Returns:
-        The file.
-
-    Raises:
-        InputError: the z does not belong to these weights.
-        OSError: it cannot be read or written.
-    """
-    knowledge = tuned.knowledge()
-    load(path, step).with_knowledge(knowledge, name)  # which refuses what does not fit
-    return knowledges.write(_found(path, step)[0], name, knowledge)
-
-
-def knowledge_beside(path: str | os.PathLike) -> list[str]:
-    """The names that ``load(path, knowledge=...)`` takes."""
-    return knowledges.names(_found(path, None)[0])
-
-
-def export(path: str | os.PathLike, output: str | os.PathLike, **settings: Any) -> Exported:
-    """Exports a run or a file of weights; see `Trained.export` for arguments and errors."""
-    return load(path).export(output, **settings)
-
-
-def load_meta(path: str | os.PathLike, step: int | str | None = None) -> dict[str, Any]:
-    """What is known of a network (`Trained.meta`), without its weights; arguments as of `load`.
-
-    Raises:
-        InputError: the file is damaged or of another kind.
-        OSError: there is no checkpoint there, or it cannot be read.
-    """
-    path, step, is_file = _found(path, step)
-    return store.load_meta(path) if is_file else loading.load_meta(path, step)
-
-
 def spec_of(meta: Mapping[str, Any]) -> ModelSpec:
     """The model that ``meta`` describes."""
     spec = with_tasks(find_spec(meta["model"]), meta.get("tasks", ()))
     return with_anchors(with_implicit(spec, meta["implicit"]), meta.get("anchors"))
-
-
-def _found(path: str | os.PathLike, step: int | str | None) -> tuple[Path, int | str | None, bool]:
-    """The file, or the folder of a run with the step that its path may end in; whether a file."""
-    path = hub.fetch(path) if hub.is_address(path) else user_path(path)
-    with bucket.as_os_error(path):
-        is_there, is_file = path.exists(), path.is_file()
-    if not is_there:
-        raise FileNotFoundError(errno.ENOENT, "no such file or folder", str(path))
-    if is_file and step is not None:
-        raise InputError(f"{path} is a file of weights, in which there is no step {step}")
-    at_step = not is_file and path.parent.name == folders.FOLDER and path.name.isdecimal()
-    if step is None and at_step:
-        path, step = path.parent.parent, int(path.name)
-    return path, step, is_file

@@ -46,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
 
     from yolor_jax.bench.detection import measure
     from yolor_jax.inference.sources import find
-    from yolor_jax.runs.trained import load
+    from yolor_jax.runs.opening import load
 
     save = figures_writer(args.json)
     launch.quiet_libraries()

@@ -113,7 +113,7 @@ def choose_step(folder: epath.Path, step: int | str | None) -> int:
         best = best_step(found, {one: read_scores(folder, one) for one in found})
         if best is None:
             raise FileNotFoundError(
-                f"no checkpoint in {folder} has the number of eval.best_by, and none is the best: "
+                f"no checkpoint in {folder} was evaluated by eval.best_by, and none is the best: "
                 f"there are {found}."
             )
         return best
