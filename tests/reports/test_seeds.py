@@ -8,7 +8,7 @@ import pytest
 from tests.support.small_recipe import small_recipe, typed
 from yolor_jax.evaluation.analysis import analyse
 from yolor_jax.reports.gather import Left, Subject
-from yolor_jax.reports.seeds import Spread, by_recipe, spread
+from yolor_jax.reports.seeds import by_recipe, spread
 
 NOTHING = analyse({"images": [], "categories": [], "annotations": []}, [])
 
@@ -49,6 +49,6 @@ def test_what_has_no_recipe_or_no_evaluation_stands_alone():
 
 def test_spread_by_hand():
     """1, 2 and 6: mean 3, variance (4 + 1 + 9) / 2 = 7."""
-    assert spread([1.0, None, 2.0, 6.0]) == Spread(3.0, pytest.approx(7**0.5), 3)
-    assert spread([0.5]) == Spread(0.5, None, 1)
+    assert spread([1.0, None, 2.0, 6.0]) == (3.0, *map(pytest.approx, ((7 / 3) ** 0.5, 3, 7**0.5)))
+    assert spread([0.5]) == (0.5, None, 1, None)
     assert spread([None]) is None and spread([]) is None

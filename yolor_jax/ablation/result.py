@@ -37,7 +37,7 @@ AP = "eval/AP"
 
 
 class Estimate(NamedTuple):
-    """A mean over seeds, in points of AP.
+    """A mean over seeds, in the unit of the values; here points of AP.
 
     Attributes:
         mean: of the seeds.

@@ -16,7 +16,6 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from yolor_jax.cli.arguments import add_knowledge_argument, add_step_argument, any_path
-from yolor_jax.errors import InputError
 from yolor_jax.table import text_table
 
 if TYPE_CHECKING:
@@ -91,14 +90,12 @@ def table(spec: "ModelSpec", params: Mapping) -> str:
     Raises:
         InputError: there is no implicit knowledge in it.
     """
-    from yolor_jax.models.implicits import distances, find, representations
+    from yolor_jax.models.implicits import distances, find, no_knowledge, representations
     from yolor_jax.nn.knowledge import SIZE
 
     found = find(params)
     if not found:
-        raise InputError(
-            "there is no implicit knowledge in this network: it is folded, or its model has none"
-        )
+        raise no_knowledge()
     lines, moved = [HEADING], distances(spec, params)
     for path, g in representations(spec, params).items():
         knowledge = spec.knowledge_at(path)

@@ -22,12 +22,11 @@ from yolor_jax.data.classes import category_ids
 from yolor_jax.data.letterbox import letterbox as letterbox_image
 from yolor_jax.detection.decode import Decoded, decode
 from yolor_jax.detection.nms import Detections, non_max_suppression
-from yolor_jax.errors import InputError
 from yolor_jax.inference.prediction import NmsConfig, split_detections, to_original
 from yolor_jax.inference.predictor import check_image
 from yolor_jax.models.detector import normalise
 from yolor_jax.models.fold import fold
-from yolor_jax.models.implicits import find, without_effect
+from yolor_jax.models.implicits import find, no_knowledge, without_effect
 from yolor_jax.runs.found import Found
 from yolor_jax.runs.trained import Trained
 
@@ -94,9 +93,7 @@ class Finder:
             InputError: no such image, or no implicit knowledge to be put out of effect.
         """
         if implicit not in self._networks:
-            raise InputError(
-                "there is no implicit knowledge in this network: it is folded, or has none"
-            )
+            raise no_knowledge()
         canvas, letterbox = letterbox_image(check_image(image, "the image"), self._size)
         started = time.perf_counter()
         decoded = self._predictions(self._networks[implicit], canvas[None])

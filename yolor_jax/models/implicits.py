@@ -193,13 +193,18 @@ def between(
     return _with_vectors(spec, params, mixed)
 
 
+def no_knowledge() -> InputError:
+    """The error that a network has no z."""
+    return InputError(
+        "there is no implicit knowledge in this network: it is folded, or its model has none"
+    )
+
+
 def _as_vectors(spec: ModelSpec, params: Mapping[str, Any]) -> dict[str, Float32[Any, "..."]]:
     """By path each g(z) as the leaf that a `Vector` would have in its place."""
     found = find(params)
     if not found:
-        raise InputError(
-            "there is no implicit knowledge in this network: it is folded, or its model has none"
-        )
+        raise no_knowledge()
     return {
         path: np.asarray(spec.knowledge_at(path).modelling.g(leaves), np.float32)
         for path, leaves in found.items()

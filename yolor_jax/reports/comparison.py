@@ -82,7 +82,7 @@ def numbers(subjects: Sequence[Subject]) -> list[Row]:
 
 
 def seed_rows(groups: Sequence[Group]) -> list[tuple[str, list[Any]]]:
-    """By name of a number, its `Spread` in each group."""
+    """By name of a number, its mean and deviation over the seeds of each group."""
     rows = []
     for name, _ in NUMBERS:
         spreads = [

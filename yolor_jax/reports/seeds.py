@@ -7,10 +7,10 @@ for group in by_recipe(subjects, names):
 """
 
 import json
-import statistics
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from yolor_jax.ablation.result import Estimate, estimate
 from yolor_jax.reports.gather import Subject
 
 
@@ -24,20 +24,6 @@ class Group(NamedTuple):
 
     name: str
     subjects: Sequence[Subject]
-
-
-class Spread(NamedTuple):
-    """Of a number over seeds.
-
-    Attributes:
-        mean: over the seeds that have it.
-        deviation: the standard deviation of a sample (n - 1); None of fewer than two.
-        count: n.
-    """
-
-    mean: float
-    deviation: float | None
-    count: int
 
 
 def by_recipe(subjects: Sequence[Subject], names: Sequence[str]) -> list[Group]:
@@ -59,13 +45,9 @@ def by_recipe(subjects: Sequence[Subject], names: Sequence[str]) -> list[Group]:
     ]
 
 
-def spread(values: Sequence[float | None]) -> Spread | None:
+def spread(values: Sequence[float | None]) -> Estimate | None:
     """Mean and deviation of the values that are there; None if none is."""
-    there = [value for value in values if value is not None]
-    if not there:
-        return None
-    deviation = statistics.stdev(there) if len(there) > 1 else None
-    return Spread(statistics.fmean(there), deviation, len(there))
+    return estimate([value for value in values if value is not None])
 
 
 def _but_for_the_seed(subject: Subject) -> str:

@@ -61,9 +61,7 @@ def knowledge_of(variables: Mapping[str, Any], meta: Mapping[str, Any]) -> Knowl
     """
     implicit, rest = _apart(variables["params"])
     if not implicit:
-        raise InputError(
-            "there is no implicit knowledge in this network: it is folded, or its model has none"
-        )
+        raise implicits.no_knowledge()
     statistics = _digest(flatten_by_path(variables["batch_stats"]))
     return KnowledgeSet(implicit, meta["implicit"], _digest(rest), statistics)
 
