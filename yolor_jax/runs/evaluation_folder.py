@@ -31,7 +31,7 @@ _FOUND_OUT = ("metrics", "analysis", "stamp")
 
 
 @runtime_checkable
-class Evaluated(Protocol):
+class Writable(Protocol):
     """What there is to write: `runs.evaluation.Evaluated`, or `runs.scores.Scores`."""
 
     metrics: Metrics
@@ -54,7 +54,7 @@ def root_of(place: Path) -> Path:
     return place.with_suffix(f".{FOLDER}") if is_file else place / FOLDER
 
 
-def write(root: Path, evaluated: Evaluated) -> tuple[Path, Analysis]:
+def write(root: Path, evaluated: Writable) -> tuple[Path, Analysis]:
     """Analyses an evaluation and writes it; one of the same kind that was there is replaced.
 
     Args:
@@ -85,7 +85,7 @@ def facts(about: Mapping[str, Any]) -> list[str]:
     """Of what an evaluation is, and how it was done, in words; the data come first.
 
     Args:
-        about: its record, or what `Evaluated.about` gives.
+        about: its record, or what `Writable.about` gives.
     """
     given = about.get("mode") or {}
     said = [f"{about['images']:,} images of {about['data']}, {about['split']}"]

@@ -32,7 +32,7 @@ from yolor_jax.runs import (
     recording,
     stamps,
     start,
-    validation,
+    validation_pictures,
 )
 from yolor_jax.runs import recipe as recipes
 from yolor_jax.runs.batches import batch_reader
@@ -139,7 +139,8 @@ def _finish(
         try:
             write_detections(run.workdir / "detections.json", folded)
             evaluation_folder.write(evaluation_folder.root_of(run.workdir), evaluated)
-            validation.draw_validation(pictures, fused, on_host, source, run.recipe.image_size)
+            size = run.recipe.image_size
+            validation_pictures.draw_validation(pictures, fused, on_host, source, size)
         except OSError as error:
             return folded, error
     return folded, None
