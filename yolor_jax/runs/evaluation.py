@@ -1,7 +1,7 @@
 """Evaluation of a network on a split as its recipe says, for training and by itself.
 
 ```python
-trained, recipe = load("runs/csp"), recipes.load(pathlib.Path("runs/csp"))
+trained, recipe = load("runs/csp"), recipes.load("runs/csp")
 evaluated = evaluate(trained, on(recipe, data="data/coco", split="val2017"))
 evaluated.metrics["AP50"]
 ```

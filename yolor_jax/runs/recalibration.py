@@ -1,6 +1,6 @@
 """Exact statistics of batch norm for a network, from images of the split that it learnt from.
 
-    trained = recalibrated(load("runs/own"), recipes.load(pathlib.Path("runs/own")), images=256)
+    trained = recalibrated(load("runs/own"), recipes.load("runs/own"), images=256)
 
 Images are as the last steps of training see them, augmented: the weights were fitted to activations
 that are normalised by those, and with the statistics of plain images they find less, as

@@ -12,6 +12,7 @@ that a recipe is made of; the defaults stand in ``configs/base.py`` and nowhere 
 import dataclasses
 import functools
 import json
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -27,7 +28,7 @@ from yolor_jax.inference.prediction import NmsConfig
 from yolor_jax.models.anchors import with_anchors
 from yolor_jax.models.detector import Detector, build, find_spec, require_multiple
 from yolor_jax.models.spec import ModelSpec, with_implicit, with_tasks
-from yolor_jax.paths import Path
+from yolor_jax.paths import Path, user_path
 from yolor_jax.runs.older_settings import with_older, without_later
 from yolor_jax.runs.typed_settings import (
     require,
@@ -350,14 +351,18 @@ def save(recipe: Recipe, workdir: Path) -> None:
         path.write_text(json.dumps(recipe.to_dict(), indent=2) + "\n")
 
 
-def load(workdir: Path) -> Recipe:
+def load(workdir: str | os.PathLike) -> Recipe:
     """The recipe of a run, also of one that was started before some of the settings existed.
+
+    Args:
+        workdir: of the run, on a disk or in a bucket.
 
     Raises:
         FileNotFoundError: the folder holds no run.
         InputError: its recipe is damaged.
         OSError: it cannot be read.
     """
+    workdir = user_path(workdir)
     path = workdir / FILE
     try:
         with bucket.as_os_error(path):
