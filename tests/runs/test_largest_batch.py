@@ -83,7 +83,7 @@ def test_devices_and_mosaics_share_evenly(given):
     assert shared_evenly(plain, mesh, 7) == []
 
 
-def test_a_compiled_step_says_what_it_needs(given, monkeypatch, capsys):
+def test_a_compiled_step_says_what_it_needs(given, monkeypatch):
     """A step that is quickly compiled, of 4 MiB an image in and out."""
 
     def lower_step(recipe, module, mesh, size):
@@ -92,8 +92,9 @@ def test_a_compiled_step_says_what_it_needs(given, monkeypatch, capsys):
     monkeypatch.setattr(programs, "lower_step", lower_step)
     monkeypatch.setattr(largest_batch, "device_bytes", lambda mesh: 200 * 2**20)
     draft = read_draft("quickstart", [*given, "--config.batch_size=auto"])
-    assert decide(draft).recipe.batch_size == 16  # 22.5 images
-    assert "compiling the training step with 8 images" in capsys.readouterr().err
+    said = []
+    assert decide(draft, say=said.append).recipe.batch_size == 16  # 22.5 images
+    assert "compiling the training step with 8 images" in said[0]
     monkeypatch.setattr(largest_batch, "device_bytes", lambda mesh: 2**20)
     with pytest.raises(InputError, match=r"even a batch of 8 needs more than 90% of the 1\.0 MiB"):
         decide(draft)

@@ -15,6 +15,7 @@ def test_a_split_without_objects_is_said(tmp_path, crowd):
 
     config = small_recipe(write(tmp_path / "pets", edit=edit))
     config.data.update(train_split="val", eval_split="val", prepared=str(tmp_path / "prepared"))
-    said = warnings(open_sources(typed(config).data))
+    same, *said = warnings(open_sources(typed(config).data))
+    assert "the split 'val' is both trained and evaluated on" in same
     assert len(said) == 2 * crowd
     assert all("no image of the split 'val' has an object" in sentence for sentence in said)
