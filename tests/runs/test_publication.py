@@ -103,6 +103,13 @@ def test_evaluations_of_other_steps_are_left_out(tmp_path):
     assert (one["step"], one["mode"]) == (7, {})
 
 
+def test_evaluations_of_a_savedmodel_lie_beside_it(tmp_path):
+    """It is a folder, whose checksum is that of all in it."""
+    for name, root in [("a.savedmodel", "a.evaluations"), ("run", "run/evaluations")]:
+        (tmp_path / name).mkdir()
+        assert evaluation_folder.root_of(tmp_path / name) == tmp_path / root
+
+
 def test_weights_are_published_under_their_own_name_alone(weights):
     with pytest.raises(InputError, match=r"got hf://org/grid/other.bin; expected hf://ORG/NAME"):
         publish(weights, hub.parse("hf://org/grid/other.bin"), licence="mit", private=True)

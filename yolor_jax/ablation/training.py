@@ -26,6 +26,9 @@ from yolor_jax.preparation.parallel import on_cluster
 Device = Mapping[str, str]
 """What the environment of a process has, so that it sees one device alone; {}: all."""
 COUNT = "import jax; print(jax.default_backend(), jax.local_device_count())"
+DEAF_TO_CTRL_C = ("sh", "-c", 'trap "" INT; exec "$@"', "sh")
+"""In front of a command. A terminal interrupts all of its processes, and a run would end unsaved;
+the ablation alone hears it, and ends its runs by SIGTERM, on which they save."""
 ASKED = 0.5  # seconds between two questions whether to stop
 
 
@@ -138,7 +141,7 @@ def _trained(
 ) -> str:
     """Trains a run on a device, and returns what it told; ``stopped`` ends it by SIGTERM."""
     process = subprocess.Popen(
-        [sys.executable, *command, *planned.train],
+        [*DEAF_TO_CTRL_C, sys.executable, *command, *planned.train],
         cwd=folder,
         env={**os.environ, **place},
         stdin=subprocess.DEVNULL,
@@ -146,7 +149,6 @@ def _trained(
         stderr=subprocess.STDOUT,
         text=True,
         errors="replace",
-        start_new_session=True,  # Ctrl-C is for the ablation, which ends its runs so that they save
     )
     if stopped is None:
         told, _ = process.communicate()

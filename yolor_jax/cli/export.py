@@ -112,7 +112,7 @@ def run(args: argparse.Namespace) -> int:
         return code
     from yolor_jax.cli.launch import quiet_libraries, use_compilation_cache
     from yolor_jax.inference.prediction import NmsConfig
-    from yolor_jax.reports.certificate_page import path_of
+    from yolor_jax.reports import certificate_page
     from yolor_jax.runs import certification
     from yolor_jax.runs.opening import load
 
@@ -135,8 +135,6 @@ def run(args: argparse.Namespace) -> int:
     pictures = _pictures(args)
     calibration = _calibration(args)
     recipe = None if args.data is None else _recipe(args, trained, size)
-    for stale in (certification.path_of(output), path_of(output)):
-        stale.unlink(missing_ok=True)  # of a file that is replaced
     file = trained.export(
         output,
         image_size=size,
@@ -149,6 +147,8 @@ def run(args: argparse.Namespace) -> int:
         detection_only=args.detection_only,
         calibration=calibration,
     )
+    for beside in (certification, certificate_page):
+        beside.path_of(output).unlink(missing_ok=True)  # it was of the file that is replaced
     print(f"wrote {output}, {_size_bytes(output) / 1e6:.1f} MB, for {file.runtime}")
     if pictures is None:
         print("no certificate: --verify FOLDER compares it with the network on pictures")

@@ -28,7 +28,7 @@ class Overflow(NamedTuple):
     """An image with more objects than a batch has room for; crowds are none."""
 
     name: str
-    targets: int
+    objects: int
 
 
 class BatchLoader:

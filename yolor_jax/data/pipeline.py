@@ -275,12 +275,12 @@ def _reported(loaded: Iterator[tuple[Batch, list[Overflow]]], max_targets: int) 
     count = 0
     with contextlib.closing(loaded):
         for batch, overflows in loaded:
-            for name, targets in overflows:
+            for name, objects in overflows:
                 count += 1
                 if count & (count - 1) == 0:
                     _logger.warning(
                         "%s has %d objects, more than max_targets=%d: the largest are kept "
                         "(%d such images so far); raise max_targets to keep all",
-                        name, targets, max_targets, count,
+                        name, objects, max_targets, count,
                     )  # fmt: skip
             yield batch

@@ -26,7 +26,7 @@ def for_evaluation(splits: Sequence[str]) -> str:
     not for training; that for training if there is no other.
     """
     others = [split for split in splits if split != for_training(splits)]
-    return _first(splits, "val") or _first(splits, "test") or [*splits, *others][-1]
+    return _first(splits, "val") or _first(splits, "test") or (others or splits)[-1]
 
 
 def flags(splits: Sequence[str]) -> list[str]:

@@ -32,7 +32,7 @@ def suppress_plainly(
     for label in np.nonzero((of_classes > nms.score_threshold).any(axis=0))[0]:
         rows = np.nonzero(of_classes[:, label] > nms.score_threshold)[0]
         rows = rows[np.argsort(-of_classes[rows, label], kind="stable")]
-        for _ in range(min(len(rows), nms.max_detections)):
+        for _ in range(nms.max_detections):
             if not len(rows):
                 break
             best, rows = rows[0], rows[1:]

@@ -18,6 +18,7 @@ from yolor_jax.evaluation.analysis import Analysis, analyse, to_json
 from yolor_jax.evaluation.coco import Metrics
 from yolor_jax.evaluation.coco_curves import CocoCurves
 from yolor_jax.evaluation.evaluate import Results
+from yolor_jax.exports import SUFFIXES
 from yolor_jax.paths import Path
 from yolor_jax.runs.evaluation_mode import Mode
 from yolor_jax.stamp import stamp
@@ -50,7 +51,7 @@ def root_of(place: Path) -> Path:
     """Where the evaluations of a run, or of a file of weights or of boxes, have their folders; a
     SavedModel, which is a folder, counts as a file.
     """
-    is_file = place.is_file() or place.suffix == ".savedmodel"
+    is_file = place.is_file() or place.suffix == SUFFIXES["savedmodel"]
     return place.with_suffix(f".{FOLDER}") if is_file else place / FOLDER
 
 
