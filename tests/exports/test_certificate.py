@@ -6,6 +6,7 @@ from functools import partial
 import jax
 import numpy as np
 import onnx
+import PIL.Image
 import pytest
 from onnx import numpy_helper
 
@@ -223,4 +224,17 @@ def test_a_certificate_of_another_file_is_refused(files, network, pictures, tmp_
 def test_pictures_that_are_none_are_a_sentence(tmp_path):
     with pytest.raises(InputError, match="no image in this folder"):
         certification.pictures_of(str(tmp_path))
+    (tmp_path / "broken.jpg").write_bytes(b"\xff\xd8 of a download that was cut")
+    with pytest.raises(InputError, match="no picture that can be read; --calibrate needs one"):
+        certification.pictures_of(str(tmp_path), "--calibrate")
     assert len(list(certification.painted_pictures())) == certification.PAINTED
+
+
+def test_a_picture_that_cannot_be_read_is_named_and_left_out(tmp_path):
+    for name, (_, image) in zip("ac", certification.painted_pictures(), strict=False):
+        PIL.Image.fromarray(image).save(tmp_path / f"{name}.png")
+    (tmp_path / "b.png").write_bytes((tmp_path / "a.png").read_bytes()[:200])
+    said = []
+    pictures = certification.pictures_of(str(tmp_path), say=said.append)
+    assert [name for name, _ in pictures] == ["a.png", "c.png"]
+    assert len(said) == 1 and said[0].startswith(f"left out {tmp_path / 'b.png'}: ")

@@ -14,7 +14,7 @@ from yolor_jax.exports.onnx_graph.graph import Graph
 from yolor_jax.exports.onnx_graph.suppress import suppress
 from yolor_jax.exports.stages import suppress_decoded
 from yolor_jax.inference.prediction import NmsConfig
-from yolor_jax.nn.blocks import max_pool5
+from yolor_jax.nn.blocks import max_pool
 from yolor_jax.nn.conv import append_ones, mish
 from yolor_jax.nn.resample import haar_wavelet, space_to_depth, upsample2
 
@@ -47,7 +47,7 @@ FUNCTIONS = {
     "space_to_depth": space_to_depth,
     "haar_wavelet": haar_wavelet,
     "upsample2": upsample2,
-    "max_pool5": max_pool5,
+    "max_pool": lambda x: max_pool(x, 5),
     "append_ones": append_ones,
     "mish": mish,
     "silu": jax.nn.silu,
@@ -73,7 +73,7 @@ def test_operations_are_those_of_jax(name, dynamic_batch):
 def test_a_bias_is_part_of_its_convolution_and_axes_move_once():
     def network(x):
         y = jax.nn.silu(convolved(x))
-        return upsample2(max_pool5(jnp.concatenate([y, y], axis=-1)))
+        return upsample2(max_pool(jnp.concatenate([y, y], axis=-1), 5))
 
     model = graph_of(network, (1, 4, 6, 3))
     count = collections.Counter(node.op_type for node in model.graph.node)

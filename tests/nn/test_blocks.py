@@ -9,7 +9,7 @@ import pytest
 
 from yolor_jax.models.detector import build, find_spec, variable_shapes
 from yolor_jax.models.zoo import ANCHORS_NANO, MODELS
-from yolor_jax.nn.blocks import max_pool5
+from yolor_jax.nn.blocks import max_pool
 from yolor_jax.nn.conv import BatchNorm, ConvUnit, mish
 from yolor_jax.nn.heads import prediction_bias
 from yolor_jax.nn.resample import haar_wavelet, space_to_depth, upsample2
@@ -86,8 +86,28 @@ def test_pools_in_a_row_are_larger_pools(times, side):
     windows = np.lib.stride_tricks.sliding_window_view(padded, (side, side), axis=(1, 2))
     y = jnp.asarray(x)
     for _ in range(times):
-        y = max_pool5(y)
+        y = max_pool(y, 5)
     assert np.array_equal(y, windows.max((-2, -1)))
+
+
+@pytest.mark.parametrize(("side", "stride"), [(5, 1), (2, 2)])
+def test_the_gradient_of_a_pool_goes_to_the_first_largest_in_reading_order(side, stride):
+    x = np.random.default_rng(0).integers(0, 3, (2, 6, 8, 3)).astype(np.float32)  # many are equal
+    y, backward = jax.vjp(lambda x: max_pool(x, side, stride), x)
+    g = np.random.default_rng(1).integers(1, 9, y.shape).astype(np.float32)
+    want = np.zeros_like(x)
+    before = (side - 1) // 2
+    for image, row, column, channel in np.ndindex(y.shape):
+        top, left = row * stride - before, column * stride - before
+        window = [
+            (i, j)
+            for i in range(max(top, 0), min(top + side, x.shape[1]))
+            for j in range(max(left, 0), min(left + side, x.shape[2]))
+        ]
+        first = max(window, key=lambda place: x[image, *place, channel])
+        assert y[image, row, column, channel] == x[image, *first, channel]
+        want[image, *first, channel] += g[image, row, column, channel]
+    assert np.array_equal(backward(g)[0], want)
 
 
 def test_mish():

@@ -24,6 +24,7 @@ from yolor_jax.cli.arguments import add_step_argument, any_path, local_path
 from yolor_jax.cli.output import weights_file
 from yolor_jax.errors import InputError
 from yolor_jax.exports import SUFFIXES
+from yolor_jax.progress import to_stderr
 from yolor_jax.table import text_table
 
 if TYPE_CHECKING:
@@ -213,7 +214,9 @@ def _pictures(args: argparse.Namespace) -> "Iterator[Picture] | None":
     if args.verify is None:
         return None
     return (
-        certification.pictures_of(args.verify) if args.verify else certification.painted_pictures()
+        certification.pictures_of(args.verify, say=to_stderr)
+        if args.verify
+        else certification.painted_pictures()
     )
 
 
@@ -229,7 +232,8 @@ def _calibration(args: argparse.Namespace) -> "Iterator[np.ndarray] | None":
         )
     if args.calibrate is None:
         return None
-    return (image for _, image in certification.pictures_of(args.calibrate, "--calibrate"))
+    pictures = certification.pictures_of(args.calibrate, "--calibrate", to_stderr)
+    return (image for _, image in pictures)
 
 
 def _recipe(args: argparse.Namespace, trained: "Trained", size: tuple[int, int]) -> "Recipe":

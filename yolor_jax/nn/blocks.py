@@ -189,9 +189,16 @@ class NeckCSP(nn.Module):
         return conv(f, name="merge")(join(self.joint_norm, t, shortcut, train=train), train=train)
 
 
-def max_pool5(x: Float[Array, "B H W C"]) -> Float[Array, "B H W C"]:
-    """5x5 maximum at stride 1, padded with minus infinity."""
-    return nn.max_pool(x, (5, 5), strides=(1, 1), padding="SAME")
+def max_pool(
+    x: Float[Array, "B H W C"], side: int, stride: int = 1
+) -> Float[Array, "B H/{stride} W/{stride} C"]:
+    """Maximum over windows of side x side; what lies beyond the edge is minus infinity.
+
+    First along rows, then along columns: 2 k values instead of k^2. The gradient goes to the first
+    of several that are largest, in reading order, as with windows taken whole.
+    """
+    y = nn.max_pool(x, (1, side), strides=(1, stride), padding="SAME")
+    return nn.max_pool(y, (side, 1), strides=(stride, 1), padding="SAME")
 
 
 class SPPCSP(nn.Module):
@@ -234,9 +241,9 @@ class SPPCSP(nn.Module):
         t = conv(f, name="enter")(x, train=train)
         t = conv(f, 3, name="mix")(t, train=train)
         t = conv(f, name="squeeze")(t, train=train)
-        pool5 = max_pool5(t)
-        pool9 = max_pool5(pool5)
-        pool13 = max_pool5(pool9)
+        pool5 = max_pool(t, 5)
+        pool9 = max_pool(pool5, 5)
+        pool13 = max_pool(pool9, 5)
         maps = [pool13, pool9, pool5, t] if self.pools_first else [t, pool5, pool9, pool13]
         y = jnp.concatenate(maps, axis=-1)  # [B, H, W, 4 F]
         for i in range(self.repeats):

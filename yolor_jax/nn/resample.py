@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from yolor_jax.nn.blocks import ModuleDef
+from yolor_jax.nn.blocks import ModuleDef, max_pool
 
 
 def space_to_depth(x: Float[Array, "B H W C"]) -> Float[Array, "B h w D"]:
@@ -68,6 +68,5 @@ class CSPDown(nn.Module):
         half = self.features // 2
         y = self.conv(x.shape[-1], name="mix")(x, train=train)
         y = self.conv(half, 3, 2, name="stride")(y, train=train)
-        pooled = nn.max_pool(x, (2, 2), strides=(2, 2))
-        pooled = self.conv(half, name="pooled")(pooled, train=train)
+        pooled = self.conv(half, name="pooled")(max_pool(x, 2, 2), train=train)
         return jnp.concatenate([y, pooled], axis=-1)

@@ -8,7 +8,9 @@ read(file.path)["ok"]
 """
 
 import hashlib
+import itertools
 import json
+import pathlib
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -26,6 +28,7 @@ from yolor_jax.inference.prediction import NmsConfig
 from yolor_jax.inference.sources import find
 from yolor_jax.paths import Path
 from yolor_jax.preparation import shapes
+from yolor_jax.progress import Say, silent
 from yolor_jax.runs import evaluation, exported
 from yolor_jax.runs.recipe import Recipe
 from yolor_jax.runs.trained import Trained
@@ -47,21 +50,36 @@ def painted_pictures() -> Iterator[Picture]:
         yield f"shapes {index}", encoded.decode(jpeg)
 
 
-def pictures_of(folder: str, option: str = "--verify") -> Iterator[Picture]:
+def pictures_of(folder: str, option: str = "--verify", say: Say = silent) -> Iterator[Picture]:
     """Names and pixels of the pictures in a folder, or of one picture, each read when it is due.
 
     Args:
         folder: or a picture.
         option: that named it, for the error.
+        say: takes a sentence on each that cannot be read, which is left out.
 
     Raises:
-        InputError: there is none; later, that one cannot be read.
+        InputError: there is none, or none that can be read.
     """
     found = find([folder])
     if problems := [*found.problems, *(f"{one.name} is a film" for one in found.films)]:
         raise InputError(f"{'; '.join(problems)}; {option} needs pictures")
     files = [path for source in found.sources for path in source.files]
-    return ((path.name, read_picture(path).image) for path in files)
+    readable = _readable(files, say)
+    first = next(readable, None)  # before any work that would be lost
+    if first is None:
+        raise InputError(f"{folder} has no picture that can be read; {option} needs one")
+    return itertools.chain([first], readable)
+
+
+def _readable(files: Sequence[pathlib.Path], say: Say) -> Iterator[Picture]:
+    for path in files:
+        try:
+            image = read_picture(path).image
+        except InputError as error:
+            say(f"left out {error}")
+            continue
+        yield path.name, image
 
 
 def certify(
