@@ -14,8 +14,9 @@ from yolor_jax.exports.onnx_graph.graph import Graph
 from yolor_jax.exports.onnx_graph.suppress import suppress
 from yolor_jax.exports.stages import suppress_decoded
 from yolor_jax.inference.prediction import NmsConfig
+from yolor_jax.nn.activations import mish
 from yolor_jax.nn.blocks import max_pool
-from yolor_jax.nn.conv import append_ones, mish
+from yolor_jax.nn.conv import append_ones
 from yolor_jax.nn.resample import haar_wavelet, space_to_depth, upsample2
 
 RNG = np.random.default_rng(0)

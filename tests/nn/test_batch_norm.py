@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from tests.support import tiny_run
-from yolor_jax.nn.conv import BatchNorm
+from yolor_jax.nn.activations import ACTIVATIONS
+from yolor_jax.nn.batch_norm import BatchNorm, normalise_batch
 from yolor_jax.training import mesh as meshes
 from yolor_jax.training import step
 
@@ -62,6 +63,60 @@ def test_gradients_of_a_group_are_those_of_a_batch_of_its_own():
     parts = [gradient(x[i : i + 2], weights[i : i + 2], 1) for i in (0, 2)]
     got = gradient(x, weights, 2)
     np.testing.assert_allclose(got, np.concatenate(parts), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-9), ("bfloat16", 2e-2)])
+def test_gradients_are_those_of_the_formula(activation, dtype, tolerance):
+    """Of one that JAX differentiates operation by operation."""
+    precise = "float64" if dtype == "float64" else "float32"
+    with jax.enable_x64(True):
+        x, weights = jnp.asarray(images(4, 3, 5, 6), dtype), jnp.asarray(images(4, 3, 5, 6), dtype)
+        variables = jax.tree.map(lambda leaf: leaf.astype(precise), variables_of(6))
+        module = BatchNorm(epsilon=1e-3, momentum=0.1, activation=activation)
+
+        def ours(x, params):
+            given = variables | {"params": params}
+            return module.apply(given, x, train=True, mutable=["batch_stats"])[0]
+
+        def formula(x, params):
+            x = x.astype(precise)
+            mean, var = x.mean((0, 1, 2), keepdims=True), x.var((0, 1, 2), keepdims=True)
+            y = (x - mean) / jnp.sqrt(var + 1e-3) * params["scale"][None, None, None]
+            y += params["bias"][None, None, None]
+            return ACTIVATIONS[activation](y.astype(dtype))
+
+        def gradients(function):
+            total = lambda x, params: (function(x, params) * weights).astype(precise).sum()  # noqa: E731
+            return jax.jit(jax.grad(total, argnums=(0, 1)))(x, variables["params"])
+
+        got, want = gradients(ours), gradients(formula)
+        assert got[0].dtype == dtype and got[1]["scale"].dtype == precise
+        largest = jax.tree.map(lambda leaf: float(abs(leaf).max()), want)
+        jax.tree.map(
+            lambda got, want, by: np.testing.assert_allclose(
+                np.float64(got), np.float64(want), rtol=0, atol=tolerance * by
+            ),
+            got, want, largest,
+        )  # fmt: skip
+
+
+def test_second_derivatives_by_reverse_mode():
+    """By x, in a direction: the statistics depend on x too."""
+    with jax.enable_x64(True):
+        x, direction = (jnp.asarray(images(*shape, 2)) for shape in ((3, 2, 2), (3, 2, 2)))
+        x, direction = x.astype(jnp.float64), direction[::-1].astype(jnp.float64)
+        ones = jnp.ones(2, jnp.float64)
+
+        def ours(x):
+            y, _ = normalise_batch(x, ones, ones, epsilon=1e-3, activation=jax.nn.silu)
+            return (y**2).sum()
+
+        slope = lambda x: (jax.grad(ours)(x) * direction).sum()  # noqa: E731
+        got = jax.jit(jax.grad(slope))(x)
+        step = 1e-5 * direction
+        want = (jax.grad(ours)(x + step) - jax.grad(ours)(x - step)) / 2e-5
+        np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-7)
 
 
 @pytest.mark.parametrize("fsdp", [1, 4])

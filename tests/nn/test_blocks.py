@@ -9,8 +9,10 @@ import pytest
 
 from yolor_jax.models.detector import build, find_spec, variable_shapes
 from yolor_jax.models.zoo import ANCHORS_NANO, MODELS
+from yolor_jax.nn.activations import mish
+from yolor_jax.nn.batch_norm import BatchNorm
 from yolor_jax.nn.blocks import max_pool
-from yolor_jax.nn.conv import BatchNorm, ConvUnit, mish
+from yolor_jax.nn.conv import ConvUnit
 from yolor_jax.nn.heads import prediction_bias
 from yolor_jax.nn.resample import haar_wavelet, space_to_depth, upsample2
 from yolor_jax.trees import select

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from yolor_jax.data.example import Batch
-from yolor_jax.nn.conv import BatchNorm
+from yolor_jax.nn.batch_norm import BatchNorm
 from yolor_jax.training import mesh as meshes
 from yolor_jax.training import optim, state
 

@@ -13,7 +13,7 @@ from jax.sharding import PartitionSpec
 
 from tests.support import tiny_run
 from yolor_jax.models import detector
-from yolor_jax.nn.conv import BatchNorm
+from yolor_jax.nn.batch_norm import BatchNorm
 from yolor_jax.training import mesh as meshes
 from yolor_jax.training import state, step
 from yolor_jax.training.checkpoints import checkpoint
@@ -101,7 +101,12 @@ def trained(devices, fsdp):
 @pytest.mark.parametrize("fsdp", [1, 2, 4, 8])
 def test_a_state_that_is_cut_trains_like_a_whole_one(fsdp):
     (one, one_metrics), (now, metrics) = trained(1, 1), trained(8, fsdp)
-    close = functools.partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-5)
+
+    def close(got, want):
+        # Sums come in another order: their roundings are those of the largest, near zero too.
+        largest = max(np.abs(want).max(initial=0), 1)
+        np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-5 * largest)
+
     jax.tree.map(close, tiny_run.host(one), tiny_run.host(now))
     jax.tree.map(close, one_metrics, metrics)
     leaves = large_leaves(now)

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from yolor_jax.errors import InputError
-from yolor_jax.nn.conv import ACTIVATIONS
+from yolor_jax.nn.activations import ACTIVATIONS
 from yolor_jax.nn.implicit import MODELLINGS, Modelling
 from yolor_jax.nn.knowledge import Knowledge
 from yolor_jax.nn.resample import TO_CHANNELS

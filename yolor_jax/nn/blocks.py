@@ -14,7 +14,8 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from yolor_jax.nn.conv import ACTIVATIONS, BatchNorm, per_channel
+from yolor_jax.nn.activations import ACTIVATIONS
+from yolor_jax.nn.batch_norm import BatchNorm, per_channel
 from yolor_jax.nn.knowledge import Knowledge
 
 ModuleDef = Callable[..., nn.Module]
@@ -64,9 +65,10 @@ class JointNorm(nn.Module):
         if self.fused and not bare:
             processed = Affine(name="affine")(processed)
         x = jnp.concatenate([processed, shortcut], axis=-1)
-        if not self.fused:
-            x = BatchNorm(self.epsilon, self.momentum, name="bn")(x, train=train)
-        return ACTIVATIONS[self.activation](x)
+        if self.fused:
+            return ACTIVATIONS[self.activation](x)
+        norm = BatchNorm(self.epsilon, self.momentum, self.activation, name="bn")
+        return norm(x, train=train)
 
 
 class Affine(nn.Module):

@@ -10,93 +10,16 @@ At inference all but the activation folds into the convolution by one local rule
 from collections.abc import Callable
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
+from yolor_jax.nn.activations import ACTIVATIONS
+from yolor_jax.nn.batch_norm import BatchNorm, per_channel
 from yolor_jax.nn.knowledge import Knowledge
-
-
-def mish(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-    """``x * tanh(softplus(x))`` (Misra, 2019)."""
-    return x * jnp.tanh(jax.nn.softplus(x))
-
-
-ACTIVATIONS = {"silu": jax.nn.silu, "mish": mish, "linear": lambda x: x}
 
 # PyTorch's default for convolutions, uniform(+-1/sqrt(fan_in)): the original's start values.
 kernel_init = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
-
-
-class BatchNorm(nn.Module):
-    """Batch normalisation with float32 statistics, as in PyTorch.
-
-    Normalises with the biased variance and updates the running variance with the unbiased one.
-    Under ``jax.jit`` with a sharded batch the statistics are those of the global batch.
-
-    Attributes:
-        epsilon: added to the variance.
-        momentum: weight of the new batch in the running statistics.
-    """
-
-    epsilon: float
-    momentum: float
-
-    @nn.compact
-    def __call__(
-        self, x: Float[Array, "B H W C"], *, train: bool, groups: int = 1
-    ) -> Float[Array, "B H W C"]:
-        """Normalises each channel over B, H and W.
-
-        Args:
-            x: the activations.
-            train: use and update batch statistics; otherwise the running statistics are used.
-            groups: number of equal parts of the batch, one after the other, each normalised by
-                statistics of its own. The running statistics then take the mean of theirs.
-
-        Returns:
-            The shape and dtype of x.
-        """
-        channels = (x.shape[-1],)
-        scale = self.param("scale", nn.initializers.ones, channels)
-        bias = self.param("bias", nn.initializers.zeros, channels)
-        running_mean = self.variable("batch_stats", "mean", jnp.zeros, channels)
-        running_var = self.variable("batch_stats", "var", jnp.ones, channels)
-        # Sums over a batch lose their last digits in bfloat16: statistics in the parameters' dtype.
-        precise = x.astype(scale.dtype)
-
-        def normalise(precise, mean, var):
-            gain = scale * jax.lax.rsqrt(var + self.epsilon)
-            return (precise - per_channel(mean)) * per_channel(gain) + per_channel(bias)
-
-        def normalise_batch(precise):
-            mean = precise.mean((0, 1, 2))
-            # Two passes: the mean of squares less the square of the mean cancels in float32.
-            var = jnp.square(precise - per_channel(mean)).mean((0, 1, 2))
-            return normalise(precise, mean, var), mean, var
-
-        if not train:
-            return normalise(precise, running_mean.value, running_var.value).astype(x.dtype)
-        if groups == 1:
-            y, mean, var = normalise_batch(precise)
-        else:
-            parts = precise.reshape(groups, -1, *x.shape[1:])  # [G, B / G, H, W, C]
-            y, means, variances = jax.vmap(normalise_batch)(parts)
-            y, mean, var = y.reshape(x.shape), means.mean(0), variances.mean(0)
-        # The images of `init` are no data: the running statistics start at mean 0 and variance 1.
-        if not self.is_initializing():
-            count = x.size // x.shape[-1] // groups
-            unbiased = var * (count / max(count - 1, 1))
-            keep = 1 - self.momentum
-            running_mean.value = keep * running_mean.value + self.momentum * mean
-            running_var.value = keep * running_var.value + self.momentum * unbiased
-        return y.astype(x.dtype)
-
-
-def per_channel(v: Float[Array, " C"]) -> Float[Array, "1 1 1 C"]:
-    """A value for each channel, shaped for arithmetic with a map ``[B, H, W, C]``."""
-    return v.reshape(1, 1, 1, -1)
 
 
 class Conv(nn.Module):
@@ -209,10 +132,14 @@ class ConvUnit(nn.Module):
             dtype=self.dtype,
             name="conv",
         )(x)
+        after = None if self.fused else self.after
         if self.norm and not self.fused:
-            x = BatchNorm(self.epsilon, self.momentum, name="bn")(x, train=train)
-        if self.after and not self.fused:
-            x = self.after.module(self.anchors, "implicit_after")(x)
+            activation = "linear" if after else self.activation
+            x = BatchNorm(self.epsilon, self.momentum, activation, name="bn")(x, train=train)
+            if not after:
+                return x
+        if after:
+            x = after.module(self.anchors, "implicit_after")(x)
         return ACTIVATIONS[self.activation](x)
 
 

@@ -22,7 +22,7 @@ from jaxtyping import PyTree
 
 from yolor_jax import trees
 from yolor_jax.errors import InputError
-from yolor_jax.nn.conv import BatchNorm
+from yolor_jax.nn.batch_norm import BatchNorm
 
 
 def frozen(params: PyTree, regex: str) -> PyTree:

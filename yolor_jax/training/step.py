@@ -29,7 +29,7 @@ from jaxtyping import Array, Float, Int, PyTree
 from yolor_jax.data.example import Batch
 from yolor_jax.detection.losses import LossConfig, detection_loss
 from yolor_jax.models.detector import normalise
-from yolor_jax.nn.conv import BatchNorm
+from yolor_jax.nn.batch_norm import BatchNorm
 from yolor_jax.training.freeze import constant_batch_norms, stop_gradients
 from yolor_jax.training.mesh import (
     batch_sharding,
