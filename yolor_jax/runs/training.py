@@ -14,8 +14,8 @@ import dataclasses
 import functools
 import os
 import time
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import jax
 
@@ -36,6 +36,7 @@ from yolor_jax.runs import (
 )
 from yolor_jax.runs import recipe as recipes
 from yolor_jax.runs.batches import batch_reader
+from yolor_jax.runs.board import Board
 from yolor_jax.runs.evaluation import Evaluated, make_evaluator, write_detections
 from yolor_jax.runs.evaluation_mode import PLAIN
 from yolor_jax.runs.preemption import Preemption, preemption, shared_preemption
@@ -43,16 +44,17 @@ from yolor_jax.runs.recalibration import taken_from
 from yolor_jax.runs.recipe import Recipe
 from yolor_jax.runs.run import Run, open_run
 from yolor_jax.runs.run_evaluation import RunEvaluation
-from yolor_jax.stamp import stamp
+from yolor_jax.stamp import Stamp, stamp
 from yolor_jax.training import loop
 from yolor_jax.training import mesh as meshes
 from yolor_jax.training.bad_batch import keep_in
 from yolor_jax.training.checkpoints.checkpoint import Checkpoints
-from yolor_jax.training.metrics import JsonLines
+from yolor_jax.training.metrics import JsonLines, Writer
 from yolor_jax.training.processes.group import ALONE
 from yolor_jax.training.programs.compile_log import CompileLog
 from yolor_jax.training.state import TrainState
 from yolor_jax.training.step import make_advance
+from yolor_jax.training.window import History
 
 
 @dataclasses.dataclass(frozen=True)
@@ -165,28 +167,11 @@ def _train(
             stamps.write(run.workdir, starts)
         state, position = start.state(run, checkpoints, say)
         key = jax.random.key(recipe.seed)
-        writers, board, history = [], None, None
-        if run.group.is_first:
-            rows = stack.enter_context(
-                JsonLines(run.workdir / "metrics.jsonl", keep_until=int(state.step))
-            )
-            history = recording.history(starts, rows)
-            writers, board = recording.writers(run, rows, int(state.step), starts)
-            with contextlib.closing(read(start=position)) as first_batches:
-                picture = _draw_augmented(run, first_batches, state, key)
-            if board:
-                board.show_augmented(int(state.step), picture)
-        for writer in writers:
-            stack.enter_context(writer)
-        writers = [rows, *writers] if run.group.is_first else []
+        records = _records(run, stack, state, functools.partial(read, start=position), starts, key)
         step = programs.make_step(recipe, run.learner, state, run=length, mesh=run.mesh)
         # Workers end with the training: the stack is left before the folded network is evaluated.
         batches = read(start=position, workers=recipe.data.workers)
         stack.enter_context(contextlib.closing(batches))
-
-        def image_id(position: int) -> int:
-            return run.sources.train.image_ids[position]
-
         evaluate_every = max(1, round(recipe.eval.every_epochs * length.steps_per_epoch))
         advance = make_advance(step, run.mesh, key)
         if recipe.profile and run.group.is_first:
@@ -203,16 +188,16 @@ def _train(
                 give_up=evaluate_every * recipe.eval.patience or None,
             ),
             checkpoints=checkpoints,
-            writers=writers,
-            evaluate=evaluation.scores(checkpoints, writers, board),
+            writers=records.writers,
+            evaluate=evaluation.scores(checkpoints, records.writers, records.board),
             keep=keep_in(
                 run.workdir,
                 key=key,
-                image_id=image_id,
+                image_id=lambda position: run.sources.train.image_ids[position],
             ),
             stop=preempted,
             effort=recording.effort(run),
-            history=history,
+            history=records.history,
             progress=progress and run.group.is_first,
         )
         if not preempted() and evaluation.last is None:  # a run that was finished before
@@ -224,6 +209,44 @@ def _train(
                 f"{checkpoints.best_step}"
             )
     return state, None if preempted() else evaluation.last
+
+
+class _Records(NamedTuple):
+    """What a process writes of a run beside its checkpoints.
+
+    Attributes:
+        writers: of rows; none in all processes but the first.
+        board: TensorBoard's, which takes pictures too; None where there is none.
+        history: of the rows that are there; None where nobody reads them.
+    """
+
+    writers: Sequence[Writer] = ()
+    board: Board | None = None
+    history: History | None = None
+
+
+def _records(
+    run: Run,
+    stack: contextlib.ExitStack,
+    state: TrainState,
+    read: Callable[[], Iterator[Batch]],
+    starts: Sequence[Stamp],
+    key: jax.Array,
+) -> _Records:
+    """Opens what the first process writes, which ``stack`` closes, and draws the first images."""
+    if not run.group.is_first:
+        return _Records()
+    step = int(state.step)
+    rows = stack.enter_context(JsonLines(run.workdir / "metrics.jsonl", keep_until=step))
+    history = recording.history(starts, rows)
+    others, board = recording.writers(run, rows, step, starts)
+    with contextlib.closing(read()) as first_batches:
+        picture = _draw_augmented(run, first_batches, state, key)
+    if board:
+        board.show_augmented(step, picture)
+    for writer in others:
+        stack.enter_context(writer)
+    return _Records([rows, *others], board, history)
 
 
 def _draw_augmented(run: Run, batches: Iterator[Batch], state: TrainState, key: jax.Array) -> Path:
