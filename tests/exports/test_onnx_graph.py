@@ -49,6 +49,7 @@ FUNCTIONS = {
     "haar_wavelet": haar_wavelet,
     "upsample2": upsample2,
     "max_pool": lambda x: max_pool(x, 5),
+    "max_pool of stride 2": lambda x: max_pool(x, 2, 2),
     "append_ones": append_ones,
     "mish": mish,
     "silu": jax.nn.silu,

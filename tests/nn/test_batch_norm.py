@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.sharding import Mesh, PartitionSpec
 
 from tests.support import tiny_run
 from yolor_jax.nn.activations import ACTIVATIONS
@@ -12,6 +13,8 @@ from yolor_jax.training import mesh as meshes
 from yolor_jax.training import step
 
 MODULE = BatchNorm(epsilon=1e-3, momentum=0.1)
+ACTIVE = BatchNorm(epsilon=1e-3, momentum=0.1, activation="silu")
+MUTABLE = ["batch_stats"]
 
 
 def images(*shape):
@@ -101,11 +104,47 @@ def test_gradients_are_those_of_the_formula(activation, dtype, tolerance):
         )  # fmt: skip
 
 
+def test_one_map_and_four_numbers_a_channel_are_kept_for_the_gradients():
+    def gradient(x, params):
+        variables = variables_of(6) | {"params": params}
+        return jax.vjp(lambda x: ACTIVE.apply(variables, x, train=True, mutable=MUTABLE)[0], x)[1]
+
+    x = jax.ShapeDtypeStruct((4, 3, 5, 6), jnp.bfloat16)
+    kept = jax.tree.leaves(jax.eval_shape(gradient, x, variables_of(6)["params"]))
+    maps = [leaf for leaf in kept if leaf.size >= x.size]
+    assert [(leaf.shape, leaf.dtype) for leaf in maps] == [(x.shape, x.dtype)]
+    assert sum(leaf.size for leaf in kept) - x.size <= 4 * 6
+
+
+def test_gradients_under_shard_map_are_those_of_each_part():
+    x, variables = images(8, 3, 5, 2), variables_of(2)
+    weights = images(8, 3, 5, 2)[::-1]
+
+    def total(params, x, weights):
+        given = variables | {"params": params}
+        return (ACTIVE.apply(given, x, train=True, mutable=MUTABLE)[0] * weights).sum()
+
+    def by_hand(params, x, weights):
+        gradients = jax.grad(total, argnums=(0, 1))(params, x, weights)
+        return jax.tree.map(lambda leaf: leaf.astype(jnp.float32), gradients)
+
+    mesh = Mesh(np.array(jax.devices()[:4]), ("data",))
+    cut, whole = PartitionSpec("data"), PartitionSpec()
+    mapped = jax.shard_map(by_hand, mesh=mesh, in_specs=(whole, cut, cut), out_specs=(whole, cut))
+    got = jax.jit(mapped)(variables["params"], x, weights)
+    parts = [by_hand(variables["params"], x[i : i + 2], weights[i : i + 2]) for i in range(0, 8, 2)]
+    want = (
+        jax.tree.map(lambda *leaves: sum(leaves), *(of_params for of_params, _ in parts)),
+        np.concatenate([of_x for _, of_x in parts]),
+    )
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-4), got, want)
+
+
 def test_second_derivatives_by_reverse_mode():
     """By x, in a direction: the statistics depend on x too."""
     with jax.enable_x64(True):
-        x, direction = (jnp.asarray(images(*shape, 2)) for shape in ((3, 2, 2), (3, 2, 2)))
-        x, direction = x.astype(jnp.float64), direction[::-1].astype(jnp.float64)
+        x = jnp.asarray(images(3, 2, 2, 2), jnp.float64)
+        direction = x[::-1]
         ones = jnp.ones(2, jnp.float64)
 
         def ours(x):

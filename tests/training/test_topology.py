@@ -22,7 +22,7 @@ MESSAGES = {
     "(78.65G) exceeds available HBM (15.75G).": 78.65,
 }
 MOST_MIB = {"v5e:2x2": 1.3, "v4:2x2x1": 30.0}
-"""That the step may move to and from a chip's memory: it was 0.9, most stays on a v5e; and 24.6."""
+"""That the step may move to and from a chip's memory: it was 0.9, most stays on a v5e; and 24.7."""
 
 needs_libtpu = pytest.mark.skipif(
     not importlib.util.find_spec("libtpu"),

@@ -1,6 +1,8 @@
 """Activation functions, by the names that configurations have for them.
 
+```python
 y = ACTIVATIONS["silu"](x)
+```
 """
 
 import jax

@@ -3,8 +3,8 @@
     y = act(scale * (x - mean) / sqrt(var + epsilon) + bias)    # mean and var: of each channel of x
 
 Ioffe and Szegedy, "Batch Normalization", 2015. Differentiated operation by operation, each layer
-keeps several maps of the size of x for the gradients. Here it keeps x and four numbers a channel,
-and computes the rest again: less memory, and less of it read and written.
+keeps several maps of the size of x for the gradients, unless the compiler computes them again. Here
+it keeps x and four numbers a channel.
 """
 
 import functools
@@ -27,8 +27,10 @@ class BatchNorm(nn.Module):
     """Batch normalisation with float32 statistics, as in PyTorch, and an activation.
 
     Normalises with the biased variance and updates the running variance with the unbiased one.
-    Under ``jax.jit`` with a sharded batch the statistics are those of the global batch.
-    Forward-mode derivatives (``jax.jvp``) exist for ``train=False`` alone.
+    Under ``jax.jit`` with a sharded batch the statistics are those of the global batch, under
+    ``jax.shard_map`` those of each device's part. With ``train=True`` derivatives begin in reverse
+    mode: ``jax.grad``, and ``jax.jvp`` of it, but not ``jax.jvp`` of the layer; and none is taken
+    of the updated running statistics.
 
     Attributes:
         epsilon: added to the variance.
@@ -53,9 +55,10 @@ class BatchNorm(nn.Module):
         Returns:
             The shape and dtype of x.
         """
+        x = jnp.asarray(x)
         channels = (x.shape[-1],)
-        scale = self.param("scale", nn.initializers.ones, channels)
-        bias = self.param("bias", nn.initializers.zeros, channels)
+        scale = _varying_like(self.param("scale", nn.initializers.ones, channels), x)
+        bias = _varying_like(self.param("bias", nn.initializers.zeros, channels), x)
         running_mean = self.variable("batch_stats", "mean", jnp.zeros, channels)
         running_var = self.variable("batch_stats", "var", jnp.ones, channels)
         activation = ACTIVATIONS[self.activation]
@@ -146,6 +149,13 @@ def _backward(epsilon, activation, kept, cotangents):
 
 
 normalise_batch.defvjp(_forward, _backward)
+
+
+def _varying_like(v: Channels, x: Map) -> Channels:
+    """The same, typed as different on each device of a ``jax.shard_map`` over which x is cut."""
+    # The gradient that a backward pass gives is each device's own; the cast's own sums them.
+    axes = jax.typeof(x).manual_axis_type.varying - jax.typeof(v).manual_axis_type.varying
+    return jax.lax.pcast(v, tuple(axes), to="varying") if axes else v
 
 
 def per_channel(v: Channels) -> Float[Array, "1 1 1 C"]:

@@ -191,13 +191,11 @@ class NeckCSP(nn.Module):
         return conv(f, name="merge")(join(self.joint_norm, t, shortcut, train=train), train=train)
 
 
-def max_pool(
-    x: Float[Array, "B H W C"], side: int, stride: int = 1
-) -> Float[Array, "B H/{stride} W/{stride} C"]:
+def max_pool(x: Float[Array, "B H W C"], side: int, stride: int = 1) -> Float[Array, "B h w C"]:
     """Maximum over windows of side x side; what lies beyond the edge is minus infinity.
 
-    First along rows, then along columns: 2 k values instead of k^2. The gradient goes to the first
-    of several that are largest, in reading order, as with windows taken whole.
+    First along rows, then along columns, which takes 2 side values instead of side^2. The gradient
+    goes to the first of several that are largest, in reading order, as with windows taken whole.
     """
     y = nn.max_pool(x, (1, side), strides=(1, stride), padding="SAME")
     return nn.max_pool(y, (side, 1), strides=(stride, 1), padding="SAME")

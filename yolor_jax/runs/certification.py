@@ -23,7 +23,7 @@ from yolor_jax.data.letterbox import letterbox
 from yolor_jax.errors import InputError
 from yolor_jax.exports.certificate import compare, row_of_ap
 from yolor_jax.exports.exported import Exported
-from yolor_jax.inference.frame import read_picture
+from yolor_jax.inference.frame import Encoded, decode_picture
 from yolor_jax.inference.prediction import NmsConfig
 from yolor_jax.inference.sources import find
 from yolor_jax.paths import Path
@@ -51,7 +51,7 @@ def painted_pictures() -> Iterator[Picture]:
 
 
 def pictures_of(folder: str, option: str = "--verify", say: Say = silent) -> Iterator[Picture]:
-    """Names and pixels of the pictures in a folder, or of one picture, each read when it is due.
+    """Names and pixels of the pictures in a folder, or of one picture, each read as it is needed.
 
     Args:
         folder: or a picture.
@@ -59,7 +59,8 @@ def pictures_of(folder: str, option: str = "--verify", say: Say = silent) -> Ite
         say: takes a sentence on each that cannot be read, which is left out.
 
     Raises:
-        InputError: there is none, or none that can be read.
+        InputError: there is none, or none that can be decoded.
+        OSError: one cannot be read from the disk.
     """
     found = find([folder])
     if problems := [*found.problems, *(f"{one.name} is a film" for one in found.films)]:
@@ -74,8 +75,9 @@ def pictures_of(folder: str, option: str = "--verify", say: Say = silent) -> Ite
 
 def _readable(files: Sequence[pathlib.Path], say: Say) -> Iterator[Picture]:
     for path in files:
+        picture = Encoded(str(path), path.read_bytes())
         try:
-            image = read_picture(path).image
+            image = decode_picture(picture).image
         except InputError as error:
             say(f"left out {error}")
             continue
