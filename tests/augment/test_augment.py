@@ -182,7 +182,7 @@ def test_no_targets():
         ({"value": 1.5, "degrees": 200.0}, "0 .. 180 for degrees"),
         ({"flip_horizontal": float("nan")}, "flip_horizontal"),
         ({"sampling": "fast"}, "'fast'; expected one of auto, gathers, products"),
-        ({"partners": "all"}, "'all'; expected one of batch, dataset"),
+        ({"partners": "all"}, "'all'; expected one of batch, recent, dataset"),
         ({"group": 2}, "group=2; a mosaic shows four images of its group: set augment.group=4"),
         ({"group": 0}, "expected a group of at least 1"),
         ({"max_targets": -1}, "max_targets=-1"),

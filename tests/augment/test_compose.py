@@ -95,7 +95,7 @@ def require_boxes_on_objects(result, tolerance, largest):
 @pytest.mark.parametrize(
     "changes",
     [{}, {"mosaic_nine": 1.0, "group": 9}, {"mosaic": 0.0}, {"partners": "dataset"},
-     {"mosaic": 0.5, "flip_horizontal": 0.5, "flip_vertical": 0.5}],
+     {"partners": "recent"}, {"mosaic": 0.5, "flip_horizontal": 0.5, "flip_vertical": 0.5}],
 )  # fmt: skip
 def test_boxes_sit_on_their_objects_and_no_padding_is_pasted(changes):
     """To the pixel, which is magnified by up to 1.4, half a pixel of letterbox included."""
@@ -104,7 +104,7 @@ def test_boxes_sit_on_their_objects_and_no_padding_is_pasted(changes):
     area = np.prod(batch.boxes_xyxy[:, 1, 2:] - batch.boxes_xyxy[:, 1, :2], axis=-1).max()
     for seed in range(2):
         result = run(jax.random.key(seed), batch)
-        assert len(result.image) == 36 // config.decodes
+        assert len(result.image) == 36 // config.carried
         found += require_boxes_on_objects(result, 2.2, largest=0.1 * 1.4**2 * area)
         green = (np.asarray(result.image) == PADDING).all(-1)
         assert not green.any()

@@ -35,8 +35,8 @@ def augment(
 
     Args:
         key: of this step.
-        batch: images uint8, ``[B, H, W, 3]``, and their targets. With partners from the data set,
-            ``[decodes * B, ...]``: each image is followed by the partners of its mosaic.
+        batch: images uint8, ``[B, H, W, 3]``, and their targets. With partners from elsewhere,
+            ``[carried * B, ...]``: each image is followed by the partners of its mosaic.
         config: how much to vary; static under jit.
         composing: false leaves out mosaic and mixup, for the last epochs of a run; may be traced.
 
@@ -47,7 +47,7 @@ def augment(
     Raises:
         InputError: if groups do not divide the batch.
     """
-    count = batch.image.shape[0] // config.decodes
+    count = batch.image.shape[0] // config.carried
     config.require_groups(count)
     composing = jnp.asarray(composing)
     numbers = jnp.arange(count, dtype=jnp.uint32)
@@ -61,7 +61,7 @@ def augment(
         keys, sample.image, sample.boxes_xyxy, sample.mask
     )
     sample = sample._replace(image=image, boxes_xyxy=boxes_xyxy)
-    return Batch(*(field[:: config.decodes] for field in batch))._replace(**sample._asdict())
+    return Batch(*(field[:: config.carried] for field in batch))._replace(**sample._asdict())
 
 
 def _folded(keys, number: int):

@@ -46,20 +46,20 @@ def move(
 
     Args:
         keys: of each image that comes out.
-        batch: ``[B, ...]``, or ``[decodes * B, ...]`` with partners from the data set.
+        batch: ``[B, ...]``, or ``[carried * B, ...]`` with partners from elsewhere.
         config: probabilities and sizes.
         composing: false: no mosaics.
 
     Returns:
         ``[B, ...]``. Of more targets than there is room for, the largest are kept.
     """
-    size = config.decodes if config.decodes > 1 else config.group if config.mosaic else 1
+    size = config.carried if config.carried > 1 else config.group if config.mosaic else 1
     grouped = _grouped(batch, size)
     keys = keys.reshape(grouped.image.shape[0], -1)
 
     def in_group(keys, batch):
-        if config.decodes > 1:
-            members = jnp.arange(config.decodes, dtype=jnp.int32)[None]
+        if config.carried > 1:
+            members = jnp.arange(config.carried, dtype=jnp.int32)[None]
         else:
             key = jax.random.fold_in(keys[0], _PARTNERS)
             members = mosaic.partners(key, size, config.pieces)  # [G, K]

@@ -11,7 +11,7 @@ import dataclasses
 from yolor_jax.errors import InputError
 
 SAMPLING = ("auto", "gathers", "products")
-PARTNERS = ("batch", "dataset")
+PARTNERS = ("batch", "recent", "dataset")
 _PROBABILITIES = ("mosaic", "mosaic_nine", "mixup", "flip_horizontal", "flip_vertical")
 _PARTS = ("translate", "hue", "saturation", "value")
 _LIMITS = {
@@ -29,8 +29,9 @@ class AugmentConfig:
         mosaic_nine: probability that a mosaic is one of nine images instead of four.
         group: images that follow each other in the batch and may become part of one another, by
             mosaic and mixup. Each device must have whole groups.
-        partners: where a mosaic's other images come from: "batch", so that the host decodes one
-            image for each, or "dataset", as in the original, so that it decodes four (nine).
+        partners: where a mosaic's other images come from: "batch"; "recent", the images that were
+            read last (`data.recent`); or "dataset", as in the original, for which the host decodes
+            four (nine) images for each, and otherwise one.
         degrees: an angle is drawn from -degrees .. degrees, uniformly; the others likewise.
         translate: part of the side: the middle comes to lie at 0.5 - translate .. 0.5 + translate.
         scale: a factor is drawn from 1 - scale .. 1 + scale.
@@ -86,7 +87,7 @@ class AugmentConfig:
         if self.mosaic and self.partners == "batch" and self.group < 4:
             raise InputError(
                 f"got group={self.group}; a mosaic shows four images of its group: set "
-                "augment.group=4 or more, augment.partners='dataset', or augment.mosaic=0.0"
+                "augment.group=4 or more, augment.partners='recent', or augment.mosaic=0.0"
             )
 
     @property
@@ -97,9 +98,9 @@ class AugmentConfig:
         return 9 if self.mosaic_nine else 4
 
     @property
-    def decodes(self) -> int:
-        """Images that the host decodes for each that is trained on."""
-        return self.pieces if self.partners == "dataset" else 1
+    def carried(self) -> int:
+        """Images that come to the device for each that is trained on: itself, and its partners."""
+        return 1 if self.partners == "batch" else self.pieces
 
     @property
     def is_separable(self) -> bool:
@@ -117,7 +118,7 @@ class AugmentConfig:
         Args:
             images: trained on in a step, by one device.
         """
-        needed = self.group if self.mixup or self.pieces > self.decodes else 1
+        needed = self.group if self.mixup or self.pieces > self.carried else 1
         if images % needed:
             smaller = [g for g in range(4, needed) if images % g == 0]
             advice = f"set augment.group={smaller[-1]}" if smaller else "use a larger batch"

@@ -59,7 +59,7 @@ def _augmented(batches, config: AugmentConfig, augment: Augment, key, step: int)
 
     Of a large batch only the groups that are drawn: an image depends on no other group.
     """
-    most = -(-IMAGES // config.group) * config.group * config.decodes
+    most = -(-IMAGES // config.group) * config.group * config.carried
     jitted = jax.jit(augment)
     for number, batch in enumerate(batches, start=step):
         part = Batch(*(field[:most] for field in batch))

@@ -6,12 +6,14 @@ with contextlib.closing(read(start=position, workers=recipe.data.workers)) as ba
 ```
 """
 
+import functools
 from collections.abc import Callable, Iterator
 
 import jax
 
 from yolor_jax.data.example import Batch
 from yolor_jax.data.pipeline import Reading, train_batches
+from yolor_jax.data.recent import with_recent_partners
 from yolor_jax.runs.recipe import Recipe
 from yolor_jax.runs.sources import Split, example_order
 
@@ -32,18 +34,32 @@ def batch_reader(recipe: Recipe, source: Split) -> Callable[..., Iterator[Batch]
     """
     order = example_order(recipe, source)
 
+    partners = recipe.augment.carried - 1
+    from_recent = partners and recipe.augment.partners == "recent"
+
     def read(*, start: int = 0, workers: int = 0) -> Iterator[Batch]:
-        return train_batches(
+        here = reading(recipe, workers=workers)
+        read_from = functools.partial(
+            train_batches,
             source,
             image_size=recipe.image_size,
             batch_size=recipe.batch_size,
             max_targets=recipe.data.max_targets,
             seed=recipe.seed,
-            start=start,
             order=order,
-            partners=recipe.augment.decodes - 1,
+            partners=0 if from_recent else partners,
             scaled_decode=recipe.data.scaled_decode,
-            reading=reading(recipe, workers=workers),
+            reading=here,
+        )
+        if not from_recent:
+            return read_from(start=start)
+        return with_recent_partners(
+            lambda start: read_from(start=start),
+            start=start,
+            batch_size=recipe.batch_size,
+            partners=partners,
+            seed=recipe.seed,
+            reading=here,
         )
 
     return read

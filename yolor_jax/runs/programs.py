@@ -190,8 +190,8 @@ def step_arguments(
     state = abstract_state(module, optim, run, image_size=size, mesh=mesh)
     key = jax.eval_shape(lambda: jax.random.key(0))
     key = jax.ShapeDtypeStruct(key.shape, key.dtype, sharding=meshes.replicated(mesh))
-    decodes = recipe.augment.decodes  # of each image, itself and its partners
-    return state, _abstract_batch(recipe, decodes * run.batch_size, mesh), key
+    images = recipe.augment.carried * run.batch_size
+    return state, _abstract_batch(recipe, images, mesh), key
 
 
 def prediction_arguments(recipe: Recipe, variables: Any, mesh: Mesh) -> tuple:
