@@ -3,9 +3,9 @@
     batches = with_recent_partners(read, start=0, batch_size=64, partners=3, seed=0, reading=here)
     next(batches).image.shape    # [64 * 4, H, W, 3]: each image is followed by its partners
 
-A batch shows the images of `HELD` others, so that a step sees more of them than it reads. Which,
-depends on the seed, the example's number and what was read before it, so that a run that goes on
-reads the last images anew and has the same batches to the bit.
+Partners are among the last `HELD` images, so that a step sees more images than it reads. Which they
+are depends on the seed, the example's number and what this process read before: a run that goes on
+with as many processes reads those images anew, and has the same batches to the bit.
 """
 
 import collections
