@@ -236,11 +236,16 @@ def items(workdir, step):
     return sorted(p for p in folder.rglob("*") if p.is_file() and p.parent != folder)
 
 
+def other(byte):
+    """A byte that is not this one (compressed files end with any)."""
+    return bytes([byte ^ 0xFF])
+
+
 WAYS = {
     "lost": lambda path: path.unlink(),
     "emptied": lambda path: path.write_bytes(b""),
     "cut off": lambda path: path.write_bytes(path.read_bytes()[:-1]),
-    "changed": lambda path: path.write_bytes(path.read_bytes()[:-1] + b"?"),
+    "changed": lambda path: path.write_bytes(path.read_bytes()[:-1] + other(path.read_bytes()[-1])),
 }
 
 
