@@ -21,10 +21,17 @@ import numpy as np
 from etils import epath
 
 from yolor_jax.augment.config import AugmentConfig
-from yolor_jax.bench.model import Trial, first_step, networks, random_batch, training
+from yolor_jax.bench.model import (
+    CROWDED,
+    Trial,
+    first_step,
+    networks,
+    random_batch,
+    training,
+)
 from yolor_jax.bench.training import matrix_flops_per_second
 from yolor_jax.detection.decode import decode
-from yolor_jax.inference.prediction import EVALUATION, NmsConfig, make_predict
+from yolor_jax.inference.prediction import NmsConfig, make_predict
 from yolor_jax.models.detector import normalise
 from yolor_jax.models.fold import fold
 from yolor_jax.training import mesh as meshes
@@ -33,7 +40,6 @@ from yolor_jax.training.trace import Steps, traced
 
 REPEATS = 10  # timed calls, of which the median counts
 MOSAIC = 4  # images in one
-CANDIDATES = 30_000  # of NMS; random weights are unsure, so that only a threshold of 0 fills them
 
 
 def ceiling(matrix_side: int, copied_mib: int) -> dict[str, float]:
@@ -53,7 +59,6 @@ def predict(trial: Trial) -> dict[str, Any]:
     spec, variables = module.spec, _variables(trial)
     batch = random_batch(trial)
     images = jax.device_put((batch.image, batch.letterbox, batch.original_size))
-    many = NmsConfig(0.0, EVALUATION.iou_threshold, CANDIDATES)
     seconds = {}
     for form, network, given in (
         ("as trained", module, variables),
@@ -72,7 +77,7 @@ def predict(trial: Trial) -> dict[str, Any]:
             programs |= {
                 "and decode": decoded,
                 "and NMS at 0.25": make_predict(network, NmsConfig()),
-                f"and NMS of {CANDIDATES}": make_predict(network, many),
+                f"and NMS of {CROWDED.max_candidates}": make_predict(network, CROWDED),
             }
         for name, program in programs.items():
             compiled = jax.jit(program).lower(given, *images).compile()

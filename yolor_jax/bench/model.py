@@ -3,10 +3,11 @@
     rows = measure(Trial("yolor_nano", image_size=128, batch_size=32, classes=6), rounds=10)
     rows[2]["images_per_second"]  # of prediction with the folded network
 
-Three programs are compiled and timed in turn, round after round, so that a busy machine slows all
-of them alike: the training step, prediction with the trained network, and with the folded one.
-Weights and images are random, and images are not augmented (`bench.data` times that apart);
-decoding and NMS are part of prediction.
+Five programs are compiled and timed in turn, round after round, so that a busy machine slows all of
+them alike: the training step; prediction with the trained network, and with the folded one; of the
+latter the network alone; and with NMS among as many candidates as in an evaluation on COCO. Weights
+and images are random, and images are not augmented (`bench.data` times that apart); decoding and
+NMS are part of prediction.
 """
 
 import statistics
@@ -23,14 +24,17 @@ from yolor_jax.augment.batch import augment
 from yolor_jax.augment.config import AugmentConfig
 from yolor_jax.data.example import Batch
 from yolor_jax.detection.losses import LossConfig
-from yolor_jax.inference.prediction import NmsConfig, make_predict
-from yolor_jax.models.detector import Detector, build
+from yolor_jax.inference.prediction import EVALUATION, NmsConfig, make_predict
+from yolor_jax.models.detector import Detector, build, normalise
 from yolor_jax.models.fold import fold
 from yolor_jax.training import mesh as meshes
 from yolor_jax.training.optim import OptimConfig, RunLength
 from yolor_jax.training.programs.cost import Memory
 from yolor_jax.training.state import TrainState, init_state
 from yolor_jax.training.step import TrainStep, make_detection_loss, make_train_step
+
+CROWDED = NmsConfig(0.0, EVALUATION.iou_threshold, max_candidates=30_000)
+"""NMS of a COCO evaluation. Random weights are unsure: only a threshold of 0 fills it."""
 
 
 class Trial(NamedTuple):
@@ -78,25 +82,30 @@ def measure(trial: Trial, rounds: int) -> list[dict[str, Any]]:
 
 
 def _programs(trial: Trial) -> list[Program]:
-    """Compiles the three programs."""
+    """Compiles the programs."""
     module, fused = networks(trial)
     mesh = meshes.make_mesh()
     step, state = first_step(trial, module, mesh)
     batch = meshes.shard_batch(mesh, random_batch(trial))
-    trained = jax.device_get(state.ema_variables)
     images = batch.image, batch.letterbox, batch.original_size
+    trained = jax.device_get(state.ema_variables)
+    folded = fold(module.spec, trained)
+    trained, folded = jax.device_put((trained, folded), meshes.replicated(mesh))
 
-    def predict(name: str, module: Any, variables: Mapping) -> Program:
-        variables = jax.device_put(variables, meshes.replicated(mesh))
-        compiled, *figures = compile_program(
-            jax.jit(meshes.map_shards(mesh, make_predict(module, NmsConfig()))), variables, *images
-        )
+    def network(variables: Mapping, image: jax.Array, *_: jax.Array) -> tuple[jax.Array, ...]:
+        return fused.apply(variables, normalise(image, fused.dtype), train=False).detect
+
+    def program(name: str, function: Callable[..., Any], variables: Mapping) -> Program:
+        sharded = jax.jit(meshes.map_shards(mesh, function))
+        compiled, *figures = compile_program(sharded, variables, *images)
         return Program(name, lambda: compiled(variables, *images), *figures)
 
     return [
         training(step, state, batch),
-        predict("predict", module, trained),
-        predict("predict, folded", fused, fold(module.spec, trained)),
+        program("predict", make_predict(module, NmsConfig()), trained),
+        program("predict, folded", make_predict(fused, NmsConfig()), folded),
+        program("network, folded", network, folded),
+        program("predict, folded, crowded", make_predict(fused, CROWDED), folded),
     ]
 
 
