@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from yolor_jax.detection import nms
+from yolor_jax.detection import greedy, nms
 from yolor_jax.detection.decode import Decoded
 
 # One compilation for each algorithm, shape of the input and size of the search.
@@ -122,21 +122,59 @@ def test_equals_the_oracle_with_ties_and_limits(steps, max_candidates, max_detec
             np.testing.assert_allclose(as_rows(found, image), expected, rtol=1e-6)
 
 
+def anew(rows, algorithm="non_max_suppression", **limits):
+    """A search that is traced again, with the module's constants as they are now."""
+    search = functools.partial(getattr(nms, algorithm), **limits)
+    return jax.tree.map(np.asarray, jax.jit(search)(as_decoded(rows)))
+
+
 @pytest.mark.parametrize("more", [0, 1])
-def test_few_candidates_and_many_follow_one_rule(more):
-    """As many as enter the shorter search in one image, or one more; few in the other."""
+@pytest.mark.parametrize("max_detections", [20, 300])
+def test_few_candidates_and_many_follow_one_rule(monkeypatch, more, max_detections):
+    """As many as enter the first search in one image, or one more; few in the other."""
+    monkeypatch.setattr(nms, "FEW", 100)
     rows = random_rows(0, 1000, number=200)
     rows[..., 4:5] = np.maximum(rows[..., 4:5], 0.9)  # so that the score alone decides
     scores = np.sort((rows[0, :, 4:5] * rows[0, :, 5:]).reshape(-1))
     last = nms.FEW + more
     score = (scores[-last] + scores[-last - 1]) / 2  # lies between two
     rows[1, 20:, 4] = 0
+    limits = dict(max_candidates=500, max_detections=max_detections)
     for algorithm, offset in (("non_max_suppression", 4096), ("class_agnostic_nms", 0)):
-        found = search(rows, algorithm, score=score, iou=0.9, max_candidates=500)
+        found = anew(rows, algorithm, score_threshold=float(score), iou_threshold=0.9, **limits)
         for image in range(2):
-            expected = oracle(rows[image], score, 0.9, 500, 300, offset)
+            expected = oracle(rows[image], score, 0.9, *limits.values(), offset)
             np.testing.assert_allclose(as_rows(found, image), expected, rtol=1e-6)
-    assert len(expected) < len(oracle(rows[0], score, 0.9, 500, 300, offset))
+    number = len(oracle(rows[0], score, 0.9, *limits.values(), 0))
+    assert number == 20 if max_detections == 20 else len(expected) < number < 100
+
+
+@pytest.mark.parametrize("block", [1, 7, 64])
+@pytest.mark.parametrize("iou", [0.05, 0.5, 0.9])
+def test_any_block_gives_the_same_boxes(monkeypatch, block, iou):
+    """Last blocks that are not full, images that end in different ones, suppression across them."""
+    monkeypatch.setattr(greedy, "BLOCK", block)
+    rows = random_rows(5, 50)
+    rows[1, 20:, 4] = 0
+    found = anew(
+        rows, score_threshold=0.1, iou_threshold=iou, max_candidates=130, max_detections=25
+    )
+    for image in range(2):
+        expected = oracle(rows[image], 0.1, iou, 130, 25)
+        np.testing.assert_allclose(as_rows(found, image), expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("number", [2, 255, 256, 257, 600])
+def test_of_a_chain_every_other_box_is_kept(number):
+    """Each box overlaps its neighbours alone: whether one stays depends on all before it."""
+    rows = np.zeros((1, number, 6), np.float32)
+    rows[0, :, 0] = 6 * np.arange(number)  # of 10 pixels: IoU with the next is 4 / 16
+    rows[0, :, 1:4] = 10
+    rows[0, :, 4], rows[0, :, 5] = 1, np.linspace(0.9, 0.5, number)
+    limits = dict(score_threshold=0.25, iou_threshold=0.2, max_candidates=600, max_detections=300)
+    found = as_rows(anew(rows, **limits), 0)
+    np.testing.assert_allclose(found[:, 0], 12 * np.arange(len(found)) - 5, atol=1e-3)
+    assert len(found) == -(-number // 2)
 
 
 def test_hand_worked():

@@ -1,10 +1,10 @@
-"""The candidates of NMS, and which of them stay: static shapes, a batch at once.
+"""The candidates of NMS: static shapes, a batch at once.
 
 A candidate is a (prediction, class) pair whose score exceeds the threshold. Only the best of an
 image are looked at, by descending score; ties go to the lower index (prediction first, then class).
 
     candidates = find_candidates(decoded, 0.25, 4096, 300, None, class_offset=4096.0)
-    kept, mask = keep_greedily(candidates, 0.45, 300)
+    kept, mask = keep_greedily(candidates, 0.45, 300)    # detection.greedy
     detections = gather(candidates.boxes_xyxy, candidates, kept, mask)
 """
 
@@ -137,43 +137,6 @@ def scores_of(
     # "Exceeds", not "is not below": NaN compares false, so that it never becomes a box.
     candidate = (objectness > score_threshold) & (scores > score_threshold)
     return jnp.where(candidate & allowed_classes[None], scores, -jnp.inf)
-
-
-def keep_greedily(
-    candidates: Candidates, iou_threshold: Threshold, max_detections: int
-) -> tuple[Int[Array, "B D"], Bool[Array, "B D"]]:
-    """Positions of the kept candidates in order, and which of them are real.
-
-    Taken by descending score, a candidate is kept unless its IoU with one kept before exceeds the
-    threshold; there are D = ``max_detections`` positions.
-
-    One loop for the batch rather than a vmap of loops, which would run as often and select between
-    the old and the new state of every image each time.
-    """
-    alive = candidates.scores > -jnp.inf  # [B, C]
-    shape = (alive.shape[0], max_detections)
-
-    def unfinished(state):
-        step, alive, _, _ = state
-        return (step < max_detections) & jnp.any(alive)
-
-    def keep_best(state):
-        step, alive, kept, mask = state
-        best = jnp.argmax(alive, axis=1)  # the first one alive has the highest score
-        found = jnp.any(alive, axis=1)
-        box_xyxy = take_rows(candidates.moved_xyxy, best[:, None])  # [B, 1, 4]
-        overlap = jax.vmap(boxes.pairwise_iou)(box_xyxy, candidates.moved_xyxy)[:, 0]  # [B, C]
-        # By its position: the IoU of an empty box with itself is 0, so that it would stay alive.
-        is_best = jnp.arange(alive.shape[1])[None] == best[:, None]
-        alive = alive & (overlap <= iou_threshold) & ~is_best
-        kept = kept.at[:, step].set(best.astype(jnp.int32))
-        return step + 1, alive, kept, mask.at[:, step].set(found)
-
-    # zeros_like, not zeros: inside shard_map a loop's start must vary over devices as its result.
-    nothing = jnp.zeros_like(alive, shape=shape)
-    start = (jnp.int32(0), alive, nothing.astype(jnp.int32), nothing)
-    _, _, kept, mask = jax.lax.while_loop(unfinished, keep_best, start)
-    return kept, mask
 
 
 def take_rows(values: Array, index: Int[Array, "B D"]) -> Array:

@@ -7,8 +7,8 @@ along both axes, in float32 as YOLOR does it (for high classes that rounds to 1/
 can decide). Nothing waits on a clock: the same input gives the same boxes on any machine.
 
 Only the ``max_candidates`` best candidates are looked at; what lies below is dropped silently.
-Ties go to the lower index (prediction first, then class). Where no image of a batch has more than
-``FEW``, the search is among so many: the same boxes, in less time.
+Ties go to the lower index (prediction first, then class). The search begins among the ``FEW`` best,
+and ends there where no image of the batch has more or room for more: the same boxes, in less time.
 
     detections = non_max_suppression(
         decoded, score_threshold=0.25, iou_threshold=0.45, max_candidates=4096
@@ -30,14 +30,13 @@ from yolor_jax.detection.candidates import (
     Threshold,
     find_candidates,
     gather,
-    keep_greedily,
-    scores_of,
     take_rows,
 )
 from yolor_jax.detection.decode import Decoded
+from yolor_jax.detection.greedy import keep_greedily
 
 CLASS_OFFSET = 4096.0  # pixels; larger than any network input
-FEW = 256  # candidates of every image of a batch, so that looking at more would be in vain
+FEW = 1024  # candidates of each image that are looked at first
 MERGE_LIMIT = 3000  # from this many candidates on, YOLOR does not merge
 
 
@@ -52,8 +51,7 @@ def non_max_suppression(
 ) -> Detections:
     """Greedy NMS in which boxes of different classes do not suppress each other.
 
-    Time is O(max_detections x max_candidates) per image and ends early once no image has
-    candidates left.
+    Candidates are searched from the best on, until no image has more or room for more.
 
     Args:
         decoded: predictions of a batch; any float dtype, computed in float32.
@@ -136,22 +134,21 @@ def _suppress(
     allowed_classes: Bool[Array, " K"] | None,
     class_offset: float,
 ) -> Detections:
-    """Greedy NMS among as few candidates as there are: the same result, in less time."""
+    """Greedy NMS among as few candidates as will do: the same result, in less time."""
 
-    def among(most: int) -> Detections:
+    def among(most: int) -> tuple[Detections, Bool[Array, " B"]]:
+        """The detections, and in which images more candidates would change nothing."""
         candidates = find_candidates(
             decoded, score_threshold, most, max_detections, allowed_classes, class_offset
         )
         kept, mask = keep_greedily(candidates, iou_threshold, max_detections)
-        return gather(candidates.boxes_xyxy, candidates, kept, mask)
+        settled = (candidates.number <= most) | mask.all(axis=1)
+        return gather(candidates.boxes_xyxy, candidates, kept, mask), settled
 
+    found, settled = among(min(FEW, max_candidates))
     if max_candidates <= FEW:
-        return among(max_candidates)
-    # Classes that are not allowed count too, which may only choose the longer search.
-    everything = jnp.ones(decoded.probabilities.shape[-1], bool)
-    scores = jax.vmap(scores_of, in_axes=(0, None, None))(decoded, score_threshold, everything)
-    number = jnp.sum(scores > -jnp.inf, axis=(1, 2))  # [B]
-    return jax.lax.cond(jnp.all(number <= FEW), lambda: among(FEW), lambda: among(max_candidates))
+        return found
+    return jax.lax.cond(jnp.all(settled), lambda: found, lambda: among(max_candidates)[0])
 
 
 def _merge(
