@@ -21,8 +21,8 @@ MESSAGES = {
     "RESOURCE_EXHAUSTED: Ran out of memory on HBM, the total memory required for HLO temporaries "
     "(78.65G) exceeds available HBM (15.75G).": 78.65,
 }
-MOST_MIB = {"v5e:2x2": 1.3, "v4:2x2x1": 30.0}
-"""That the step may move to and from a chip's memory: it was 0.9, most stays on a v5e; and 24.7."""
+MOST_MIB = 1.3
+"""That the step may move to and from a chip's memory: it was 0.9 on both, most stays on the chip."""
 
 needs_libtpu = pytest.mark.skipif(
     not importlib.util.find_spec("libtpu"),
@@ -93,7 +93,7 @@ def test_a_slice_that_does_not_exist():
 
 @needs_libtpu
 @pytest.mark.long
-@pytest.mark.parametrize("name", MOST_MIB)
+@pytest.mark.parametrize("name", ["v5e:2x2", "v4:2x2x1"])
 def test_training_and_prediction_compile_for_a_slice(name, tmp_path):
     """The command, in a process of its own: these tests' compiler flags are none for a TPU."""
     file = tmp_path / "doctor.json"
@@ -119,5 +119,5 @@ def test_training_and_prediction_compile_for_a_slice(name, tmp_path):
         one["name"]: sum(kind["bytes"] for kind in one["traffic"].values()) / 2**20
         for one in (training, prediction)
     }
-    assert 0 < moved["prediction"] < moved["training step"] < MOST_MIB[name]
+    assert 0 < moved["prediction"] < moved["training step"] < MOST_MIB
     assert report["flops"] > 32 * 3 * 1e6

@@ -1,5 +1,7 @@
 """Bytes moved, of the text of a program whose traffic is worked out by hand."""
 
+import pytest
+
 from yolor_jax.training.programs.traffic import Traffic, count_traffic, least_traffic
 
 HLO = """HloModule jit_step
@@ -36,14 +38,16 @@ ENTRY %main (x: bf16[2,8,8,4], w: bf16[3,3,4,16]) -> f32[] {
 X, W, Y = (2 * n for n in (2 * 8 * 8 * 4, 3 * 3 * 4 * 16, 2 * 8 * 8 * 16))
 
 
-def test_what_lies_on_the_chip_costs_nothing_and_what_is_brought_there_does():
-    assert count_traffic(HLO) == {
+@pytest.mark.parametrize("memory", ["S(1)", "S(3)"])  # vector memory; the 128 MiB of a v4
+def test_what_lies_on_the_chip_costs_nothing_and_what_is_brought_there_does(memory):
+    hlo = HLO.replace("S(1)", memory)
+    assert count_traffic(hlo) == {
         "convolution": Traffic(1, X + Y),
         "layout": Traffic(1, Y),
         "staging": Traffic(1, W),
         "reduce": Traffic(1, 4 + 4),
     }
-    assert [*count_traffic(HLO)] == ["convolution", "layout", "staging", "reduce"]
+    assert [*count_traffic(hlo)] == ["convolution", "layout", "staging", "reduce"]
     assert count_traffic("") == {}
 
 

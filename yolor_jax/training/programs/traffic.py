@@ -4,8 +4,8 @@
     found["convolution"].bytes, least_traffic(compiled.as_text())
 
 Each instruction that is left after fusion reads its operands and writes its results, whole and
-once; what XLA keeps in the memory on the chip (``S(1)`` in a layout) costs nothing there. A loop's
-body counts once. This is the text's count: a fusion that reads a slice of an operand moves less.
+once; what XLA keeps in a memory on the chip costs nothing there. A loop's body counts once. This
+is the text's count: a fusion that reads a slice of an operand moves less.
 """
 
 import dataclasses
@@ -23,6 +23,9 @@ FREE = {
 """Instructions that move nothing themselves."""
 LAYOUT = {"copy", "transpose", "reshape", "bitcast", "convert", "parameter", "constant", "tuple"}
 """What a fusion may hold that computes nothing."""
+
+ON_CHIP = ("S(1)", "S(3)")
+"""Memories on the chip, as a layout names them: vector memory, and the 128 MiB of a v4."""
 
 _LINE = re.compile(r"^\s+(?:ROOT )?%?([\w.\-]+) = (.+?) ([a-z][\w\-]*)\((.*)$")
 _ARRAY = re.compile(r"\b(pred|[a-z]+\d+)[a-z0-9]*\[([\d,]*)\](\{[^}]*\})?")
@@ -157,7 +160,7 @@ def _bytes(arrays: str, *, on_chip: bool = False) -> int:
     """Of the arrays in a text; those that lie on the chip too, if so asked."""
     total = 0
     for dtype, dimensions, layout in _ARRAY.findall(arrays):
-        if "S(1)" in layout and not on_chip:
+        if not on_chip and any(memory in layout for memory in ON_CHIP):
             continue
         total += array_bytes(dtype, dimensions)
     return total
