@@ -35,6 +35,8 @@ AUGMENTATIONS = {
     "coco1280": (0.5, 0.5, 0.0),
     "finetune1280": (0.5, 0.8, 0.2),
 }
+# The small models of coco640 have gains and a scale of their own (golden/trajectory, "hyper").
+SMALL_GAINS, SMALL_SCALE = (0.05, 1.0, 0.5), 0.5
 ORIGINALS = {
     "yolor_p6_paper": "paper__yolor-p6",
     "yolor_w6_paper": "paper__yolor-w6",
@@ -73,6 +75,9 @@ def test_a_recipe_trains_its_model(name, model, golden):
     config = get_config(name, model)
     typed(config)
     gains, size = RECIPES[name]
+    translate, scale, mixup = AUGMENTATIONS[name]
+    if model.startswith("yolor_ssss"):
+        gains, scale = SMALL_GAINS, SMALL_SCALE
     assert config.image_size == size
     assert typed(config).spec == MODELS[model]
     run = typed(config).length(COCO_IMAGES)
@@ -82,7 +87,7 @@ def test_a_recipe_trains_its_model(name, model, golden):
     assert (loss.box, loss.objectness, loss.classification) == pytest.approx(gains)
     assert typed(config).loss_for(20).classification == pytest.approx(gains[2] / 4)
     augment = typed(config).augment
-    assert (augment.translate, augment.scale, augment.mixup) == AUGMENTATIONS[name]
+    assert (augment.translate, augment.scale, augment.mixup) == (translate, scale, mixup)
     assert augment.mosaic == 1.0
     module = typed(config).network(80)
     assert module.dtype == jnp.bfloat16
@@ -120,6 +125,11 @@ def test_the_gains_are_the_original_s(golden):
         assert RECIPES[name][0] == (hyp["box"], hyp["obj"], hyp["cls"])
 
 
+def test_the_gains_of_small_models_are_the_original_s(golden):
+    hyp = json.loads((golden / "trajectory" / "ssss_s2d.json").read_text())["hyper"]
+    assert SMALL_GAINS == (hyp["box"], hyp["obj"], hyp["cls"])
+
+
 @pytest.mark.parametrize(
     "name", ["nl3_nc3_unique_focal", "nl3_nc3_unique_posweight", "nl3_nc3_unique_gr05"]
 )
@@ -127,7 +137,7 @@ def test_options_of_the_loss_reach_it(golden, name):
     """Set in a recipe as the original's hyper-parameters, they give the original's loss."""
     case = golden_losses.load(golden / "losses", name)
     hyp = case.facts["hyp"]
-    config = get_config("coco640", "yolor_ssss_s2d")
+    config = get_config("coco640")
     config.loss.class_pos_weight, config.loss.objectness_pos_weight = hyp["cls_pw"], hyp["obj_pw"]
     config.loss.focal_gamma, config.loss.iou_objectness = hyp["fl_gamma"], case.facts["gr"]
     loss = jax.jit(

@@ -22,7 +22,7 @@ MESSAGES = {
     "(78.65G) exceeds available HBM (15.75G).": 78.65,
 }
 MOST_MIB = 1.3
-"""That the step may move to and from a chip's memory: it was 0.9 on both, most stays on the chip."""
+"""That the step may move to and from a chip's memory: 0.9 on both, as most stays on the chip."""
 
 needs_libtpu = pytest.mark.skipif(
     not importlib.util.find_spec("libtpu"),
