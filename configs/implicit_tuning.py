@@ -2,6 +2,7 @@
 
 python train_main.py --config=configs/implicit_tuning.py:implicits --config.init=runs/quickstart \
     --workdir=runs/night
+yolor ablate implicit_tuning --config.init=runs/quickstart --rows implicits,head   # over five seeds
 
 All else stays as it was, batch norm's statistics too, so that several such trainings are one
 network with several z (docs/implicit_tuning.md). ROWS has what to compare it with. On data with
@@ -19,19 +20,25 @@ PYRAMID = {
     for operator in ("add", "multiply")
 }
 
-# What stays as it is (a regular expression over parameter paths), and where z stands.
+
+def _row(freeze, implicit=RELEASE):
+    """What stays as it is (a regular expression over parameter paths), and where z stands."""
+    return {"optim.freeze": freeze, "model.implicit": implicit}
+
+
 ROWS = {
-    "implicits": ("^(?!.*implicit_)", RELEASE),
-    "add_pyramid": ("^(?!.*implicit_)", PYRAMID["add"]),
-    "multiply_pyramid": ("^(?!.*implicit_)", PYRAMID["multiply"]),
-    "head": ("^(?!head/.*/conv/)", RELEASE),
-    "norms": ("^(?!.*/bn/)", RELEASE),
-    "everything": ("", RELEASE),
+    "implicits": _row("^(?!.*implicit_)"),
+    "add_pyramid": _row("^(?!.*implicit_)", PYRAMID["add"]),
+    "multiply_pyramid": _row("^(?!.*implicit_)", PYRAMID["multiply"]),
+    "head": _row("^(?!head/.*/conv/)"),
+    "norms": _row("^(?!.*/bn/)"),
+    "everything": _row(""),
     # With classes of its own the head is new and trained too: z changes what it sees.
-    "new_head": ("^(?!head/)", RELEASE),
-    "new_head_add_pyramid": ("^(?!head/|.*implicit_)", PYRAMID["add"]),
-    "new_head_multiply_pyramid": ("^(?!head/|.*implicit_)", PYRAMID["multiply"]),
+    "new_head": _row("^(?!head/)"),
+    "new_head_add_pyramid": _row("^(?!head/|.*implicit_)", PYRAMID["add"]),
+    "new_head_multiply_pyramid": _row("^(?!head/|.*implicit_)", PYRAMID["multiply"]),
 }
+RECIPE, BASELINE = "implicit_tuning", "everything"
 
 
 def get_config(row="implicits"):
@@ -40,7 +47,7 @@ def get_config(row="implicits"):
         raise ValueError(f"no row {row!r}; expected one of {', '.join(ROWS)}")
     config = quickstart.get_config()
     config.init = placeholder(str)  # must be given
-    config.optim.freeze, config.model.implicit = ROWS[row]
+    config.update_from_flattened_dict(ROWS[row])
     config.data.path = "shapes_night"
     config.epochs = 0.6
     config.optim.warmup_min_steps = 30

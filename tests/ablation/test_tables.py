@@ -5,7 +5,7 @@ import pytest
 from yolor_jax.ablation.plan import words
 from yolor_jax.ablation.table import find_table
 from yolor_jax.cli.recipes import read_recipe
-from yolor_jax.configs import ablations
+from yolor_jax.configs import ablations, implicit_tuning
 from yolor_jax.errors import InputError
 
 FILE = """
@@ -51,6 +51,17 @@ def test_a_file(tmp_path):
     recipe = read_recipe(table.recipe, words(table.rows["slow"]))
     assert recipe.optim.learning_rate == 1e-3
     assert recipe.model.implicit == {"alignment": "add"}
+
+
+def test_the_rows_of_implicit_tuning():
+    """As words of the command line a row is the same recipe as by its name."""
+    table = find_table("implicit_tuning")
+    assert (table.baseline, [*table.rows]) == ("everything", [*implicit_tuning.ROWS])
+    for row, settings in table.rows.items():
+        given = ["--config.init=runs/quickstart"]
+        named = read_recipe(f"implicit_tuning:{row}", given)
+        assert read_recipe(table.recipe, [*given, *words(settings)]) == named
+        assert named.optim.freeze == settings["optim.freeze"]
 
 
 def test_some_rows_and_the_baseline():

@@ -4,11 +4,11 @@
     yolor ablate detection --recipe quickstart            # its rows on the quickstart
     yolor ablate my_rows.py --data FOLDER --seeds 5
 
-TABLE is table1 to table6, detection (all of them but the third), or a Python file with ROWS,
-BASELINE and if need be RECIPE; docs/ablations.md has one. Each row and seed is an ordinary run in
-a folder of its own, DIR/ROW/seed0. The same command goes on with what is missing, and writes the
-table that there is: mean and standard error, and the difference from the baseline by pairs of one
-seed.
+TABLE is table1 to table6, detection (all of them but the third), implicit_tuning, or a Python file
+with ROWS, BASELINE and if need be RECIPE; docs/ablations.md has one. Each row and seed is an
+ordinary run in a folder of its own, DIR/ROW/seed0. The same command goes on with what is missing,
+and writes the table that there is: mean and standard error, and the difference from the baseline by
+pairs of one seed.
 """
 
 import argparse
