@@ -162,10 +162,14 @@ def test_a_run_warns_before_it_starts(config, source, tmp_path):
     config.data.eval_split = "validation"
     config.batch_size = 8
     config.model.anchors = ABSURD
+    config.augment.partners = "dataset"
     run = open_run(typed(config), tmp_path / "run")
-    assert "warning: the anchors of yolor_nano match only" in run.notes[0]
+    [misfit, idle] = run.notes
+    assert "warning: the anchors of yolor_nano match only" in misfit
+    assert "warning: augment.partners is 'dataset', which has no effect" in idle
     assert run.module.spec == with_anchors(MODELS["yolor_nano"], ABSURD)
     config.model.anchors = "auto"
+    config.augment.mosaic = 1.0
     run = open_run(typed(config), tmp_path / "run")
     [said] = run.notes
     assert said == f"anchors found for these data: {run.recipe.model.anchors}"

@@ -65,6 +65,17 @@ def batch_reader(recipe: Recipe, source: Split) -> Callable[..., Iterator[Batch]
     return read
 
 
+def warning(recipe: Recipe) -> str | None:
+    """What to say of partners that no mosaic is made with; None if there are none such."""
+    augment = recipe.augment
+    if augment.mosaic or augment.partners == "batch":
+        return None
+    return (
+        f"warning: augment.partners is {augment.partners!r}, which has no effect where no image "
+        "becomes a mosaic; give --config.augment.mosaic=1.0, or leave it out"
+    )
+
+
 def reading(recipe: Recipe, *, workers: int) -> Reading:
     """How this process reads its part of every batch, with ``workers`` processes beside it."""
     return Reading(jax.process_index(), jax.process_count(), recipe.data.threads, workers)

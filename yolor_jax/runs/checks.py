@@ -23,7 +23,7 @@ from yolor_jax.data.objects import all_objects
 from yolor_jax.errors import MENDABLE, InputError, sentence
 from yolor_jax.models.detector import Detector, variable_shapes
 from yolor_jax.paths import Path, is_local
-from yolor_jax.runs import anchors, preflight, programs
+from yolor_jax.runs import anchors, batches, preflight, programs
 from yolor_jax.runs.largest_batch import TIGHT, device_bytes
 from yolor_jax.runs.recipe import Recipe
 from yolor_jax.runs.sources import Sources, open_sources, warnings
@@ -149,9 +149,8 @@ def data(recipe: Recipe, sources: Sources) -> Check:
     absent = len(sources.class_names) - len(np.unique(objects.labels))
     if absent:
         doubts.append(f"{absent} classes have no object")
-    doubts += [said.removeprefix("warning: ") for said in warnings(sources)]
-    if misfit := anchors.warning(recipe, sources.train):
-        doubts.append(misfit.removeprefix("warning: "))
+    said = [*warnings(sources), anchors.warning(recipe, sources.train), batches.warning(recipe)]
+    doubts += [one.removeprefix("warning: ") for one in said if one]
     return Check("warn" if doubts else "ok", "data", ". ".join([sentence, *doubts]))
 
 

@@ -15,7 +15,7 @@ from yolor_jax.errors import InputError
 from yolor_jax.evaluation.tasks import IDENTITY_NUMBERS
 from yolor_jax.models.detector import Detector, variable_shapes
 from yolor_jax.paths import Path
-from yolor_jax.runs import anchors, preflight, programs
+from yolor_jax.runs import anchors, batches, preflight, programs
 from yolor_jax.runs.recipe import Recipe
 from yolor_jax.runs.sources import Sources, Split, warnings
 from yolor_jax.training import freeze
@@ -90,7 +90,7 @@ def open_run(
     programs.require_batch(recipe, mesh)
     preflight.require_shared(workdir, group)
     require_scored(recipe.eval.best_by, sources.evaluation)
-    doubts = [*warnings(sources), anchors.warning(recipe, sources.train)]
+    doubts = [*warnings(sources), anchors.warning(recipe, sources.train), batches.warning(recipe)]
     notes = tuple(filter(None, [found, *doubts]))
     return Run(recipe, sources, module, trained, mesh, length, workdir, group, notes)
 
