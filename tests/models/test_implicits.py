@@ -162,6 +162,11 @@ def test_two_z_of_other_shapes_have_nothing_between_them():
         between(spec, params, other, 0.5)
     with pytest.raises(InputError, match="no implicit knowledge"):
         between(spec, params, {}, 0.5)
+    elsewhere, pyramid = network({"alignment": "add", "pyramid": "multiply"})
+    with pytest.raises(InputError, match=r"z stands at neck/.*, where the model .* has none"):
+        between(spec, params, pyramid, 0.5)
+    with pytest.raises(InputError, match=r"neck/.*/implicit_before is missing"):
+        between(elsewhere, pyramid, params, 0.5)
 
 
 def test_a_replaced_implicit_is_in_a_new_tree():

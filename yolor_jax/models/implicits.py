@@ -205,6 +205,11 @@ def _as_vectors(spec: ModelSpec, params: Mapping[str, Any]) -> dict[str, Float32
     found = find(params)
     if not found:
         raise no_knowledge()
+    if strange := [path for path in found if spec.knowledge_at(path) is None]:
+        raise InputError(
+            f"z stands at {strange[0]}, where the model {spec.name} has none; expected that of the "
+            "same places (model.implicit)"
+        )
     return {
         path: np.asarray(spec.knowledge_at(path).modelling.g(leaves), np.float32)
         for path, leaves in found.items()
