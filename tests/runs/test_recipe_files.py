@@ -23,6 +23,16 @@ def test_changes_are_those_of_the_command_line():
     assert yolor_jax.recipe("quickstart").epochs != 1.5  # a recipe is read anew each time
 
 
+def test_a_section_within_a_section_keeps_its_other_settings():
+    """And what is one setting, although a dictionary, is replaced whole."""
+    words = ["--config.eval.nms.max_candidates=64", "--config.eval.batch_size=4",
+             "--config.model.implicit={'alignment': 'add'}", "--config.init=runs/x"]  # fmt: skip
+    changes = {"eval": {"nms": {"max_candidates": 64}, "batch_size": 4}, "init": "runs/x"}
+    made = yolor_jax.recipe("implicit_tuning", model={"implicit": {"alignment": "add"}}, **changes)
+    assert made == read_recipe("implicit_tuning", words)
+    assert made.model.implicit == {"alignment": "add"}  # the recipe has a refinement too
+
+
 def test_what_is_left_to_the_data_is_decided(tmp_path):
     folder = coco_folder.write(tmp_path / "data", split="train")
     data = {"path": str(folder), "prepared": str(tmp_path / "made")}
@@ -58,6 +68,8 @@ def test_a_file_of_ones_own(tmp_path):
         ("quickstart", {"epoch": 3}, "there is no setting epoch "),
         ("quickstart", {"data": {"paths": "x"}}, r"there is no setting data\.paths"),
         ("quickstart", {"data": 3}, "data is 3; expected a section of settings"),
+        ("quickstart", {"eval": {"nms": 3}}, r"eval\.nms is 3; expected a section of settings"),
+        ("quickstart", {"eval": {"nms": {"iou": 3}}}, r"there is no setting eval\.nms\.iou "),
         ("quickstart", {"epochs": "many"}, "epochs is 'many'; expected a number"),
     ],
 )

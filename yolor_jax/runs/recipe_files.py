@@ -20,6 +20,7 @@ from yolor_jax.paths import local_path
 from yolor_jax.progress import Say, silent
 from yolor_jax.runs.draft import decide, read_draft
 from yolor_jax.runs.recipe import Recipe, read
+from yolor_jax.runs.typed_settings import changed
 
 SHIPPED = "yolor_jax.configs"
 BASE = "base"
@@ -42,11 +43,7 @@ def recipe(
         InputError: there is no such recipe, row or setting, a value is of no use, or the data are
             to decide and cannot be used.
     """
-    settings = _settings(name)
-    for setting, value in changes.items():
-        part = settings.get(setting)
-        both = isinstance(part, Mapping) and isinstance(value, Mapping)
-        settings[setting] = {**part, **value} if both else value
+    settings = changed(Recipe, _settings(name), changes)
     return decide(read_draft(settings), say=say, progress=progress).recipe
 
 

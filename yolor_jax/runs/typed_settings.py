@@ -55,6 +55,21 @@ def typed(kind: type[Settings], settings: Any, section: str = "") -> Settings:
         raise InputError(f"{str(error).rstrip('.')} (a setting of --config.{name})") from error
 
 
+def changed(kind: type, settings: Any, changes: Any) -> Any:
+    """Nested settings of a dataclass with others in their place, section by section.
+
+    What cannot be merged stays as it was given, for `typed` to say what is wrong with it.
+    """
+    if not (isinstance(settings, Mapping) and isinstance(changes, Mapping)):
+        return changes
+    fields = typing.get_type_hints(kind)
+    merged = {**settings, **changes}
+    for name in changes.keys() & settings.keys():
+        if dataclasses.is_dataclass(expected := fields.get(name)):
+            merged[name] = changed(expected, settings[name], changes[name])
+    return merged
+
+
 def _value(name: str, value: Any, expected: Any) -> Any:
     """A value of the expected type, a list as tuple; numbers are finite."""
     if isinstance(value, float):
