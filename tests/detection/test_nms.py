@@ -149,13 +149,19 @@ def test_few_candidates_and_many_follow_one_rule(monkeypatch, more, max_detectio
     assert number == 20 if max_detections == 20 else len(expected) < number < 100
 
 
-@pytest.mark.parametrize("block", [1, 7, 64])
+@pytest.mark.parametrize(
+    ("block", "best"), [(1, 130), (7, 130), (64, 130), (7, 20), (16, 64), (64, 129), (64, 1)]
+)
 @pytest.mark.parametrize("iou", [0.05, 0.5, 0.9])
-def test_any_block_gives_the_same_boxes(monkeypatch, block, iou):
-    """Last blocks that are not full, images that end in different ones, suppression across them."""
+def test_any_block_gives_the_same_boxes(monkeypatch, block, best, iou):
+    """Last blocks that are not full, images that end in different ones, suppression across them and
+    of what is behind them all.
+    """
     monkeypatch.setattr(greedy, "BLOCK", block)
+    monkeypatch.setattr(greedy, "BEST", best)
     rows = random_rows(5, 50)
     rows[1, 20:, 4] = 0
+    rows[:, ::5, 2:4] = 0  # empty boxes, whose IoU is 0 even with themselves
     found = anew(
         rows, score_threshold=0.1, iou_threshold=iou, max_candidates=130, max_detections=25
     )

@@ -1,16 +1,18 @@
-"""Which candidates of NMS stay, block by block.
+"""Which candidates of NMS stay: the best ones block by block, those behind one by one.
 
 Taken by descending score, a candidate is kept unless its IoU with one kept before exceeds a
 threshold t:
 
     keep_i = alive_i and not any(keep_j and IoU_ij > t for j < i)                               (1)
 
-Kept one after the other that is a loop as long as the detections, each turn over all candidates.
-Here `BLOCK` candidates are settled at once. What overlaps one that was kept before the block goes
-first; then (1) is applied to the block until nothing changes. Each application settles one more
-candidate at least, because it depends on those before it alone, and chains of boxes that suppress
-each other are short. The loop ends when no image has more or room for more, mostly in the second
-block.
+Among the best, where most of what is kept lies, `BLOCK` candidates are settled at once. What overlaps
+one that was kept before the block goes first; then (1) is applied to the block until nothing
+changes. Each application settles one more candidate at least, because it depends on those before it
+alone, and chains of boxes that suppress each other are short.
+
+Behind `BEST` candidates most are suppressed, and what costs is to go over them: there each turn of
+the loop keeps one and strikes out all that it suppresses. Both loops end when no image has more or
+room for more.
 
     kept, mask = keep_greedily(candidates, 0.45, 300)
 """
@@ -23,6 +25,8 @@ from yolor_jax import boxes
 from yolor_jax.detection.candidates import Candidates, Threshold, take_rows
 
 BLOCK = 256
+BEST = 512
+"""Candidates of an image that are settled by blocks."""
 
 
 def keep_greedily(
@@ -38,11 +42,27 @@ def keep_greedily(
         iou_threshold: t.
         max_detections: D.
     """
-    number = candidates.scores.shape[1]
+    alive = candidates.scores > -jnp.inf  # [B, C]
+    moved_xyxy = candidates.moved_xyxy
+    kept, full = _by_blocks(moved_xyxy[:, :BEST], alive[:, :BEST], iou_threshold, max_detections)
+    if alive.shape[1] <= BEST:
+        return kept, full
+    behind = alive & (jnp.arange(alive.shape[1])[None] >= BEST)
+    return _one_by_one(moved_xyxy, behind, kept, full, iou_threshold)
+
+
+def _by_blocks(
+    moved_xyxy: Float[Array, "B C 4"],
+    alive: Bool[Array, "B C"],
+    iou_threshold: Threshold,
+    max_detections: int,
+) -> tuple[Int[Array, "B D"], Bool[Array, "B D"]]:
+    """What stays of all candidates, a block in each turn."""
+    number = alive.shape[1]
     block = min(BLOCK, number)
     padding = [(0, 0), (0, -number % block)]
-    moved_xyxy = jnp.pad(candidates.moved_xyxy, [*padding, (0, 0)])
-    alive = jnp.pad(candidates.scores > -jnp.inf, padding)  # [B, C]
+    moved_xyxy = jnp.pad(moved_xyxy, [*padding, (0, 0)])
+    alive = jnp.pad(alive, padding)
     slots = jnp.arange(max_detections)[None, :, None]
 
     def unfinished(state):
@@ -68,6 +88,33 @@ def keep_greedily(
     first = jnp.int32(0), nothing.astype(jnp.int32), nothing
     _, kept, full = jax.lax.while_loop(unfinished, settle_block, first)
     return kept, full
+
+
+def _one_by_one(
+    moved_xyxy: Float[Array, "B C 4"],
+    alive: Bool[Array, "B C"],
+    kept: Int[Array, "B D"],
+    full: Bool[Array, "B D"],
+    iou_threshold: Threshold,
+) -> tuple[Int[Array, "B D"], Bool[Array, "B D"]]:
+    """What stays beside those that were kept before, which suppress first; one in each turn."""
+    positions = jnp.arange(alive.shape[1])[None]
+
+    def unfinished(state):
+        _, alive, _, full = state
+        return jnp.any(jnp.any(alive, axis=1) & ~full[:, -1])
+
+    def keep_best(state):
+        slot, alive, kept, full = state
+        before, found = full[:, slot], jnp.any(alive, axis=1)
+        best = jnp.where(before, kept[:, slot], jnp.argmax(alive, axis=1).astype(jnp.int32))
+        suppressed = _suppresses(take_rows(moved_xyxy, best[:, None]), moved_xyxy, iou_threshold)
+        # By its position: the IoU of an empty box with itself is 0, so that it would stay alive.
+        alive &= ~suppressed[:, 0] & (positions != best[:, None])
+        kept = kept.at[:, slot].set(jnp.where(before | found, best, 0))
+        return slot + 1, alive, kept, full.at[:, slot].set(before | found)
+
+    return jax.lax.while_loop(unfinished, keep_best, (jnp.int32(0), alive, kept, full))[2:]
 
 
 def _suppresses(

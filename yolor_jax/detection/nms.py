@@ -33,10 +33,10 @@ from yolor_jax.detection.candidates import (
     take_rows,
 )
 from yolor_jax.detection.decode import Decoded
-from yolor_jax.detection.greedy import keep_greedily
+from yolor_jax.detection.greedy import BEST, keep_greedily
 
 CLASS_OFFSET = 4096.0  # pixels; larger than any network input
-FEW = 1024  # candidates of each image that are looked at first
+FEW = BEST  # candidates of each image that are looked at first
 MERGE_LIMIT = 3000  # from this many candidates on, YOLOR does not merge
 
 
