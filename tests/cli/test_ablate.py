@@ -84,6 +84,7 @@ def test_the_page_and_the_picture(trained, tmp_path):
             "auto, which may differ from row to row; give --c",
         ),
         (["table1", "--config.batchsize=8"], "(of the row baseline)"),
+        (["implicit_tuning"], "--config.init is missing: expected the workdir of a run"),
         (["table1", "--recipe=nowhere"], "no recipe 'nowhere'; expected one of ablations"),
     ],
 )

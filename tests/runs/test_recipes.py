@@ -35,7 +35,7 @@ AUGMENTATIONS = {
     "coco1280": (0.5, 0.5, 0.0),
     "finetune1280": (0.5, 0.8, 0.2),
 }
-# The small models of coco640 have gains and a scale of their own (golden/trajectory, "hyper").
+# The small models of coco640 have gains of their own (golden/trajectory, "hyper"), and a scale.
 SMALL_GAINS, SMALL_SCALE = (0.05, 1.0, 0.5), 0.5
 ORIGINALS = {
     "yolor_p6_paper": "paper__yolor-p6",

@@ -97,6 +97,7 @@ def planned_runs(table: "Table", workdir, args: argparse.Namespace) -> list["Pla
         InputError: a setting of a row, or one that was given, is of no use; names the row.
     """
     from yolor_jax.ablation.plan import Planned, words
+    from yolor_jax.runs.run import require_init
 
     if any(word.startswith("--config.seed") for word in args.settings):
         raise InputError("the seeds are 0 to N - 1 by --seeds N; leave --config.seed out")
@@ -113,6 +114,7 @@ def planned_runs(table: "Table", workdir, args: argparse.Namespace) -> list["Pla
             folder = workdir / row / f"seed{seed}"
             try:
                 recipe = recipes.read_recipe(table.recipe, given)
+                require_init(recipe)
             except InputError as error:
                 raise InputError(f"{error} (of the row {row})") from error
             train = [table.recipe, "--workdir", str(folder), *given]

@@ -81,7 +81,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--class-agnostic", action="store_true", help="NMS among boxes of all classes"
     )
     network.add_argument(
-        "--max-detections", type=int, metavar="N", help="boxes of an image at most (300)"
+        "--max-detections", type=int, metavar="N", help="boxes of an image at most (of the recipe)"
     )
 
 

@@ -5,10 +5,10 @@ threshold t:
 
     keep_i = alive_i and not any(keep_j and IoU_ij > t for j < i)                               (1)
 
-Among the best, where most of what is kept lies, `BLOCK` candidates are settled at once. What overlaps
-one that was kept before the block goes first; then (1) is applied to the block until nothing
-changes. Each application settles one more candidate at least, because it depends on those before it
-alone, and chains of boxes that suppress each other are short.
+Among the best, where most of what is kept lies, `BLOCK` candidates are settled at once. What
+overlaps one that was kept before the block goes first; then (1) is applied to the block until
+nothing changes. Each application settles one more candidate at least, because it depends on those
+before it alone, and chains of boxes that suppress each other are short.
 
 Behind `BEST` candidates most are suppressed, and what costs is to go over them: there each turn of
 the loop keeps one and strikes out all that it suppresses. Both loops end when no image has more or
