@@ -167,6 +167,9 @@ def test_two_z_of_other_shapes_have_nothing_between_them():
         between(spec, params, pyramid, 0.5)
     with pytest.raises(InputError, match=r"neck/.*/implicit_before is missing"):
         between(elsewhere, pyramid, params, 0.5)
+    _, modelled = network({"alignment": {"operator": "add", "modelling": "factorization"}})
+    with pytest.raises(InputError, match=r"implicit_before has no 'z', but .*: it is modelled oth"):
+        between(spec, params, modelled, 0.5)
 
 
 def test_a_replaced_implicit_is_in_a_new_tree():

@@ -120,8 +120,8 @@ def _one_by_one(
 def _suppresses(
     kept_xyxy: Float[Array, "B N 4"], others_xyxy: Float[Array, "B M 4"], iou_threshold: Threshold
 ) -> Bool[Array, "B N M"]:
-    """Whether a box that is kept suppresses another; one without a number for its IoU does."""
-    return ~(jax.vmap(boxes.pairwise_iou)(kept_xyxy, others_xyxy) <= iou_threshold)
+    """Whether a box that is kept suppresses another."""
+    return jax.vmap(boxes.pairwise_iou)(kept_xyxy, others_xyxy) > iou_threshold
 
 
 def _fixed_point(free: Bool[Array, "B S"], suppresses: Bool[Array, "B S S"]) -> Bool[Array, "B S"]:

@@ -177,14 +177,16 @@ def between(
     Args:
         spec: the model of both.
         params: not folded; all but the implicit knowledge comes from here.
-        other: those of the other z, of which nothing else is looked at.
+        other: those of the other z, of which nothing else is looked at; of the same operators,
+            which its leaves cannot tell.
         t: 0 for the one, 1 for the other; beyond both is allowed.
 
     Returns:
         A spec in which every g(z) is a vector, and the params that belong to it, in NumPy.
 
     Raises:
-        InputError: there is no implicit knowledge in one, or it has other places or shapes.
+        InputError: there is no implicit knowledge in one, or it has other places, shapes or
+            modelling.
     """
     here, there = _as_vectors(spec, params), _as_vectors(spec, other)
     if wrong := differences(there, here):
@@ -210,10 +212,17 @@ def _as_vectors(spec: ModelSpec, params: Mapping[str, Any]) -> dict[str, Float32
             f"z stands at {strange[0]}, where the model {spec.name} has none; expected that of the "
             "same places (model.implicit)"
         )
-    return {
-        path: np.asarray(spec.knowledge_at(path).modelling.g(leaves), np.float32)
-        for path, leaves in found.items()
-    }
+    return {path: _as_vector(spec, path, leaves) for path, leaves in found.items()}
+
+
+def _as_vector(spec: ModelSpec, path: str, leaves: Mapping[str, Any]) -> Float32[Any, "..."]:
+    try:
+        return np.asarray(spec.knowledge_at(path).modelling.g(leaves), np.float32)
+    except KeyError as error:
+        raise InputError(
+            f"z at {path} has no {error}, but {', '.join(leaves)}: it is modelled otherwise than "
+            f"in the model {spec.name}; expected that of one modelling (model.implicit)"
+        ) from error
 
 
 def _with_vectors(
