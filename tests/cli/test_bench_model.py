@@ -16,6 +16,7 @@ def test_bench_prints_a_table_and_writes_json(tmp_path, capsys):
     figures = json.loads(file.read_text())
     assert [row["program"] for row in figures["programs"]] == [
         "train step", "predict", "predict, folded", "network, folded", "predict, folded, crowded",
+        "NMS, 20 objects",
     ]  # fmt: skip
     for row in figures["programs"]:
         assert row["program"] in out

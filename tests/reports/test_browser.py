@@ -89,11 +89,13 @@ def test_the_page_is_sound_in_both_schemes(opened, name):
     button.click()
     after = page.evaluate("getComputedStyle(document.body).backgroundColor")
     assert before != after and button.inner_text() != other
-    for _ in range(20):  # what a page keeps reaches the process of the next one when it has time
+    kept = page.evaluate("localStorage.getItem('yolor-theme')")
+    assert kept
+    for _ in range(20):  # what the browser keeps may reach the next page late; this one obeys it
         page.reload()
-        if remembered := page.evaluate("getComputedStyle(document.body).backgroundColor") == after:
+        if page.evaluate("localStorage.getItem('yolor-theme')") == kept:
             break
-    assert remembered
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == after, "remembered"
     require_sound(page)
 
 

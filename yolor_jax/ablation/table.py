@@ -1,7 +1,7 @@
 """What is compared: rows by name, each some settings of a recipe, and the baseline among them.
 
 ```python
-table = find_table("table4")                 # of configs/ablations.py, a recipe's or a file's
+table = find_table("table4")                 # of configs/, or a file's
 table.rows["add_iFA"]                        # {"model.implicit": {"alignment": "add"}}
 table.of(["add_iFA"])                        # that row and the baseline alone
 ```
@@ -12,10 +12,9 @@ import runpy
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from yolor_jax.configs import ablations
+from yolor_jax.configs import ablations, implicit_tuning
 from yolor_jax.errors import InputError
 from yolor_jax.paths import local_path
-from yolor_jax.runs.recipe_files import shipped_recipes
 
 Settings = Mapping[str, Any]
 
@@ -24,7 +23,7 @@ class Table(NamedTuple):
     """Rows to compare.
 
     Attributes:
-        name: of a table in ``configs/ablations.py``, of a recipe, or of a file.
+        name: of a table in ``configs/``, or of a file.
         rows: by name what each changes of the recipe, by the names of the settings.
         baseline: the row that the others are compared with.
         recipe: ``RECIPE`` or ``RECIPE:ROW``, what the rows change.
@@ -52,11 +51,11 @@ class Table(NamedTuple):
 
 
 def find_table(name: str) -> Table:
-    """A table of ``configs/ablations.py``, or that of a Python file.
+    """A table of ``configs/ablations.py``, that of implicit tuning, or that of a Python file.
 
     Args:
-        name: of the table, or of a recipe or path of a file with ``ROWS`` and ``BASELINE``, and if
-            need be ``RECIPE`` (quickstart) and ``PAPER``.
+        name: of the table, or path of a file with ``ROWS`` and ``BASELINE``, and if need be
+            ``RECIPE`` (quickstart) and ``PAPER``.
 
     Raises:
         InputError: there is no such table, or the file cannot be run, has no rows, or no baseline
@@ -66,11 +65,13 @@ def find_table(name: str) -> Table:
         rows = {row: ablations.ROWS[row] for row in ablations.TABLES[name]}
         baseline, recipe = ablations.TABLES[name][0], ablations.recipe_of(name)
         return Table(name, rows, baseline, recipe, ablations.PAPER)
-    path = shipped_recipes().get(name) or local_path(name)
+    if name == implicit_tuning.RECIPE:
+        return _table_of(name, vars(implicit_tuning))
+    path = local_path(name)
     if not (path.is_file() and path.suffix == ".py"):
         raise InputError(
-            f"no table {name!r}; expected one of {', '.join(ablations.TABLES)}, implicit_tuning, "
-            "or a Python file with ROWS and BASELINE"
+            f"no table {name!r}; expected one of {', '.join(ablations.TABLES)}, "
+            f"{implicit_tuning.RECIPE}, or a Python file with ROWS and BASELINE"
         )
     try:
         given = runpy.run_path(str(path))

@@ -3,13 +3,16 @@
     rows = measure(Trial("yolor_nano", image_size=128, batch_size=32, classes=6), rounds=10)
     rows[2]["images_per_second"]  # of prediction with the folded network
 
-Five programs are compiled and timed in turn, round after round, so that a busy machine slows all of
+Six programs are compiled and timed in turn, round after round, so that a busy machine slows all of
 them alike: the training step; prediction with the trained network, and with the folded one; of the
-latter the network alone; and with NMS among as many candidates as in an evaluation on COCO. Weights
-and images are random, and images are not augmented (`bench.data` times that apart); decoding and
-NMS are part of prediction.
+latter the network alone; and with NMS among 30,000 candidates. Weights and images are random, and
+images are not augmented (`bench.data` times that apart); decoding and NMS are part of prediction.
+
+Boxes of random weights lie everywhere, so that NMS soon has all it may keep. The last program is
+NMS alone of the other kind: boxes that crowd around few objects, all of which must be gone over.
 """
 
+import dataclasses
 import statistics
 import time
 from collections.abc import Callable, Mapping
@@ -23,10 +26,13 @@ from jax.sharding import Mesh
 from yolor_jax.augment.batch import augment
 from yolor_jax.augment.config import AugmentConfig
 from yolor_jax.data.example import Batch
+from yolor_jax.detection.decode import Decoded
 from yolor_jax.detection.losses import LossConfig
+from yolor_jax.detection.nms import Detections, non_max_suppression
 from yolor_jax.inference.prediction import EVALUATION, NmsConfig, make_predict
 from yolor_jax.models.detector import Detector, build, normalise
 from yolor_jax.models.fold import fold
+from yolor_jax.models.spec import ModelSpec
 from yolor_jax.training import mesh as meshes
 from yolor_jax.training.optim import OptimConfig, RunLength
 from yolor_jax.training.programs.cost import Memory
@@ -35,6 +41,9 @@ from yolor_jax.training.step import TrainStep, make_detection_loss, make_train_s
 
 CROWDED = NmsConfig(0.0, EVALUATION.iou_threshold, max_candidates=30_000)
 """NMS of a COCO evaluation. Random weights are unsure: only a threshold of 0 fills it."""
+FEW_STAY = dataclasses.replace(EVALUATION, max_candidates=CROWDED.max_candidates)
+OBJECTS = 20
+"""In each image of `around_objects`."""
 
 
 class Trial(NamedTuple):
@@ -88,6 +97,7 @@ def _programs(trial: Trial) -> list[Program]:
     step, state = first_step(trial, module, mesh)
     batch = meshes.shard_batch(mesh, random_batch(trial))
     images = batch.image, batch.letterbox, batch.original_size
+    crowd = jax.device_put(around_objects(trial, module.spec), meshes.batch_sharding(mesh))
     trained = jax.device_get(state.ema_variables)
     folded = fold(module.spec, trained)
     trained, folded = jax.device_put((trained, folded), meshes.replicated(mesh))
@@ -95,10 +105,15 @@ def _programs(trial: Trial) -> list[Program]:
     def network(variables: Mapping, image: jax.Array, *_: jax.Array) -> tuple[jax.Array, ...]:
         return fused.apply(variables, normalise(image, fused.dtype), train=False).detect
 
-    def program(name: str, function: Callable[..., Any], variables: Mapping) -> Program:
+    def suppress(_: Mapping, *decoded: jax.Array) -> Detections:
+        return non_max_suppression(Decoded(*decoded), **dataclasses.asdict(FEW_STAY))
+
+    def program(
+        name: str, function: Callable[..., Any], variables: Mapping, inputs: tuple = images
+    ) -> Program:
         sharded = jax.jit(meshes.map_shards(mesh, function))
-        compiled, *figures = compile_program(sharded, variables, *images)
-        return Program(name, lambda: compiled(variables, *images), *figures)
+        compiled, *figures = compile_program(sharded, variables, *inputs)
+        return Program(name, lambda: compiled(variables, *inputs), *figures)
 
     return [
         training(step, state, batch),
@@ -106,6 +121,7 @@ def _programs(trial: Trial) -> list[Program]:
         program("predict, folded", make_predict(fused, NmsConfig()), folded),
         program("network, folded", network, folded),
         program("predict, folded, crowded", make_predict(fused, CROWDED), folded),
+        program(f"NMS, {OBJECTS} objects", suppress, {}, tuple(crowd)),
     ]
 
 
@@ -187,6 +203,30 @@ def random_batch(trial: Trial) -> Batch:
         valid=np.ones(count, bool),
         identity=np.full((count, targets), -1, np.int32),
     )
+
+
+def around_objects(trial: Trial, spec: ModelSpec) -> Decoded:
+    """Predictions that crowd around `OBJECTS` objects of each image, as a trained network's do."""
+    generator = np.random.default_rng(0)
+    levels = zip(spec.anchors, spec.strides, strict=True)
+    number = sum(len(anchors) * (trial.image_size // stride) ** 2 for anchors, stride in levels)
+    of_object = trial.batch_size, OBJECTS
+    centres = generator.uniform(0, trial.image_size, (*of_object, 2))
+    sides = generator.uniform(trial.image_size / 20, trial.image_size / 5, (*of_object, 2))
+    labels = generator.integers(0, trial.classes, of_object)
+
+    rows = np.arange(trial.batch_size)[:, None]
+    which = generator.integers(0, OBJECTS, (trial.batch_size, number))  # [B, N]
+    around = generator.normal(0, 0.05, (2, *which.shape, 2))
+    shown = sides[rows, which]
+    boxes_cxcywh = np.concatenate(
+        [centres[rows, which] + shown * around[0], shown * np.exp(around[1])], axis=-1
+    )
+    probabilities = np.zeros((*which.shape, trial.classes), np.float32)
+    of_label = rows, np.arange(number)[None], labels[rows, which]
+    probabilities[of_label] = generator.uniform(0.5, 1, which.shape)
+    objectness = generator.uniform(0, 1, which.shape) ** 3  # most are unsure
+    return Decoded(np.float32(boxes_cxcywh), np.float32(objectness), probabilities)
 
 
 def _row(program: Program, seconds: Mapping[str, list[float]], batch_size: int) -> dict[str, Any]:

@@ -1,10 +1,10 @@
 """Measure a model on this machine: compile time, speed and memory.
 
-Five programs are compiled and timed in turn, round after round, so that a busy machine slows all of
+Six programs are compiled and timed in turn, round after round, so that a busy machine slows all of
 them alike: the training step; prediction with the trained network, and with the folded one; of the
-latter the network alone; and, crowded, with NMS among 30,000 candidates, as in an evaluation on
-COCO. Weights and images are random, and images are not augmented (``yolor bench data`` times that
-apart); decoding and NMS are part of prediction.
+latter the network alone; crowded, with NMS among up to 30,000 candidates that lie everywhere; and
+NMS alone where as many crowd around 20 objects. Weights and images are random, and images are not
+augmented (``yolor bench data`` times that apart); decoding and NMS are part of prediction.
 
     yolor bench model yolor_nano --image-size 128 --batch-size 32 --classes 6
 """
